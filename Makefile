@@ -1,0 +1,92 @@
+# Everything a person or CI does here is one target. `make` alone lists them.
+# Each target installs what it needs the first time and again only when a lock changes.
+
+SHELL := /bin/sh
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+STAGE ?= dev
+SEEDS ?= 1000
+
+DEV := .venv/.installed
+ENGINE := .venv-engine/.installed
+LAYER_LOCK := layers/billing/requirements.txt
+BIN := .venv/bin
+
+# What the tools see: our environment first on PATH, no telemetry, no surprises from a user's site-packages.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export SAM_CLI_TELEMETRY := 0
+export PYTHONNOUSERSITE := 1
+export PYTHONUTF8 := 1
+
+.PHONY: help setup demo smoke test check lint format types unit integration simulate mutants validate build deploy lock clean
+
+help: ## list the targets
+	@printf '\n  \033[1mPortcullis\033[0m\n\n'
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@ / { printf "\n  \033[2m%s\033[0m\n", substr($$0, 5) } \
+	  /^[a-z]+:.*## / { printf "    \033[36m%-12s\033[0m %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+
+##@ See it work
+demo: $(DEV) $(ENGINE) ## run the whole service on this machine, with a page to click through; Ctrl-C ends it
+	@$(BIN)/python -m local
+
+smoke: $(DEV) $(ENGINE) ## run the main job end to end over HTTP, nine steps, without a person
+	@$(BIN)/python -m local.smoke
+
+##@ Check it
+test: lint types ## what CI runs: lint, types and every test
+	@$(BIN)/pytest
+
+lint: $(DEV) ## ruff: rules and formatting
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check . || { echo "The files above are not formatted: make format" >&2; exit 1; }
+
+format: $(DEV) ## let ruff fix and format
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format --quiet .
+
+types: $(DEV) ## mypy, strict
+	@$(BIN)/mypy --no-error-summary .
+
+unit: $(DEV) $(ENGINE) ## only the tests that need no stack
+	@$(BIN)/pytest tests/unit
+
+integration: $(DEV) $(ENGINE) ## only the tests against the deployed template
+	@$(BIN)/pytest tests/integration
+
+simulate: $(DEV) ## explore interleavings of the real code, SEEDS=1000
+	@$(BIN)/python -m tests.simulation.explore --seeds $(SEEDS)
+
+mutants: $(DEV) ## break the worker's order on purpose; every break must be found
+	@$(BIN)/python -m tests.simulation.mutants
+
+##@ Ship it
+validate: $(DEV) ## sam validate --lint
+	@$(BIN)/sam validate --lint
+
+build: $(DEV) ## sam build: arm64, Python 3.13, hash-checked wheels only
+	@$(BIN)/sam build
+
+deploy: build ## sam deploy to STAGE=dev, staging or prod
+	@$(BIN)/sam deploy --config-env $(STAGE)
+
+##@ Keep it
+setup: $(DEV) $(ENGINE) ## only install what the other targets need
+	@:
+
+lock: $(DEV) ## make the locks again from requirements/*.in; UPGRADE=1 takes newer versions
+	@sh requirements/lock.sh $(if $(UPGRADE),--upgrade)
+
+clean: ## remove everything that can be made again
+	@rm -rf .venv .venv-engine .aws-sam .local .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+test: $(ENGINE)
+
+$(DEV): requirements/dev.txt requirements/uv.txt requirements/install.py
+	@python=$$(sh requirements/python.sh) && "$$python" requirements/install.py .venv requirements/dev.txt && touch $@
+
+$(ENGINE): requirements/engine.txt requirements/uv.txt requirements/install.py
+	@python=$$(sh requirements/python.sh) && "$$python" requirements/install.py .venv-engine requirements/engine.txt && touch $@
