@@ -1,0 +1,158 @@
+"""The local AWS engine: one process on a free loopback port that runs API Gateway, Lambda, SQS, DynamoDB and the rest.
+
+It starts under a clean environment, because the functions it runs inherit the engine's.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTHON = ROOT / ".venv-engine" / "bin" / "python"
+REGION = "us-east-1"
+ACCOUNT = "000000000000"
+START_TIMEOUT = 30.0
+STOP_TIMEOUT = 5.0
+
+
+class EngineError(Exception):
+    """The engine did not start, or is not installed."""
+
+
+def free_port() -> int:
+    """Answer a loopback TCP port that nothing uses at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Engine:
+    """A running engine; use it as a context manager.
+
+    `endpoint` is its address; `folder` holds its log and temporary files and goes when it stops.
+    """
+
+    def __init__(self, *, enforce_iam: bool = False) -> None:
+        self.enforce_iam = enforce_iam
+        self.port = 0
+        self.folder = Path()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log: IO[bytes] | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """Base address of every AWS API of this engine."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """Environment that points an AWS SDK or the SAM CLI at this engine and at nothing else."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": ACCOUNT,
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        }
+
+    def start(self) -> None:
+        """Start the engine and wait until it answers. Raises EngineError with the log's end if it does not."""
+        if not PYTHON.exists():
+            raise EngineError("the local AWS engine is not installed: run `make setup`")
+        self.folder = Path(tempfile.mkdtemp(prefix="portcullis-"))
+        self.port = free_port()
+        self._log = (self.folder / "engine.log").open("wb")
+        self._process = subprocess.Popen(
+            [PYTHON, "-u", Path(__file__).with_name("engine_process.py")],
+            stdin=subprocess.PIPE,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            env=self._environment(),
+            cwd=self.folder,
+            # A group of its own: Ctrl-C reaches us alone, and we stop the engine and its workers together.
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self._healthy():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                end = (self.folder / "engine.log").read_text(errors="replace")[-2000:]
+                self.stop()
+                raise EngineError(f"the local AWS engine did not start:\n{end}")
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Stop the engine and its workers, and remove its files. Safe to call twice."""
+        process, self._process = self._process, None
+        if process is not None:
+            if process.stdin:
+                process.stdin.close()
+            _signal_group(process.pid, signal.SIGTERM)
+            try:
+                process.wait(STOP_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                pass
+            # What did not leave by itself: the group is ours alone.
+            _signal_group(process.pid, signal.SIGKILL)
+            process.wait(STOP_TIMEOUT)
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(self.folder),
+            "TMPDIR": str(self.folder),
+            "LANG": "C.UTF-8",
+            "GATEWAY_PORT": str(self.port),
+            "BIND_HOST": "127.0.0.1",
+            "MINISTACK_HOST": "127.0.0.1",
+            "MINISTACK_REGION": REGION,
+            "IOT_MTLS_ENABLED": "0",
+            "SFTP_ENABLED": "0",
+            "LAMBDA_EXECUTOR": "local",
+            "LOG_LEVEL": "INFO",
+            "AUTH": "true" if self.enforce_iam else "false",
+        }
+
+    def _healthy(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.endpoint}/_ministack/health", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        pass
