@@ -1,0 +1,207 @@
+"""Stripe's events: which ones matter, whom they are about, and the message that goes onto the queue.
+
+A webhook is a hint that a customer changed; nothing of its payload is ever applied. Pure.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import Any
+
+from billing.errors import Unprocessable
+from billing.model import OWN_ACCOUNT, CustomerKey
+
+
+class Effect(Enum):
+    """What an event type leads to."""
+
+    SYNC_CUSTOMER = "sync the customer it names"
+    AUDIT = "an audit line and a metric"
+
+
+#: Every event type we ask Stripe for. Any other is answered 200 and dropped.
+EFFECTS: Mapping[str, Effect] = {
+    "billing_portal.session.created": Effect.AUDIT,
+    "checkout.session.completed": Effect.SYNC_CUSTOMER,
+    "customer.created": Effect.SYNC_CUSTOMER,
+    "customer.deleted": Effect.SYNC_CUSTOMER,
+    "customer.updated": Effect.SYNC_CUSTOMER,
+    "customer.subscription.created": Effect.SYNC_CUSTOMER,
+    "customer.subscription.deleted": Effect.SYNC_CUSTOMER,
+    "customer.subscription.paused": Effect.SYNC_CUSTOMER,
+    "customer.subscription.pending_update_applied": Effect.SYNC_CUSTOMER,
+    "customer.subscription.pending_update_expired": Effect.SYNC_CUSTOMER,
+    "customer.subscription.resumed": Effect.SYNC_CUSTOMER,
+    "customer.subscription.trial_will_end": Effect.SYNC_CUSTOMER,
+    "customer.subscription.updated": Effect.SYNC_CUSTOMER,
+    "customer.tax_id.created": Effect.SYNC_CUSTOMER,
+    "customer.tax_id.deleted": Effect.SYNC_CUSTOMER,
+    "customer.tax_id.updated": Effect.SYNC_CUSTOMER,
+    "entitlements.active_entitlement_summary.updated": Effect.SYNC_CUSTOMER,
+    "invoice.paid": Effect.SYNC_CUSTOMER,
+    "invoice.payment_action_required": Effect.SYNC_CUSTOMER,
+    "invoice.payment_failed": Effect.SYNC_CUSTOMER,
+    "payment_method.attached": Effect.SYNC_CUSTOMER,
+    "payment_method.automatically_updated": Effect.SYNC_CUSTOMER,
+    "payment_method.detached": Effect.SYNC_CUSTOMER,
+    "payment_method.updated": Effect.SYNC_CUSTOMER,
+}
+
+#: Type of the message by which a sync asks for one more fetch, against stale reads.
+CONFIRM = "portcullis.confirm"
+
+
+class NotAnEvent(ValueError):
+    """A signed body that is no snapshot event; the message says what it is instead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A verified snapshot event, as far as we read it.
+
+    `created` in epoch seconds; `account` is None unless it came from a connected account;
+    `object` is `data.object`, used only to find out whom the event is about.
+    """
+
+    id: str
+    type: str
+    created: int
+    livemode: bool
+    account: str | None
+    object: Mapping[str, Any]
+    previous_attributes: Mapping[str, Any]
+
+    @classmethod
+    def from_body(cls, body: bytes) -> Event:
+        """Parse a webhook's verified body. Raises NotAnEvent."""
+        try:
+            payload = json.loads(body.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise NotAnEvent("not UTF-8") from error
+        except (ValueError, RecursionError) as error:
+            raise NotAnEvent("not JSON") from error
+        if not isinstance(payload, dict):
+            raise NotAnEvent("not an object")
+        if payload.get("object") == "v2.core.event":
+            raise NotAnEvent("a thin event; register the endpoint for snapshot events")
+        data = payload.get("data")
+        subject = data.get("object") if isinstance(data, dict) else None
+        fields_hold = (
+            payload.get("object") == "event"
+            and _is_name(payload.get("id"))
+            and _is_name(payload.get("type"))
+            and type(payload.get("created")) is int
+            and type(payload.get("livemode")) is bool
+            and (payload.get("account") is None or _is_name(payload["account"]))
+            and isinstance(subject, dict)
+        )
+        if not fields_hold or not isinstance(data, dict) or not isinstance(subject, dict):
+            raise NotAnEvent("not an event")
+        previous = data.get("previous_attributes")
+        return cls(
+            id=payload["id"],
+            type=payload["type"],
+            created=payload["created"],
+            livemode=payload["livemode"],
+            account=payload.get("account"),
+            object=subject,
+            previous_attributes=previous if isinstance(previous, dict) else {},
+        )
+
+    @property
+    def customer(self) -> str | None:
+        """The id of the customer the event is about, wherever its type keeps it."""
+        if self.object.get("object") == "customer":
+            return _id(self.object)
+        owner = self.object.get("owner")
+        return (
+            _id(self.object.get("customer"))
+            or _id(owner.get("customer") if isinstance(owner, dict) else None)
+            or _id(self.previous_attributes.get("customer"))
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hint:
+    """A queue message: something happened to this customer. It names the event, it carries no payload."""
+
+    id: str
+    type: str
+    created: int
+    livemode: bool
+    account: str | None
+    customer: str
+    object: str | None
+
+    @classmethod
+    def of(cls, event: Event, customer: str) -> Hint:
+        return cls(
+            id=event.id,
+            type=event.type,
+            created=event.created,
+            livemode=event.livemode,
+            account=event.account,
+            customer=customer,
+            object=_id(event.object),
+        )
+
+    @classmethod
+    def confirm(cls, key: CustomerKey, *, as_of: int) -> Hint:
+        """One more fetch of `key`, due unless the row has by then outgrown `as_of` by the margin."""
+        return cls(
+            id=f"confirm-{key.customer}-{as_of}",
+            type=CONFIRM,
+            created=as_of,
+            livemode=key.mode == "live",
+            account=None if key.account == OWN_ACCOUNT else key.account,
+            customer=key.customer,
+            object=None,
+        )
+
+    @property
+    def key(self) -> CustomerKey:
+        return CustomerKey(
+            account=self.account or OWN_ACCOUNT,
+            mode="live" if self.livemode else "test",
+            customer=self.customer,
+        )
+
+    def to_message(self) -> str:
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_message(cls, body: str) -> Hint:
+        """Parse a queue message made by `to_message`. Raises Unprocessable with the reason."""
+        try:
+            fields = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise Unprocessable("not JSON") from error
+        if not isinstance(fields, dict):
+            raise Unprocessable("not an object")
+        fields_hold = (
+            _is_name(fields.get("id"))
+            and _is_name(fields.get("type"))
+            and type(fields.get("created")) is int
+            and type(fields.get("livemode")) is bool
+            and (fields.get("account") is None or _is_name(fields["account"]))
+            and _is_name(fields.get("customer"))
+            and (fields.get("object") is None or _is_name(fields["object"]))
+        )
+        if not fields_hold:
+            raise Unprocessable("not a message of ours")
+        return cls(**{name: fields.get(name) for name in cls.__slots__})
+
+
+def _is_name(value: object) -> bool:
+    """A non-empty string no longer than Stripe's ids ever are."""
+    return isinstance(value, str) and 0 < len(value) <= 255
+
+
+def _id(value: object) -> str | None:
+    """The id in a reference, expanded or not."""
+    if isinstance(value, dict):
+        value = value.get("id")
+    return value if isinstance(value, str) and _is_name(value) else None

@@ -1,0 +1,111 @@
+"""Taking in a webhook: verified, parsed as far as needed, and answered only when SQS has it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from billing import signature
+from billing.errors import PayloadTooLarge, SignatureRejected
+from billing.events import EFFECTS, Effect, Event, Hint, NotAnEvent
+from billing.link import Report
+
+#: Larger than any event of Stripe's; an SQS message takes 1 MiB, and base64 adds a third.
+LARGEST_BODY = 512 * 1024
+
+
+class Secrets(Protocol):
+    def current(self) -> tuple[str, ...]:
+        """The signing secrets that verify. Raises SecretUnavailable."""
+        ...
+
+    def refreshed(self) -> tuple[str, ...]:
+        """The same, read anew if that has not been done for a minute. Raises SecretUnavailable."""
+        ...
+
+
+class HintQueue(Protocol):
+    """Both raise QueueUnavailable unless SQS has accepted the message."""
+
+    def send(self, hint: Hint) -> None: ...
+    def dead_letter(self, body: str, reason: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingest:
+    """Ingestion's dependencies. `account` is None for the API key's own account."""
+
+    secrets: Secrets
+    queue: HintQueue
+    livemode: bool
+    account: str | None
+    clock: Callable[[], float]
+    report: Report
+
+    def __call__(self, body: bytes, header: str | None) -> None:
+        """Take in one webhook; returning means it may be answered 200.
+
+        Raises SignatureRejected, PayloadTooLarge; SecretUnavailable, QueueUnavailable: Stripe then
+        tries again.
+        """
+        if len(body) > LARGEST_BODY:
+            raise PayloadTooLarge(f"The body is larger than {LARGEST_BODY} bytes.")
+        self._verify(body, header)
+        try:
+            event = Event.from_body(body)
+        except NotAnEvent as error:
+            self._quarantine(body, str(error))
+            return
+
+        if event.livemode != self.livemode or event.account != self.account:
+            self.report("EventDropped", event=event.id, type=event.type, reason="other_account")
+            return
+        match EFFECTS.get(event.type):
+            case Effect.SYNC_CUSTOMER if (customer := event.customer) is not None:
+                self.queue.send(Hint.of(event, customer))
+                self.report("EventAccepted", event=event.id, type=event.type, customer=customer)
+            case Effect.SYNC_CUSTOMER:
+                self.report("EventDropped", event=event.id, type=event.type, reason="no_customer")
+            case Effect.AUDIT:
+                self.report(
+                    "PortalSessionCreated",
+                    event=event.id,
+                    customer=event.customer,
+                    session=event.object.get("id"),
+                )
+            case None:
+                self.report("EventDropped", event=event.id, type=event.type, reason="other_type")
+
+    def _verify(self, body: bytes, header: str | None) -> None:
+        try:
+            signature.verify(body, header, self.secrets.current(), self.clock())
+        except SignatureRejected:
+            # The secret may have been rolled since we read it.
+            secrets = self.secrets.refreshed()
+            try:
+                signature.verify(body, header, secrets, self.clock())
+            except SignatureRejected:
+                self.report("SignatureRejected")
+                raise
+
+    def _quarantine(self, body: bytes, reason: str) -> None:
+        """Keep what Stripe signed and we cannot read, for a person to look at."""
+        try:
+            text, encoding = body.decode("utf-8"), ""
+            if not _fits_sqs(text):
+                raise ValueError
+        except ValueError:
+            text, encoding = base64.b64encode(body).decode("ascii"), " (base64)"
+        self.queue.dead_letter(text, f"{reason}{encoding}")
+        self.report("EventQuarantined", reason=reason)
+
+
+def _fits_sqs(text: str) -> bool:
+    """SQS takes the characters of XML 1.0, and no empty body."""
+    return bool(text) and all(
+        character in "\t\n\r" or " " <= character <= "\ud7ff" or "\ue000" <= character <= "\ufffd"
+        or "\U00010000" <= character
+        for character in text
+    )

@@ -1,0 +1,76 @@
+"""The settings of a deployed stack, read once from the function's environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from billing.access import AccessPolicy
+
+#: The API version every request to Stripe is pinned to; the projection reads this shape only.
+STRIPE_API_VERSION = "2026-10-28.endive"
+
+HOUR = 3600
+DAY = 24 * HOUR
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """See the parameters of template.yaml, which each field mirrors."""
+
+    stage: str
+    mode: str
+    stripe_api_base: str
+    stripe_api_key_secret: str
+    stripe_webhook_secret: str
+    stripe_account: str
+    jwt_issuer: str
+    subject_claim: str
+    portal_scope: str
+    subject_metadata_key: str
+    allowed_origins: tuple[str, ...]
+    default_return_url: str
+    access_policy: AccessPolicy
+    table_name: str
+    event_queue_url: str
+    dead_letter_queue_url: str
+
+    @property
+    def livemode(self) -> bool:
+        return self.mode == "live"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read the `PORTCULLIS_*` variables that template.yaml sets.
+
+        Raises KeyError naming the variable that is missing, ValueError for one that is no number:
+        both are faults of a deployment, seen at its first invocation.
+        """
+
+        def value(name: str) -> str:
+            return environment[f"PORTCULLIS_{name}"].strip()
+
+        return cls(
+            stage=value("STAGE"),
+            mode=value("STRIPE_MODE"),
+            stripe_api_base=value("STRIPE_API_BASE"),
+            stripe_api_key_secret=value("STRIPE_API_KEY_SECRET"),
+            stripe_webhook_secret=value("STRIPE_WEBHOOK_SECRET"),
+            stripe_account=value("STRIPE_ACCOUNT"),
+            jwt_issuer=value("JWT_ISSUER"),
+            subject_claim=value("SUBJECT_CLAIM"),
+            portal_scope=value("PORTAL_SCOPE"),
+            subject_metadata_key=value("SUBJECT_METADATA_KEY"),
+            allowed_origins=tuple(
+                origin.strip() for origin in value("ALLOWED_ORIGINS").split(",") if origin.strip()
+            ),
+            default_return_url=value("DEFAULT_RETURN_URL"),
+            access_policy=AccessPolicy(
+                past_due_grace=round(float(value("PAST_DUE_GRACE_DAYS")) * DAY),
+                renewal_slack=round(float(value("RENEWAL_SLACK_HOURS")) * HOUR),
+                pause_collection_keeps_access=value("PAUSE_COLLECTION_KEEPS_ACCESS") == "true",
+            ),
+            table_name=value("TABLE_NAME"),
+            event_queue_url=value("EVENT_QUEUE_URL"),
+            dead_letter_queue_url=value("DEAD_LETTER_QUEUE_URL"),
+        )

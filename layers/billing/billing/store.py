@@ -1,0 +1,112 @@
+"""The entitlement table in DynamoDB: the adapter behind link.Store and the reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import BotoCoreError, ClientError
+
+from billing.errors import Conflict, StoreUnavailable, SubjectTaken
+from billing.model import CustomerKey, CustomerRow, SubjectKey
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_to_dynamodb = TypeSerializer().serialize
+_from_dynamodb = TypeDeserializer().deserialize
+
+
+class DynamoDBStore:
+    """Rows and links in one table whose only key attribute is `pk`.
+
+    Every method raises StoreUnavailable when DynamoDB does not answer or refuses.
+    """
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def load(self, key: CustomerKey, *, consistent: bool = True) -> CustomerRow:
+        """The customer's row; revision 0 where there is none."""
+        return CustomerRow.from_item(key, self._get(key.pk, consistent))
+
+    def customer_of(self, subject: SubjectKey, *, consistent: bool = True) -> CustomerKey | None:
+        """The customer the subject is linked to."""
+        item = self._get(subject.pk, consistent)
+        return CustomerKey(item["account"], subject.mode, item["customer"]) if item else None
+
+    def commit(self, row: CustomerRow) -> None:
+        """Write the row if the stored revision is one less. Raises Conflict."""
+        with _unavailable():
+            try:
+                self._client.put_item(**self._put(row))
+            except self._client.exceptions.ConditionalCheckFailedException as error:
+                raise Conflict(row.key.pk) from error
+
+    def commit_and_link(
+        self, row: CustomerRow, subject: SubjectKey, *, replacing: CustomerKey | None
+    ) -> None:
+        """Write the row and the subject's link to it in one transaction; see link.Store."""
+        put_link: dict[str, Any] = {
+            "TableName": self._table,
+            "Item": _serialized(
+                {"pk": subject.pk, "account": row.key.account, "customer": row.key.customer}
+            ),
+            "ConditionExpression": "attribute_not_exists(pk) OR customer = :holder",
+            "ExpressionAttributeValues": _serialized(
+                {":holder": (replacing or row.key).customer}
+            ),
+        }
+        writes: list[dict[str, Any]] = [{"Put": self._put(row)}, {"Put": put_link}]
+        if replacing is not None:
+            still_deleted = {
+                "TableName": self._table,
+                "Key": _serialized({"pk": replacing.pk}),
+                "ConditionExpression": "deleted = :true",
+                "ExpressionAttributeValues": _serialized({":true": True}),
+            }
+            writes.append({"ConditionCheck": still_deleted})
+        with _unavailable():
+            try:
+                self._client.transact_write_items(TransactItems=writes)  # type: ignore[arg-type]
+            except self._client.exceptions.TransactionCanceledException as error:
+                codes = [reason.get("Code") for reason in error.response["CancellationReasons"]]
+                if codes[0] == "ConditionalCheckFailed" or "TransactionConflict" in codes:
+                    raise Conflict(row.key.pk) from error
+                if "ConditionalCheckFailed" in codes[1:]:
+                    raise SubjectTaken(subject.pk) from error
+                raise
+
+    def _get(self, pk: str, consistent: bool) -> dict[str, Any]:
+        with _unavailable():
+            answer = self._client.get_item(
+                TableName=self._table, Key=_serialized({"pk": pk}), ConsistentRead=consistent
+            )
+        return {name: _from_dynamodb(value) for name, value in answer.get("Item", {}).items()}
+
+    def _put(self, row: CustomerRow) -> dict[str, Any]:
+        """A Put of `row` over the revision before it."""
+        put: dict[str, Any] = {"TableName": self._table, "Item": _serialized(row.to_item())}
+        if row.revision == 1:
+            return put | {"ConditionExpression": "attribute_not_exists(pk)"}
+        return put | {
+            "ConditionExpression": "rev = :before",
+            "ExpressionAttributeValues": _serialized({":before": row.revision - 1}),
+        }
+
+
+def _serialized(attributes: dict[str, Any]) -> dict[str, Any]:
+    return {name: _to_dynamodb(value) for name, value in attributes.items()}
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        raise StoreUnavailable(error.response["Error"]["Code"]) from error
+    except BotoCoreError as error:
+        raise StoreUnavailable(type(error).__name__) from error
