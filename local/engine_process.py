@@ -1,4 +1,4 @@
-"""The local AWS engine's own process: ministack, with the two gaps closed that the template meets.
+"""The local AWS engine's own process: ministack, with the gaps closed that the template meets and its waits removed.
 
 Run by the engine's interpreter (.venv-engine), never imported by ours. It ends when its standard input does, so it
 cannot outlive the process that started it.
@@ -6,17 +6,22 @@ cannot outlive the process that started it.
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
 import os
 import queue
 import signal
 import sys
 import threading
 import time
+import zipfile
+from pathlib import Path
 from typing import Any
 
 from ministack import app
 from ministack.core import lambda_runtime
-from ministack.services import apigateway
+from ministack.services import apigateway, lambda_svc
 from ministack.services.cloudformation import provisioners
 
 # A worker writes this line to stderr when an invocation's handler has returned.
@@ -46,13 +51,18 @@ def import_http_api(api_id: str, body: dict[str, Any]) -> None:
                 authorizers,
             )
     cors = body.get("x-amazon-apigateway-cors")
+    if cors is not None and not isinstance(cors, dict):
+        # SAM takes an AllowOrigins that is an intrinsic function for the whole configuration, and API Gateway
+        # refuses what comes out. One function around the whole of it (!If) does work.
+        raise ValueError(
+            f"x-amazon-apigateway-cors must be an object, not {cors!r}: in template.yaml write "
+            "CorsConfiguration: !If [HasAllowedOrigins, {AllowOrigins: ..., AllowMethods: ...}, !Ref AWS::NoValue]"
+        )
     if cors:
         apigateway._apis[api_id]["corsConfiguration"] = cors
 
 
 def _created(answer: tuple[int, Any, bytes], what: str) -> dict[str, Any]:
-    import json
-
     status, _, body = answer
     if status != 201:
         raise ValueError(f"{what} was refused: {body!r}")
@@ -169,6 +179,35 @@ def end_log_wait_by_mark() -> None:
     lambda_runtime.Worker._drain_stderr_bounded = drain
 
 
+def unpack_layers_once() -> None:
+    """Give every worker the same unpacked copy of a layer; the engine would unpack it anew for each, at a second apiece."""
+    resolve = lambda_svc._resolve_layer_zip
+    unpacked: dict[str, bytes] = {}
+    lock = threading.Lock()
+
+    def resolve_to_pointer(reference: Any) -> bytes | None:
+        content = resolve(reference)
+        if not content:
+            return None
+        key = hashlib.sha256(content).hexdigest()
+        with lock:
+            if key not in unpacked:
+                folder = Path(os.environ["HOME"]) / "layers" / key
+                with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                    archive.extractall(folder)
+                pointer = io.BytesIO()
+                with zipfile.ZipFile(pointer, "w") as archive:
+                    # A worker treats this folder as site-packages, and Python runs such a line at start-up.
+                    archive.writestr(
+                        "python/lib/python3/site-packages/layer.pth",
+                        f"import sys; sys.path.insert(0, {str(folder / 'python')!r})\n",
+                    )
+                unpacked[key] = pointer.getvalue()
+        return unpacked[key]
+
+    lambda_svc._resolve_layer_zip = resolve_to_pointer
+
+
 def end_with_standard_input() -> None:
     """Ask this process to stop as soon as whoever started it is gone."""
 
@@ -183,6 +222,7 @@ def end_with_standard_input() -> None:
 if __name__ == "__main__":
     import_bodies_on_deploy()
     end_log_wait_by_mark()
+    unpack_layers_once()
     end_with_standard_input()
     sys.argv = sys.argv[:1]
     app.main()

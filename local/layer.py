@@ -1,0 +1,95 @@
+"""The layer as the local stack deploys it: dependencies cached by their lock, the package billing always fresh.
+
+The real build (sam build) is for Lambda's platform; this one is for the interpreter that runs the functions here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from local.engine import PYTHON, ROOT
+
+LOCK = ROOT / "layers" / "billing" / "requirements.txt"
+PACKAGE = ROOT / "layers" / "billing" / "billing"
+CACHE = ROOT / ".local" / "layer"
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+class LayerError(Exception):
+    """The layer's dependencies could not be installed."""
+
+
+def layer_zip() -> bytes:
+    """Answer the layer as a zip with everything under python/, as Lambda wants it."""
+    packed = io.BytesIO(_dependencies().read_bytes())
+    with zipfile.ZipFile(packed, "a") as archive:
+        for path in sorted(PACKAGE.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                _add(archive, path, Path("python", "billing") / path.relative_to(PACKAGE))
+    return packed.getvalue()
+
+
+def folder_zip(folder: Path) -> bytes:
+    """Answer a function's folder as a zip."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                _add(archive, path, path.relative_to(folder))
+    return packed.getvalue()
+
+
+def _dependencies() -> Path:
+    """Answer the zip of the locked dependencies, made once per lock and interpreter."""
+    version = subprocess.run(
+        [PYTHON, "-VV"], capture_output=True, check=True, env={"PATH": os.defpath}
+    ).stdout
+    key = hashlib.sha256(LOCK.read_bytes() + version).hexdigest()[:16]
+    cached = CACHE / f"{key}.zip"
+    if cached.exists():
+        return cached
+    CACHE.mkdir(parents=True, exist_ok=True)
+    # Built beside its place and moved there whole, so that two runs at once never see half of it.
+    building = CACHE / f"{key}.{os.getpid()}"
+    try:
+        _install(building / "python")
+        with zipfile.ZipFile(building / "layer.zip", "w") as archive:
+            for path in sorted((building / "python").rglob("*")):
+                if path.is_file():
+                    _add(archive, path, path.relative_to(building))
+        (building / "layer.zip").replace(cached)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return cached
+
+
+def _install(target: Path) -> None:
+    uv = Path(sys.prefix) / "bin" / "uv"
+    done = subprocess.run(
+        [uv, "pip", "install", "--quiet", "--target", target, "--require-hashes", "--no-deps"]
+        + ["--only-binary", ":all:", "--python", PYTHON, "-r", LOCK],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise LayerError(f"the layer's dependencies could not be installed:\n{done.stderr}")
+    # Each worker process unpacks the layer anew: with the bytecode inside, it does not compile it as well.
+    subprocess.run(
+        [PYTHON, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", target],
+        check=True,
+    )
+
+
+def _add(archive: zipfile.ZipFile, path: Path, name: Path) -> None:
+    # A fixed date keeps the zip's bytes, and with them its hash, the same for the same content.
+    entry = zipfile.ZipInfo(name.as_posix(), ZIP_EPOCH)
+    entry.external_attr = 0o644 << 16
+    archive.writestr(entry, path.read_bytes(), zipfile.ZIP_STORED)
