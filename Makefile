@@ -19,6 +19,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 export PYTHONNOUSERSITE := 1
 export PYTHONUTF8 := 1
+# The layer's package, importable here as it is in Lambda.
+export PYTHONPATH := $(CURDIR)/layers/billing
 
 .PHONY: help setup demo smoke test check lint format types unit integration simulate mutants validate build deploy lock clean
 

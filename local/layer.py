@@ -28,7 +28,7 @@ class LayerError(Exception):
 
 def layer_zip() -> bytes:
     """Answer the layer as a zip with everything under python/, as Lambda wants it."""
-    packed = io.BytesIO(_dependencies().read_bytes())
+    packed = io.BytesIO(dependencies().read_bytes())
     with zipfile.ZipFile(packed, "a") as archive:
         for path in sorted(PACKAGE.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
@@ -46,7 +46,7 @@ def folder_zip(folder: Path) -> bytes:
     return packed.getvalue()
 
 
-def _dependencies() -> Path:
+def dependencies() -> Path:
     """Answer the zip of the locked dependencies, made once per lock and interpreter."""
     version = subprocess.run(
         [PYTHON, "-VV"], capture_output=True, check=True, env={"PATH": os.defpath}

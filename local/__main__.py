@@ -1,0 +1,35 @@
+"""The demo: start the stack, say where the page is, wait for Ctrl-C."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+
+from local.deploy import DeployError
+from local.engine import EngineError
+from local.layer import LayerError
+from local.stack import LocalStack, StackError, until_asked_to_stop
+
+
+def main() -> int:
+    """Run the demo until Ctrl-C. Answers the exit status: 0 after Ctrl-C, 1 when the stack did not start."""
+    started = time.monotonic()
+    print("\n  Portcullis on this machine\n", flush=True)
+    stack = LocalStack(say=lambda line: print(f"    {line}", flush=True))
+    try:
+        with until_asked_to_stop(), stack:
+            print(f"\n  Ready in {time.monotonic() - started:.1f} s. Open  {stack.site.url}/")
+            print("  Ctrl-C stops everything.\n", flush=True)
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        print("\n  Stopped. Nothing is left running.", flush=True)
+        return 0
+    except (EngineError, LayerError, DeployError, StackError) as error:
+        print(f"\n  {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

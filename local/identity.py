@@ -1,0 +1,71 @@
+"""A tiny OpenID Connect issuer: its discovery document, its keys, and real RS256 tokens for demo users and tests.
+
+It stands where Cognito, Auth0 or Clerk stand in a real deployment; API Gateway's authorizer checks its tokens alike.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
+
+AUDIENCE = "portcullis-local"
+LIFETIME = 3600
+
+
+class Issuer:
+    """Signs tokens as `url`. Each issuer has a key of its own, so another issuer's tokens are foreign to it."""
+
+    def __init__(self, url: str, *, audience: str = AUDIENCE, key_id: str = "local-1") -> None:
+        self.url = url
+        self.audience = audience
+        self.key_id = key_id
+        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+    def discovery(self) -> dict[str, Any]:
+        """Answer the document at /.well-known/openid-configuration."""
+        return {
+            "issuer": self.url,
+            "jwks_uri": f"{self.url}/.well-known/jwks.json",
+            "response_types_supported": ["token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["RS256"],
+        }
+
+    def keys(self) -> dict[str, Any]:
+        """Answer the JSON Web Key Set at /.well-known/jwks.json: public keys only."""
+        key = RSAAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
+        return {"keys": [{**key, "kid": self.key_id, "alg": "RS256", "use": "sig"}]}
+
+    def token(
+        self,
+        subject: str,
+        *,
+        scope: str = "openid",
+        lifetime: float = LIFETIME,
+        **claims: Any,
+    ) -> str:
+        """Answer an access token for subject.
+
+        A negative lifetime (seconds) makes an expired one; claims add to or replace the usual ones, and a claim of
+        None leaves it out.
+        """
+        now = int(time.time())
+        payload = {
+            "sub": subject,
+            "iss": self.url,
+            "aud": self.audience,
+            "iat": now - (LIFETIME if lifetime < 0 else 0),
+            "exp": int(now + lifetime),
+            "scope": scope,
+            **claims,
+        }
+        return jwt.encode(
+            {name: value for name, value in payload.items() if value is not None},
+            self._key,
+            algorithm="RS256",
+            headers={"kid": self.key_id},
+        )

@@ -1,0 +1,291 @@
+"""The whole service on this machine: AWS engine, Stripe simulator, identity issuer and page, with the real template.
+
+Everything listens on 127.0.0.1 only, on ports that were free, and ends with the stack.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import stripe
+from billing.events import EFFECTS
+from billing.settings import STRIPE_API_VERSION
+
+from local import deploy
+from local.catalogue import (
+    DEMO_USERS,
+    FEATURES,
+    PLANS,
+    Catalogue,
+    create_catalogue,
+    create_demo_users,
+)
+from local.engine import ROOT, Engine
+from local.identity import AUDIENCE
+from local.layer import dependencies
+from local.site import Site
+from local.stripe_simulator.control import Control
+
+API_KEY = "sk_test_portcullis_local"
+API_KEY_SECRET = "portcullis/local/stripe-api-key"
+WEBHOOK_SECRET = "portcullis/local/stripe-webhook-secret"
+START_TIMEOUT = 30.0
+
+stripe.enable_telemetry = False
+
+
+class StackError(Exception):
+    """A part of the stack did not start; the message says which and why."""
+
+
+class LocalStack:
+    """The running stack; use it as a context manager.
+
+    `parameters` replace the template's; `say` is called with a plain line at each thing done. With
+    `deployed_by_sam` the stack is not deployed here: call `adopt` when the SAM CLI has done it.
+    """
+
+    def __init__(
+        self,
+        *,
+        parameters: dict[str, str] | None = None,
+        say: Callable[[str], None] = lambda line: None,
+        template: Path = deploy.TEMPLATE,
+        deployed_by_sam: bool = False,
+        enforce_iam: bool = False,
+        demo_users: bool = True,
+        site_port: int = 0,
+    ) -> None:
+        self._parameters = parameters or {}
+        self._say = say
+        self._template = template
+        self._deployed_by_sam = deployed_by_sam
+        self._demo_users = demo_users
+        self._closing = contextlib.ExitStack()
+        self._deployment: deploy.Deployment | None = None
+        self._catalogue: Catalogue | None = None
+        self.engine = Engine(enforce_iam=enforce_iam)
+        self.site = Site(self._describe, port=site_port)
+        self.simulator_url = ""
+        self.webhook_secret = ""
+
+    # ------------------------------------------------------------------ what a test asks for
+
+    @property
+    def deployment(self) -> deploy.Deployment:
+        """How the deployed stack is reached."""
+        if self._deployment is None:
+            raise StackError("the template has not been deployed")
+        return self._deployment
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """What the Stripe account sells."""
+        if self._catalogue is None:
+            raise StackError("the template has not been deployed")
+        return self._catalogue
+
+    @property
+    def api_url(self) -> str:
+        """Base address of the HTTP API, without a trailing slash."""
+        return self.deployment.api_url
+
+    def token(self, subject: str, **claims: Any) -> str:
+        """Answer an access token; see Issuer.token for what can be bent."""
+        return self.site.issuer.token(subject, **claims)
+
+    def client(self, service: str) -> Any:
+        """Answer a boto3 client of the local engine."""
+        return deploy.client(service, self.engine.endpoint)
+
+    def queue_depth(self, url: str) -> int:
+        """Answer how many messages wait or are being worked on; those delayed on purpose are not counted."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        answer = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)
+        return sum(int(value) for value in answer["Attributes"].values())
+
+    def wait_until_quiet(self, timeout: float = 20.0) -> None:
+        """Wait until Stripe has delivered everything and the worker has taken it in. Raises TimeoutError."""
+        deadline = time.monotonic() + timeout
+        self.control.wait_until_quiet(timeout=timeout)
+        while self.queue_depth(self.deployment.event_queue_url):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the event queue still had messages after {timeout} s")
+            time.sleep(0.02)
+
+    def logs(self, function: str) -> list[str]:
+        """Answer what a function, named as in the template, has logged so far."""
+        pages = self.client("logs").get_paginator("filter_log_events")
+        name = f"/aws/lambda/{self.deployment.functions[function]}"
+        return [
+            event["message"] for page in pages.paginate(logGroupName=name) for event in page["events"]
+        ]
+
+    # ------------------------------------------------------------------ start and stop
+
+    def start(self) -> None:
+        """Start every part and deploy. Raises EngineError, LayerError, DeployError or StackError; nothing is left."""
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop every part, in the opposite order. Safe to call twice."""
+        self._closing.close()
+
+    def adopt(self, stack_name: str) -> None:
+        """Take the stack that the SAM CLI deployed under this name, then go on as after a deploy of our own."""
+        self._finish(deploy.describe(self.engine.endpoint, stack_name))
+
+    def parameters(self) -> dict[str, str]:
+        """Answer the template's parameters for this machine."""
+        return {
+            "Stage": "dev",
+            "StripeMode": "test",
+            "StripeApiBase": self.simulator_url,
+            "StripeApiKeySecret": API_KEY_SECRET,
+            "StripeWebhookSecret": WEBHOOK_SECRET,
+            "JwtIssuer": self.site.url,
+            "JwtAudience": AUDIENCE,
+            "AllowedOrigins": self.site.url,
+            "DefaultReturnUrl": f"{self.site.url}/",
+            **self._parameters,
+        }
+
+    def _start(self) -> None:
+        self._closing.callback(self.site.stop)
+        self.site.start()
+        with ThreadPoolExecutor(3) as at_once:
+            self._closing.callback(self.engine.stop)
+            layer = at_once.submit(dependencies)
+            engine = at_once.submit(self.engine.start)
+            simulator = at_once.submit(self._start_simulator)
+            engine.result()
+            self._say(f"AWS engine         {self.engine.endpoint}")
+            simulator.result()
+            self._say(f"Stripe simulator   {self.simulator_url}")
+            layer.result()
+        self.control = Control(self.simulator_url)
+        self.stripe = stripe.StripeClient(
+            API_KEY,
+            stripe_version=STRIPE_API_VERSION,
+            base_addresses={"api": self.simulator_url},
+        )
+        self._sqs = self.client("sqs")
+        self._put_secret(API_KEY_SECRET, API_KEY)
+        if not self._deployed_by_sam:
+            started = time.monotonic()
+            made = deploy.deploy(
+                self.engine.endpoint, self.parameters(), template=self._template
+            )
+            self._say(f"template.yaml      deployed in {time.monotonic() - started:.1f} s")
+            self._finish(made)
+
+    def _finish(self, made: deploy.Deployment) -> None:
+        """Do what follows a deploy: tell Stripe where the webhooks go, and fill the account."""
+        self._deployment = made
+        endpoint = self.stripe.v1.webhook_endpoints.create(
+            {
+                "url": made.webhook_url,
+                "enabled_events": sorted(EFFECTS),  # type: ignore[typeddict-item]
+                "api_version": STRIPE_API_VERSION,  # type: ignore[typeddict-item]
+            }
+        )
+        self.webhook_secret = endpoint.secret or ""
+        self._put_secret(WEBHOOK_SECRET, self.webhook_secret)
+        self._say(f"webhook endpoint   {endpoint.id}, API version {endpoint.api_version}")
+        self._catalogue = create_catalogue(self.stripe, return_url=f"{self.site.url}/")
+        if self._demo_users:
+            create_demo_users(self.stripe, self._catalogue)
+            self.wait_until_quiet()
+            self._say("Stripe account     3 plans, 3 customers; each webhook has been taken in")
+
+    def _put_secret(self, name: str, value: str) -> None:
+        secrets = self.client("secretsmanager")
+        try:
+            secrets.create_secret(Name=name, SecretString=value)
+        except secrets.exceptions.ResourceExistsException:
+            secrets.put_secret_value(SecretId=name, SecretString=value)
+
+    def _start_simulator(self) -> None:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "local.stripe_simulator", "--port", "0", "--api-key", API_KEY],
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            start_new_session=True,
+            text=True,
+        )
+        self._closing.callback(_stop, process)
+        if process.stdout is None:
+            raise StackError("the Stripe simulator has no output")
+        ready, _, _ = select.select([process.stdout], [], [], START_TIMEOUT)
+        line = process.stdout.readline() if ready else ""
+        if "http://" not in line:
+            raise StackError("the Stripe simulator did not start; what it said is above")
+        self.simulator_url = line.split()[-1]
+
+    def _describe(self) -> dict[str, Any]:
+        """Answer what the demo page needs to know."""
+        return {
+            "api_url": self.api_url,
+            "users": [asdict(user) for user in DEMO_USERS],
+            "plans": {
+                self.catalogue.products[plan.lookup_key]: {
+                    "name": plan.name,
+                    "amount": plan.amount,
+                    "features": plan.features,
+                }
+                for plan in PLANS
+            },
+            "features": FEATURES,
+        }
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+@contextlib.contextmanager
+def until_asked_to_stop() -> Iterator[None]:
+    """Turn SIGTERM into the KeyboardInterrupt that Ctrl-C gives, so that both end a stack the same way."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(5)
+    if process.stdout:
+        process.stdout.close()
