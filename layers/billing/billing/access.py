@@ -42,7 +42,7 @@ def scheduled_end(subscription: Mapping[str, Any]) -> int | None:
 
 
 def period_end(subscription: Mapping[str, Any], item: Mapping[str, Any]) -> int | None:
-    """End of the item's current period: on the item since 2025-03-31.basil, before on the subscription."""
+    """End of the item's current period: on the subscription before 2025-03-31.basil."""
     end = item.get("current_period_end") or subscription.get("current_period_end")
     return None if end is None else int(end)
 

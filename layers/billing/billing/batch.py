@@ -71,6 +71,8 @@ class MessageQueue(Protocol):
 
 
 class SideBySide(Protocol):
+    """How the syncs of one batch run."""
+
     def __call__(self, tasks: Sequence[Callable[[], None]]) -> None:
         """Run all tasks, several at a time, and return when all have ended."""
         ...
@@ -97,9 +99,7 @@ class Batch:
     jitter: Callable[[], float]
     report: Report
 
-    def __call__(
-        self, messages: Iterable[Message], remaining_ms: Callable[[], int]
-    ) -> list[str]:
+    def __call__(self, messages: Iterable[Message], remaining_ms: Callable[[], int]) -> list[str]:
         """Process the messages; return the ids of those that stay on the queue."""
         waiting: list[str] = []
         by_customer: dict[CustomerKey, list[tuple[Message, Hint]]] = {}
@@ -136,7 +136,7 @@ class Batch:
         except (Conflict, Unavailable) as error:
             self.report("SyncWaits", customer=key.customer, reason=type(error).__name__)
             self._give_time(messages, type(error).__name__, PATIENCE, waiting)
-        except Exception as error:  # the outermost edge of one customer: the others go on
+        except Exception as error:  # noqa: BLE001  the outermost edge of one customer: the others go on
             self.report("SyncFailed", customer=key.customer, error=repr(error))
             for message in messages:
                 self._bury(message, f"unexpected {type(error).__name__}", waiting)
@@ -168,6 +168,6 @@ class Batch:
 
 
 def backoff(receives: int, jitter: float) -> int:
-    """Seconds until the next try: doubling from 2 s to 15 minutes, the upper half of it at random."""
-    ceiling = min(LONGEST_BACKOFF, 2 ** min(receives, 10))
+    """Seconds until the next try: doubling from 2 s to 15 minutes, half of it at random."""
+    ceiling = min(LONGEST_BACKOFF, 1 << min(receives, 10))
     return round(ceiling / 2 + jitter * ceiling / 2)

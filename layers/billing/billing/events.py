@@ -1,4 +1,4 @@
-"""Stripe's events: which ones matter, whom they are about, and the message that goes onto the queue.
+"""Stripe's events: which ones matter, whom they are about, and the queue message they become.
 
 A webhook is a hint that a customer changed; nothing of its payload is ever applied. Pure.
 """
@@ -126,7 +126,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hint:
-    """A queue message: something happened to this customer. It names the event, it carries no payload."""
+    """A queue message: something happened to this customer. It names the event, no more."""
 
     id: str
     type: str
@@ -150,7 +150,7 @@ class Hint:
 
     @classmethod
     def confirm(cls, key: CustomerKey, *, as_of: int) -> Hint:
-        """One more fetch of `key`, due unless the row has by then outgrown `as_of` by the margin."""
+        """One more fetch of `key`, unless the row has by then outgrown `as_of` by the margin."""
         return cls(
             id=f"confirm-{key.customer}-{as_of}",
             type=CONFIRM,
@@ -192,7 +192,15 @@ class Hint:
         )
         if not fields_hold:
             raise Unprocessable("not a message of ours")
-        return cls(**{name: fields.get(name) for name in cls.__slots__})
+        return cls(
+            id=fields["id"],
+            type=fields["type"],
+            created=fields["created"],
+            livemode=fields["livemode"],
+            account=fields.get("account"),
+            customer=fields["customer"],
+            object=fields.get("object"),
+        )
 
 
 def _is_name(value: object) -> bool:

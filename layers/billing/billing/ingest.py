@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,7 +17,12 @@ from billing.link import Report
 LARGEST_BODY = 512 * 1024
 
 
+_SQS_TEXT = re.compile("[\\t\\n\\r\\u0020-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]+")
+
+
 class Secrets(Protocol):
+    """The webhook endpoint's signing secrets, several during a rotation."""
+
     def current(self) -> tuple[str, ...]:
         """The signing secrets that verify. Raises SecretUnavailable."""
         ...
@@ -92,20 +98,17 @@ class Ingest:
 
     def _quarantine(self, body: bytes, reason: str) -> None:
         """Keep what Stripe signed and we cannot read, for a person to look at."""
-        try:
-            text, encoding = body.decode("utf-8"), ""
-            if not _fits_sqs(text):
-                raise ValueError
-        except ValueError:
+        text, encoding = _as_sqs_text(body), ""
+        if text is None:
             text, encoding = base64.b64encode(body).decode("ascii"), " (base64)"
         self.queue.dead_letter(text, f"{reason}{encoding}")
         self.report("EventQuarantined", reason=reason)
 
 
-def _fits_sqs(text: str) -> bool:
-    """SQS takes the characters of XML 1.0, and no empty body."""
-    return bool(text) and all(
-        character in "\t\n\r" or " " <= character <= "\ud7ff" or "\ue000" <= character <= "\ufffd"
-        or "\U00010000" <= character
-        for character in text
-    )
+def _as_sqs_text(body: bytes) -> str | None:
+    """The body as SQS takes it, the characters of XML 1.0 and at least one; None if it cannot be."""
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return text if _SQS_TEXT.fullmatch(text) else None

@@ -1,4 +1,4 @@
-"""Which subject a customer belongs to: one customer, one subject, for as long as the customer lives."""
+"""Which subject a customer belongs to: one to one, for as long as the customer lives."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ class Store(Protocol):
 
 
 class Report(Protocol):
+    """How a flow says that something happened."""
+
     def __call__(self, name: str, /, **details: object) -> None:
         """Count the occurrence `name` and log it with its details."""
         ...

@@ -139,7 +139,7 @@ class CustomerRow:
         return self.billing.deleted
 
     def advanced(
-        self, billing: Billing, *, as_of: int, confirm_at: int, event: str, type: str
+        self, billing: Billing, *, as_of: int, confirm_at: int, event: str, event_type: str
     ) -> CustomerRow:
         """The next revision of this row: `billing` as fetched at `as_of`, caused by `event`."""
         before, after = _granted(self.billing), _granted(billing)
@@ -148,7 +148,7 @@ class CustomerRow:
             change = Transition(
                 at=as_of,
                 event=event,
-                type=type,
+                type=event_type,
                 gained=tuple(sorted(after - before)),
                 lost=tuple(sorted(before - after)),
             )

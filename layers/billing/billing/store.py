@@ -56,9 +56,7 @@ class DynamoDBStore:
                 {"pk": subject.pk, "account": row.key.account, "customer": row.key.customer}
             ),
             "ConditionExpression": "attribute_not_exists(pk) OR customer = :holder",
-            "ExpressionAttributeValues": _serialized(
-                {":holder": (replacing or row.key).customer}
-            ),
+            "ExpressionAttributeValues": _serialized({":holder": (replacing or row.key).customer}),
         }
         writes: list[dict[str, Any]] = [{"Put": self._put(row)}, {"Put": put_link}]
         if replacing is not None:

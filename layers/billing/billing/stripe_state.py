@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from billing.projection import StripeObject, StripeState, products_in_grace
@@ -44,29 +45,29 @@ def fetch(reads: StripeReads, customer_id: str) -> StripeState:
             "items": {
                 "data": _complete(
                     subscription["items"],
-                    lambda after, id=subscription["id"]: reads.subscription_items(id, after),
+                    partial(reads.subscription_items, subscription["id"]),
                 )
             },
         }
         for subscription in _complete(
-            customer["subscriptions"], lambda after: reads.subscriptions(customer_id, after)
+            customer["subscriptions"], partial(reads.subscriptions, customer_id)
         )
     ]
     return StripeState(
         as_of=as_of,
         customer=customer,
         subscriptions=subscriptions,
-        tax_ids=_complete(customer["tax_ids"], lambda after: reads.tax_ids(customer_id, after)),
+        tax_ids=_complete(customer["tax_ids"], partial(reads.tax_ids, customer_id)),
         active_entitlements=_complete(
             reads.active_entitlements(customer_id, None),
-            lambda after: reads.active_entitlements(customer_id, after),
+            partial(reads.active_entitlements, customer_id),
         ),
         product_features={
             product: [
                 feature["entitlement_feature"]["lookup_key"]
                 for feature in _complete(
                     reads.product_features(product, None),
-                    lambda after, product=product: reads.product_features(product, after),
+                    partial(reads.product_features, product),
                 )
             ]
             for product in sorted(products_in_grace(subscriptions))

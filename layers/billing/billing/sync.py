@@ -9,10 +9,11 @@ nothing acknowledged is ever lost.** The order of the steps is the whole proof:
 4. write it on the condition that the revision is still `r`, as `r + 1`
 5. acknowledge what this write covers: return, and only then
 
-*Never backwards*: whoever commits `r + 2` read `r + 1` after it was committed and fetched after that,
-so each stored state was fetched later than the one it replaces. *Nothing lost*: an event exists after
-its change, we fetch after taking the event, and we return only after the commit of that fetch. On a
-conflict we start over and never acknowledge: the winner may have fetched before our change.
+*Never backwards*: whoever commits `r + 2` read `r + 1` after it was committed and fetched after
+that, so each stored state was fetched later than the one it replaces. *Nothing lost*: an event
+exists after its change, we fetch after taking the event, and we return only after the commit of
+that fetch. On a conflict we start over and never acknowledge: the winner may have fetched before
+our change.
 
 A fetch may see Stripe as it was up to MARGIN seconds ago. So every sync asks for one delayed
 *confirm*, which fetches again and begets none; and an event that the row has outgrown by the margin
@@ -48,6 +49,8 @@ ATTEMPTS = 4
 
 
 class ConfirmQueue(Protocol):
+    """Where a sync asks for its confirm."""
+
     def send_confirm(self, hint: Hint, delay: int) -> None:
         """Enqueue `hint`, visible after `delay` seconds. Raises QueueUnavailable."""
         ...
@@ -86,10 +89,16 @@ class Sync:
             confirm_at = self._confirm(row, hints, fetched_at=state.as_of)
             cause = max(hints, key=lambda hint: hint.created)
             advanced = row.advanced(
-                billing, as_of=state.as_of, confirm_at=confirm_at, event=cause.id, type=cause.type
+                billing,
+                as_of=state.as_of,
+                confirm_at=confirm_at,
+                event=cause.id,
+                event_type=cause.type,
             )
             try:
-                link.commit(advanced, over=row, issuer=self.issuer, store=self.store, report=self.report)
+                link.commit(
+                    advanced, over=row, issuer=self.issuer, store=self.store, report=self.report
+                )
             except Conflict:
                 continue
             return

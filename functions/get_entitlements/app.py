@@ -1,0 +1,19 @@
+"""GET /entitlements and GET /entitlements/{feature}: what the signed-in subject may use."""
+
+import time
+
+from billing import answers, http, wiring
+
+settings = wiring.SETTINGS
+customers = wiring.customers()
+
+
+@http.endpoint
+def handler(request: http.Request) -> http.Response:
+    """200; a subject without a customer is entitled to nothing. 503 when the table is silent."""
+    subject = request.subject(settings.subject_claim)
+    row = customers.of(subject)
+    if request.route == "GET /entitlements":
+        return http.respond(200, answers.entitlements(subject, row, time.time()))
+    feature = request.path_parameter("feature")
+    return http.respond(200, answers.entitlement(feature, row, time.time()))

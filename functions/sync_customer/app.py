@@ -1,0 +1,19 @@
+"""The event queue's worker: makes the rows of the customers named in a batch equal to Stripe."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from billing import telemetry, wiring
+from billing.batch import Message
+
+process = wiring.batch()
+
+
+def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    """The partial batch response: which messages stay on the queue."""
+    messages = [Message.from_record(record) for record in event["Records"]]
+    try:
+        waiting = process(messages, context.get_remaining_time_in_millis)
+    finally:
+        telemetry.flush()
+    return {"batchItemFailures": [{"itemIdentifier": message} for message in waiting]}

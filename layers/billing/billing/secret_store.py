@@ -1,0 +1,76 @@
+"""Secrets from Secrets Manager, kept for minutes, several signing secrets side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from billing.errors import SecretUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+#: Seconds a secret is kept: how long a revoked one may go on.
+KEPT = 300
+
+#: Seconds between two forced reads: what a flood of forged webhooks can cost.
+FORCED_EVERY = 60
+
+
+class Secret:
+    """One secret by name. `clock` gives seconds that never go back."""
+
+    def __init__(self, client: SecretsManagerClient, name: str, clock: Callable[[], float]) -> None:
+        self._client = client
+        self._name = name
+        self._clock = clock
+        self._values: tuple[str, ...] = ()
+        self._read_at = float("-inf")
+        self._forced_at = float("-inf")
+
+    def current(self) -> tuple[str, ...]:
+        """The secret's values; one unless it is a JSON list. Raises SecretUnavailable."""
+        if self._clock() - self._read_at >= KEPT:
+            self._read()
+        return self._values
+
+    def refreshed(self) -> tuple[str, ...]:
+        """The values, read anew unless that was forced within the last minute."""
+        now = self._clock()
+        if now - self._forced_at >= FORCED_EVERY and now > self._read_at:
+            self._forced_at = now
+            self._read()
+        return self._values
+
+    def _read(self) -> None:
+        try:
+            text = self._client.get_secret_value(SecretId=self._name)["SecretString"]
+        except ClientError as error:
+            raise SecretUnavailable(error.response["Error"]["Code"]) from error
+        except (BotoCoreError, KeyError) as error:
+            raise SecretUnavailable(type(error).__name__) from error
+        self._values = parse(text)
+        self._read_at = self._clock()
+
+
+def parse(text: str) -> tuple[str, ...]:
+    """The values in a secret's string: a plain string, or a JSON list of strings.
+
+    White space around a value is dropped: a trailing newline from an editor would match nothing.
+    Raises SecretUnavailable where there is none.
+    """
+    values: object = [text]
+    if text.lstrip().startswith("["):
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise SecretUnavailable("not a JSON list") from error
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise SecretUnavailable("not a list of strings")
+    found = tuple(value.strip() for value in values if value.strip())
+    if not found:
+        raise SecretUnavailable("empty")
+    return found

@@ -1,0 +1,39 @@
+"""Structured logs and metrics. The one way to say that something happened: `report`."""
+
+from __future__ import annotations
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+#: Occurrences that somebody may have to look into; all others are the ordinary course of things.
+WARNINGS = frozenset(
+    {
+        "BackoffFailed",
+        "DeadLettered",
+        "EventQuarantined",
+        "RequestFailed",
+        "SubjectChanged",
+        "SubjectTaken",
+        "SyncFailed",
+        "SyncWaits",
+    }
+)
+
+logger = Logger(service="portcullis")
+metrics = Metrics(service="portcullis")
+
+
+def report(name: str, /, **details: object) -> None:
+    """Count `name` as a metric and log it with its details.
+
+    Details are ids, types and reasons; never a URL of the portal, a secret, an e-mail or a payload.
+    """
+    metrics.add_metric(name=name, unit=MetricUnit.Count, value=1)
+    log = logger.warning if name in WARNINGS else logger.info
+    log(name, extra=details)
+
+
+def flush() -> None:
+    """Print what was counted since the last flush, in CloudWatch's embedded metric format."""
+    if metrics.metric_set:
+        metrics.flush_metrics()
