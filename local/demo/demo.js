@@ -1,0 +1,233 @@
+// The demo's front end: sign in, read the entitlements every second, open the portal, come back.
+// It talks to API Gateway directly, as a product's own front end would. Text goes in as text, never as HTML.
+
+const POLL = 1000;
+const SESSION = "portcullis-subject";
+const SEEN = "portcullis-seen"; // the last answer and what changed, so that a visit to the portal does not lose them
+const byId = (id) => document.getElementById(id);
+const stack = await (await fetch("/stack.json")).json();
+
+let subject = sessionStorage.getItem(SESSION);
+let token = null;
+let { last, notes } = JSON.parse(sessionStorage.getItem(SEEN) ?? '{"last": null, "notes": []}');
+let timer = null;
+
+function element(name, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+}
+
+const day = (iso) => new Date(iso).toLocaleDateString(undefined, { day: "numeric", month: "short", year: "numeric" });
+const clock = (at) => at.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const planName = (product) => stack.plans[product]?.name ?? product;
+const seats = (count) => (count === 1 ? "1 seat" : `${count} seats`);
+
+function notice(text) {
+  byId("notice").hidden = !text;
+  byId("notice").textContent = text ?? "";
+}
+
+async function signedIn(path, options = {}) {
+  if (!token) {
+    const answer = await fetch("/token", { method: "POST", body: JSON.stringify({ subject }) });
+    token = (await answer.json()).access_token;
+  }
+  const answer = await fetch(stack.api_url + path, {
+    ...options,
+    headers: { authorization: `Bearer ${token}`, ...options.headers },
+  });
+  if (answer.status === 401) token = null; // expired: the next request asks for another
+  const body = await answer.json();
+  if (!answer.ok) throw new Error(body.detail ?? body.title ?? body.message ?? `The API answered ${answer.status}`);
+  return body;
+}
+
+// ---------------------------------------------------------------- who is signed in
+
+function showSignIn() {
+  clearTimeout(timer);
+  byId("account").hidden = byId("who").hidden = true;
+  byId("sign-in").hidden = false;
+  byId("people").replaceChildren(...stack.users.map((user) => {
+    const initials = user.name.split(" ").map((word) => word[0]).join("");
+    const card = element("button", { className: "person", type: "button" },
+      element("span", { className: "mark", ariaHidden: "true", textContent: initials }),
+      element("strong", { textContent: user.name }),
+      element("span", { textContent: user.email }));
+    card.dataset.subject = user.subject;
+    card.addEventListener("click", () => signIn(user.subject));
+    return element("li", {}, card);
+  }));
+}
+
+function signIn(chosen) {
+  subject = chosen;
+  token = last = null;
+  notes = [];
+  sessionStorage.setItem(SESSION, chosen);
+  showAccount();
+}
+
+function showAccount() {
+  const user = stack.users.find((each) => each.subject === subject);
+  if (!user) return showSignIn();
+  byId("sign-in").hidden = true;
+  byId("account").hidden = byId("who").hidden = false;
+  byId("who-name").textContent = user.email;
+  byId("changes").replaceChildren();
+  notes.forEach(showNote);
+  byId("greeting").textContent = `Hello, ${user.name.split(" ")[0]}`;
+  byId("summary").textContent = "Reading your entitlements …";
+  refresh();
+}
+
+byId("sign-out").addEventListener("click", () => {
+  sessionStorage.clear();
+  subject = token = null;
+  notice();
+  showSignIn();
+});
+
+// ---------------------------------------------------------------- what they may use
+
+async function refresh() {
+  clearTimeout(timer);
+  const asked = subject;
+  try {
+    const answer = await signedIn("/entitlements");
+    if (asked !== subject) return;
+    notice();
+    render(answer);
+  } catch (error) {
+    notice(`${error.message}. Trying again.`);
+  }
+  timer = setTimeout(refresh, POLL);
+}
+
+function render(now) {
+  renderFeatures(now);
+  renderSubscriptions(now.subscriptions);
+  renderFacts(now);
+  byId("summary").textContent = summary(now);
+  byId("manage").hidden = !now.customer;
+  if (last) changes(last, now).forEach(note);
+  last = now;
+  sessionStorage.setItem(SEEN, JSON.stringify({ last, notes }));
+}
+
+function summary(now) {
+  const giving = now.subscriptions.filter((each) => each.gives_access);
+  if (!now.customer) return "There is no customer in Stripe for you yet.";
+  if (!giving.length) return "No subscription gives you access at the moment.";
+  const ending = giving.filter((each) => each.cancel_at);
+  const names = giving.flatMap((each) => each.items.map((item) => planName(item.product))).join(" and ");
+  return ending.length === giving.length
+    ? `You have ${names} until ${day(ending[0].cancel_at)}.`
+    : `You have ${names}.`;
+}
+
+function renderFeatures(now) {
+  byId("features").replaceChildren(...Object.entries(stack.features).map(([key, name]) => {
+    const granted = now.features[key];
+    const changed = last && Boolean(last.features[key]) !== Boolean(granted);
+    const sign = element("span", { className: "sign" });
+    sign.innerHTML = '<svg viewBox="0 0 12 12" aria-hidden="true"><path d="M2.5 6.4 5 9l4.6-5.6"/></svg>';
+    const row = element("li", { className: `${granted ? "on" : ""} ${changed ? "changed" : ""}` },
+      sign,
+      element("span", { className: "name", textContent: name }),
+      element("span", { className: "until", textContent: granted ? `until ${day(granted.until)}` : "not included" }));
+    row.dataset.feature = key;
+    return row;
+  }));
+}
+
+function renderSubscriptions(subscriptions) {
+  byId("subscriptions").replaceChildren(...subscriptions.map((each) => {
+    const names = each.items.map((item) => `${planName(item.product)}, ${seats(item.quantity)}`).join(" · ");
+    const [tag, kind] = !each.gives_access ? [each.status.replaceAll("_", " "), "off"]
+      : each.cancel_at ? ["ending", "ending"]
+      : [each.status.replaceAll("_", " "), ""];
+    const line = !each.gives_access ? "Gives no access."
+      : each.cancel_at ? `Cancelled. Access stays until ${day(each.cancel_at)}.`
+      : each.status === "trialing" ? `Trial until ${day(each.trial_end)}, then it renews.`
+      : `Renews on ${day(each.current_period_end)}.`;
+    return element("li", {},
+      element("div", { className: "head" },
+        element("strong", { textContent: names }),
+        element("span", { className: `tag ${kind}`, textContent: tag })),
+      element("p", { textContent: line }));
+  }));
+  if (!subscriptions.length) {
+    byId("subscriptions").replaceChildren(element("li", { className: "empty", textContent: "None at the moment." }));
+  }
+}
+
+function renderFacts(now) {
+  const card = now.payment_method;
+  const facts = {
+    "Stripe customer": now.customer ?? "none",
+    "Payment method": card ? `${card.brand} ending in ${card.last4}, ${card.exp_month}/${card.exp_year}` : "none",
+    "Read from Stripe at": now.as_of ? clock(new Date(now.as_of)) : "never",
+    "Holds without news until": now.valid_until ? day(now.valid_until) : "nothing to hold",
+  };
+  byId("facts").replaceChildren(...Object.entries(facts).map(([term, value]) =>
+    element("div", {}, element("dt", { textContent: term }), element("dd", { textContent: value }))));
+}
+
+// ---------------------------------------------------------------- what changed while one watched
+
+function changes(before, now) {
+  const seen = [];
+  for (const [key, name] of Object.entries(stack.features)) {
+    if (!before.features[key] && now.features[key]) seen.push(`${name} granted`);
+    if (before.features[key] && !now.features[key]) seen.push(`${name} withdrawn`);
+  }
+  const previously = Object.fromEntries(before.subscriptions.map((each) => [each.id, each]));
+  for (const each of now.subscriptions) {
+    const was = previously[each.id];
+    const plan = planName(each.items[0]?.product);
+    if (!was) seen.push(`${plan} began`);
+    else if (!was.cancel_at && each.cancel_at) seen.push(`${plan} will end on ${day(each.cancel_at)}`);
+    else if (was.cancel_at && !each.cancel_at) seen.push(`${plan} will go on`);
+    else if (was.status !== each.status) seen.push(`${plan}: ${was.status} → ${each.status}`);
+    if (was && was.items[0]?.product !== each.items[0]?.product) seen.push(`${planName(was.items[0]?.product)} → ${plan}`);
+    if (was && was.items[0]?.quantity !== each.items[0]?.quantity) seen.push(`${plan}: ${seats(each.items[0]?.quantity)}`);
+    delete previously[each.id];
+  }
+  for (const gone of Object.values(previously)) seen.push(`${planName(gone.items[0]?.product)} ended`);
+  if (before.payment_method?.last4 !== now.payment_method?.last4) seen.push("Payment method changed");
+  return seen;
+}
+
+function note(text) {
+  notes = [...notes, { at: clock(new Date()), text }].slice(-20);
+  showNote(notes.at(-1));
+}
+
+function showNote({ at, text }) {
+  byId("changes").prepend(element("li", {}, element("time", { textContent: at }), text));
+}
+
+// ---------------------------------------------------------------- to the portal and back
+
+byId("manage").addEventListener("click", async (event) => {
+  event.target.disabled = true;
+  try {
+    const session = await signedIn("/portal-sessions", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ return_url: `${location.origin}/` }),
+    });
+    location.assign(session.url);
+  } catch (error) {
+    notice(error.message);
+  } finally {
+    event.target.disabled = false;
+  }
+});
+
+// Back from the portal by the browser's own button: the page may be an old copy of itself.
+addEventListener("pageshow", (event) => { if (event.persisted && subject) refresh(); });
+
+if (subject) showAccount(); else showSignIn();
