@@ -1,0 +1,439 @@
+"""Products, their features, prices, coupons and promotion codes: what is for sale."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import stripe.params as p
+import stripe.params.entitlements as pe
+
+from .errors import invalid, no_such
+from .parameters import Params
+from .routes import Page, in_range, merge_metadata, page, route, unset_empty
+from .world import Json, World
+
+
+def find(world: World, kind: str, id: str, noun: str, param: str = "id") -> Json:
+    """The stored object, or Stripe's answer when there is none."""
+    found = world.tables.draft(kind, id)
+    if found is None:
+        raise no_such(noun, id, param)
+    return found
+
+
+# Products
+
+
+@route("POST", "/v1/products", p.ProductCreateParams, "product")
+def create_product(world: World, params: Params) -> Json:
+    id = params.get("id") or world.id("product")
+    if world.tables.peek("product", id) is not None:
+        raise invalid(f"Product already exists with ID '{id}'.", "id", "resource_already_exists")
+    with world.changing():
+        product = world.save(
+            {
+                "id": id,
+                "object": "product",
+                "active": params.get("active", True),
+                "created": world.now(),
+                "default_price": None,
+                "description": params.get("description"),
+                "images": params.get("images") or [],
+                "livemode": world.livemode,
+                "marketing_features": params.get("marketing_features") or [],
+                "metadata": merge_metadata(None, params.get("metadata")),
+                "name": params["name"],
+                "package_dimensions": None,
+                "shippable": params.get("shippable"),
+                "statement_descriptor": params.get("statement_descriptor"),
+                "tax_code": params.get("tax_code"),
+                "type": params.get("type", "service"),
+                "unit_label": params.get("unit_label"),
+                "updated": world.now(),
+                "url": params.get("url"),
+            },
+            "product.created",
+        )
+        if "default_price_data" in params:
+            wanted = params["default_price_data"]
+            price = create_price(world, {**wanted, "product": id})
+            product = world.save(
+                {**product, "default_price": price["id"]},
+                "product.updated",
+            )
+    return product
+
+
+@route("GET", "/v1/products/{id}", p.ProductRetrieveParams, "product")
+def retrieve_product(world: World, params: Params, id: str) -> Json:
+    return find(world, "product", id, "product")
+
+
+@route("POST", "/v1/products/{id}", p.ProductUpdateParams, "product")
+def update_product(world: World, params: Params, id: str) -> Json:
+    product = find(world, "product", id, "product")
+    if "default_price" in params:
+        find(world, "price", params["default_price"], "price", "default_price")
+    for name in (
+        "active",
+        "default_price",
+        "description",
+        "images",
+        "marketing_features",
+        "name",
+        "shippable",
+        "statement_descriptor",
+        "tax_code",
+        "unit_label",
+        "url",
+    ):
+        if name in params:
+            product[name] = unset_empty(params[name])
+    product["images"] = product["images"] or []
+    product["marketing_features"] = product["marketing_features"] or []
+    product["metadata"] = merge_metadata(product["metadata"], params.get("metadata"))
+    product["updated"] = world.now()
+    return world.save(product, "product.updated")
+
+
+@route("DELETE", "/v1/products/{id}", p.ProductDeleteParams, "product")
+def delete_product(world: World, params: Params, id: str) -> Json:
+    find(world, "product", id, "product")
+    if world.tables.all("price", product=id):
+        raise invalid(
+            "This product cannot be deleted because it has one or more user-created prices.", "id"
+        )
+    return world.remove("product", id, "product.deleted")
+
+
+@route("GET", "/v1/products", p.ProductListParams, "product", listing=True)
+def list_products(world: World, params: Params) -> Page:
+    wanted = params.get("ids")
+    found = [
+        product
+        for product in world.tables.all("product")
+        if (wanted is None or product["id"] in wanted)
+        and params.get("active", product["active"]) == product["active"]
+        and in_range(product["created"], params.get("created"))
+    ]
+    return page(found, params, "/v1/products")
+
+
+# Prices
+
+
+@route("POST", "/v1/prices", p.PriceCreateParams, "price")
+def create_price(world: World, params: Params) -> Json:
+    with world.changing():
+        if "product_data" in params:
+            wanted = {k: v for k, v in params["product_data"].items() if k != "tax_code"}
+            product_id: str = create_product(world, wanted)["id"]  # type: ignore[assignment]
+        elif "product" in params:
+            product_id = params["product"]
+            find(world, "product", product_id, "product", "product")
+        else:
+            raise invalid("You must specify either `product` or `product_data`.", "product")
+        decimal: Any = params.get("unit_amount_decimal")
+        amount: int | None = params.get("unit_amount")
+        if amount is None and decimal is None:
+            raise invalid(
+                "Prices require an `unit_amount` or `unit_amount_decimal` parameter to be set.",
+                "unit_amount",
+            )
+        if decimal is None:
+            decimal = Decimal(amount or 0)
+        elif decimal == int(decimal):
+            amount = int(decimal)
+        lookup_key = params.get("lookup_key")
+        if lookup_key is not None:
+            _claim_lookup_key(world, lookup_key, params.get("transfer_lookup_key", False))
+        recurring: Json | None = None
+        if "recurring" in params:
+            recurring = {
+                "interval": params["recurring"]["interval"],
+                "interval_count": params["recurring"].get("interval_count", 1),
+                "meter": params["recurring"].get("meter"),
+                "trial_period_days": params["recurring"].get("trial_period_days"),
+                "usage_type": params["recurring"].get("usage_type", "licensed"),
+            }
+        return world.save(
+            {
+                "id": world.id("price"),
+                "object": "price",
+                "active": params.get("active", True),
+                "billing_scheme": params.get("billing_scheme", "per_unit"),
+                "created": world.now(),
+                "currency": params["currency"],
+                "custom_unit_amount": None,
+                "livemode": world.livemode,
+                "lookup_key": lookup_key,
+                "metadata": merge_metadata(None, params.get("metadata")),
+                "nickname": params.get("nickname"),
+                "product": product_id,
+                "recurring": recurring,
+                "tax_behavior": params.get("tax_behavior", "unspecified"),
+                "tiers_mode": None,
+                "transform_quantity": None,
+                "type": "recurring" if recurring else "one_time",
+                "unit_amount": amount,
+                "unit_amount_decimal": format(decimal, "f"),
+            },
+            "price.created",
+        )
+
+
+def _claim_lookup_key(world: World, lookup_key: str, transfer: bool) -> None:
+    for holder in world.tables.all("price", lookup_key=lookup_key):
+        if not transfer:
+            raise invalid(
+                "A price (`" + holder["id"] + "`) already uses that lookup key.", "lookup_key"
+            )
+        world.save({**holder, "lookup_key": None}, "price.updated")
+
+
+@route("GET", "/v1/prices/{id}", p.PriceRetrieveParams, "price")
+def retrieve_price(world: World, params: Params, id: str) -> Json:
+    return find(world, "price", id, "price")
+
+
+@route("POST", "/v1/prices/{id}", p.PriceUpdateParams, "price")
+def update_price(world: World, params: Params, id: str) -> Json:
+    price = find(world, "price", id, "price")
+    with world.changing():
+        if params.get("lookup_key") not in (None, "", price["lookup_key"]):
+            _claim_lookup_key(
+                world, params["lookup_key"], params.get("transfer_lookup_key", False)
+            )
+        for name in ("active", "lookup_key", "nickname", "tax_behavior"):
+            if name in params:
+                price[name] = unset_empty(params[name])
+        price["metadata"] = merge_metadata(price["metadata"], params.get("metadata"))
+        return world.save(price, "price.updated")
+
+
+@route("GET", "/v1/prices", p.PriceListParams, "price", listing=True)
+def list_prices(world: World, params: Params) -> Page:
+    keys = params.get("lookup_keys")
+    found = [
+        price
+        for price in world.tables.all("price")
+        if (keys is None or price["lookup_key"] in keys)
+        and params.get("active", price["active"]) == price["active"]
+        and params.get("product", price["product"]) == price["product"]
+        and params.get("type", price["type"]) == price["type"]
+        and params.get("currency", price["currency"]) == price["currency"]
+        and in_range(price["created"], params.get("created"))
+    ]
+    return page(found, params, "/v1/prices")
+
+
+# Product features
+
+
+@route("POST", "/v1/products/{id}/features", p.ProductFeatureCreateParams, "product_feature")
+def attach_feature(world: World, params: Params, id: str) -> Json:
+    find(world, "product", id, "product")
+    feature = params["entitlement_feature"]
+    find(world, "entitlements.feature", feature, "feature", "entitlement_feature")
+    if world.tables.all("product_feature", _product=id, entitlement_feature=feature):
+        raise invalid(
+            "This feature has already been attached to the product.", "entitlement_feature"
+        )
+    return world.save(
+        {
+            "id": world.id("product_feature"),
+            "object": "product_feature",
+            "_product": id,
+            "entitlement_feature": feature,
+            "livemode": world.livemode,
+        }
+    )
+
+
+@route(
+    "GET",
+    "/v1/products/{id}/features",
+    p.ProductFeatureListParams,
+    "product_feature",
+    listing=True,
+)
+def list_product_features(world: World, params: Params, id: str) -> Page:
+    find(world, "product", id, "product")
+    found = world.tables.all("product_feature", _product=id)
+    return page(found, params, f"/v1/products/{id}/features")
+
+
+def _product_feature(world: World, product: str, id: str) -> Json:
+    found = find(world, "product_feature", id, "product feature")
+    if found["_product"] != product:
+        raise no_such("product feature", id)
+    return found
+
+
+@route(
+    "GET",
+    "/v1/products/{product}/features/{id}",
+    p.ProductFeatureRetrieveParams,
+    "product_feature",
+)
+def retrieve_product_feature(world: World, params: Params, product: str, id: str) -> Json:
+    return _product_feature(world, product, id)
+
+
+@route(
+    "DELETE",
+    "/v1/products/{product}/features/{id}",
+    p.ProductFeatureDeleteParams,
+    "product_feature",
+)
+def detach_feature(world: World, params: Params, product: str, id: str) -> Json:
+    _product_feature(world, product, id)
+    return world.remove("product_feature", id)
+
+
+# Features
+
+
+@route("POST", "/v1/entitlements/features", pe.FeatureCreateParams, "entitlements.feature")
+def create_feature(world: World, params: Params) -> Json:
+    lookup_key = params["lookup_key"]
+    for holder in world.tables.all("entitlements.feature", lookup_key=lookup_key):
+        if holder["active"]:
+            raise invalid(
+                f"A feature already exists with the lookup key '{lookup_key}'.", "lookup_key"
+            )
+    return world.save(
+        {
+            "id": world.id("entitlements.feature"),
+            "object": "entitlements.feature",
+            "active": True,
+            "livemode": world.livemode,
+            "lookup_key": lookup_key,
+            "metadata": merge_metadata(None, params.get("metadata")),
+            "name": params["name"],
+        }
+    )
+
+
+@route("GET", "/v1/entitlements/features/{id}", pe.FeatureRetrieveParams, "entitlements.feature")
+def retrieve_feature(world: World, params: Params, id: str) -> Json:
+    return find(world, "entitlements.feature", id, "feature")
+
+
+@route("POST", "/v1/entitlements/features/{id}", pe.FeatureUpdateParams, "entitlements.feature")
+def update_feature(world: World, params: Params, id: str) -> Json:
+    feature = find(world, "entitlements.feature", id, "feature")
+    for name in ("active", "name"):
+        if name in params:
+            feature[name] = params[name]
+    feature["metadata"] = merge_metadata(feature["metadata"], params.get("metadata"))
+    return world.save(feature)
+
+
+@route(
+    "GET",
+    "/v1/entitlements/features",
+    pe.FeatureListParams,
+    "entitlements.feature",
+    listing=True,
+)
+def list_features(world: World, params: Params) -> Page:
+    key = params.get("lookup_key")
+    found = [
+        feature
+        for feature in world.tables.all("entitlements.feature")
+        if (key is None or feature["lookup_key"] == key)
+        and params.get("archived", not feature["active"]) == (not feature["active"])
+    ]
+    return page(found, params, "/v1/entitlements/features")
+
+
+# Coupons and promotion codes
+
+
+@route("POST", "/v1/coupons", p.CouponCreateParams, "coupon")
+def create_coupon(world: World, params: Params) -> Json:
+    if ("percent_off" in params) == ("amount_off" in params):
+        raise invalid("You must pass either percent_off or amount_off, but not both.")
+    if "amount_off" in params and "currency" not in params:
+        raise invalid("You must pass currency when passing amount_off.", "currency")
+    id = params.get("id") or world.token(8)
+    if world.tables.peek("coupon", id) is not None:
+        raise invalid("Coupon already exists.", "id", "resource_already_exists")
+    return world.save(
+        {
+            "id": id,
+            "object": "coupon",
+            "amount_off": params.get("amount_off"),
+            "created": world.now(),
+            "currency": params.get("currency"),
+            "duration": params.get("duration", "once"),
+            "duration_in_months": params.get("duration_in_months"),
+            "livemode": world.livemode,
+            "max_redemptions": params.get("max_redemptions"),
+            "metadata": merge_metadata(None, params.get("metadata")),
+            "name": params.get("name"),
+            "percent_off": params.get("percent_off"),
+            "redeem_by": params.get("redeem_by"),
+            "times_redeemed": 0,
+            "valid": True,
+        },
+        "coupon.created",
+    )
+
+
+@route("GET", "/v1/coupons/{id}", p.CouponRetrieveParams, "coupon")
+def retrieve_coupon(world: World, params: Params, id: str) -> Json:
+    return find(world, "coupon", id, "coupon")
+
+
+@route("DELETE", "/v1/coupons/{id}", p.CouponDeleteParams, "coupon")
+def delete_coupon(world: World, params: Params, id: str) -> Json:
+    find(world, "coupon", id, "coupon")
+    return world.remove("coupon", id, "coupon.deleted")
+
+
+@route("GET", "/v1/coupons", p.CouponListParams, "coupon", listing=True)
+def list_coupons(world: World, params: Params) -> Page:
+    found = [
+        coupon
+        for coupon in world.tables.all("coupon")
+        if in_range(coupon["created"], params.get("created"))
+    ]
+    return page(found, params, "/v1/coupons")
+
+
+@route("POST", "/v1/promotion_codes", p.PromotionCodeCreateParams, "promotion_code")
+def create_promotion_code(world: World, params: Params) -> Json:
+    coupon = params["promotion"].get("coupon")
+    if coupon is None:
+        raise invalid("Missing required param: promotion[coupon].", "promotion[coupon]")
+    find(world, "coupon", coupon, "coupon", "promotion[coupon]")
+    return world.save(
+        {
+            "id": world.id("promotion_code"),
+            "object": "promotion_code",
+            "active": params.get("active", True),
+            "code": params.get("code") or world.token(8).upper(),
+            "created": world.now(),
+            "customer": params.get("customer"),
+            "expires_at": params.get("expires_at"),
+            "livemode": world.livemode,
+            "max_redemptions": params.get("max_redemptions"),
+            "metadata": merge_metadata(None, params.get("metadata")),
+            "promotion": {"coupon": coupon, "type": "coupon"},
+            "restrictions": {
+                "first_time_transaction": False,
+                "minimum_amount": None,
+                "minimum_amount_currency": None,
+            },
+            "times_redeemed": 0,
+        },
+        "promotion_code.created",
+    )
+
+
+@route("GET", "/v1/promotion_codes/{id}", p.PromotionCodeRetrieveParams, "promotion_code")
+def retrieve_promotion_code(world: World, params: Params, id: str) -> Json:
+    return find(world, "promotion_code", id, "promotion code")

@@ -1,0 +1,248 @@
+"""The typed client for everything about the simulator that is not Stripe's API.
+
+    control = Control("http://127.0.0.1:4242")
+    control.advance(days=31)
+    control.hold_deliveries(); …; control.release_deliveries("reversed")
+    control.fail_calls(429, count=2, path="/v1/customers")
+    assert control.wait_until_quiet()
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Literal, TypedDict
+
+import httpx
+
+Outcome = Literal["succeed", "fail", "requires_action"]
+Order = Literal["in_order", "reversed", "shuffled"]
+
+
+class Attempt(TypedDict):
+    at: float
+    status: int | None
+    error: str | None
+
+
+class DeliveryEntry(TypedDict):
+    event: str
+    type: str
+    endpoint: str
+    url: str
+    state: Literal["pending", "held", "delivered", "lost", "failed"]
+    attempts: list[Attempt]
+    forged: bool
+
+
+class RequestEntry(TypedDict):
+    id: str
+    method: str
+    path: str
+    params: dict[str, Any]
+    status: int | str | None
+    api_version: str | None
+    at: int
+
+
+class StepEntry(TypedDict):
+    at: int
+    step: str
+    subscription: str
+
+
+class Control:
+    """Steers a running simulator. Every method raises `httpx.HTTPStatusError` on a mistake."""
+
+    def __init__(self, base_url: str, timeout: float = 60.0) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._http = httpx.Client(base_url=self.base_url, timeout=timeout, trust_env=False)
+
+    def __enter__(self) -> Control:
+        return self
+
+    def __exit__(
+        self,
+        type: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    # Time and money
+
+    def state(self) -> dict[str, Any]:
+        return self._call("GET", "/state")
+
+    def now(self) -> int:
+        """The simulator's time, in Unix seconds."""
+        return int(self.state()["now"])
+
+    def advance(self, seconds: float = 0, *, days: float = 0, hours: float = 0) -> list[StepEntry]:
+        """Moves the clock forward and gives the billing steps that this ran, in order."""
+        total = round(seconds + days * 86_400 + hours * 3600)
+        steps: list[StepEntry] = self._call("POST", "/clock/advance", {"seconds": total})["steps"]
+        return steps
+
+    def payment_outcome(self, customer: str, outcome: Outcome | None) -> None:
+        """What charging this customer comes to from now on; None: what the card says."""
+        self._call("POST", "/payments", {"customer": customer, "outcome": outcome})
+
+    def settings(self, **changes: Any) -> dict[str, Any]:
+        """Changes (and gives) what `world.Settings` names, such as `after_retries="unpaid"`."""
+        return self._call("POST", "/settings", changes)
+
+    # Misfortune of API calls. `count=None` lasts until `clear_faults`.
+
+    def fail_calls(
+        self,
+        status: int = 500,
+        *,
+        count: int | None = 1,
+        path: str = "/v1/",
+        method: str | None = None,
+        should_retry: bool | None = None,
+    ) -> None:
+        self._fault(
+            "status",
+            count=count,
+            path=path,
+            method=method,
+            status=status,
+            should_retry=should_retry,
+        )
+
+    def slow_calls(
+        self,
+        seconds: float,
+        *,
+        count: int | None = 1,
+        path: str = "/v1/",
+        method: str | None = None,
+    ) -> None:
+        self._fault("slow", count=count, path=path, method=method, seconds=seconds)
+
+    def drop_calls(
+        self,
+        *,
+        count: int | None = 1,
+        path: str = "/v1/",
+        method: str | None = None,
+        applied: bool = False,
+    ) -> None:
+        """Cuts the connection; `applied`: only after the call was carried out."""
+        self._fault("drop", count=count, path=path, method=method, applied=applied)
+
+    def stale_reads(
+        self,
+        *,
+        changes: int = 0,
+        seconds: float = 0.0,
+        count: int | None = 1,
+        path: str = "/v1/",
+    ) -> None:
+        """GETs see the state as of `changes` changes and `seconds` seconds (real time) ago."""
+        self._fault("stale", count=count, path=path, changes=changes, seconds=seconds)
+
+    def clear_faults(self) -> None:
+        self._call("DELETE", "/faults")
+
+    # Deliveries
+
+    def deliveries(self, type: str | None = None) -> list[DeliveryEntry]:
+        found: list[DeliveryEntry] = self._call("GET", "/deliveries")["deliveries"]
+        return [entry for entry in found if type in (None, entry["type"])]
+
+    def wait_until_quiet(self, timeout: float = 10.0) -> bool:
+        """Whether every delivery ended (held ones apart) within `timeout` seconds."""
+        answer = self._call("POST", "/deliveries/quiet", {"timeout": timeout})
+        return bool(answer["quiet"])
+
+    def hold_deliveries(self, *types: str, count: int | None = None) -> None:
+        self._rule("hold", types, count)
+
+    def release_deliveries(
+        self, order: Order = "in_order", *, seed: int = 0, events: list[str] | None = None
+    ) -> int:
+        """Sends what is held, one after the other; `events` picks some, in that order.
+
+        New deliveries go on being held until `deliver_normally`.
+        """
+        body = {"order": order, "seed": seed, "ids": events}
+        return int(self._call("POST", "/deliveries/release", body)["released"])
+
+    def delay_deliveries(self, seconds: float, *types: str, count: int | None = None) -> None:
+        self._rule("delay", types, count, seconds=seconds)
+
+    def duplicate_deliveries(
+        self, *types: str, copies: int = 2, count: int | None = None
+    ) -> None:
+        self._rule("duplicate", types, count, copies=copies)
+
+    def lose_deliveries(self, *types: str, count: int | None = None) -> None:
+        """Never sent; `GET /v1/events` still lists them."""
+        self._rule("lose", types, count)
+
+    def deliver_normally(self) -> None:
+        """Drops every rule; what is held stays held until it is released."""
+        self._call("DELETE", "/deliveries/rules")
+
+    def retry_backoff(self, *seconds: float) -> None:
+        """The waits between the attempts of one delivery; after the last one it has failed."""
+        self._call("POST", "/deliveries/backoff", {"seconds": seconds})
+
+    def resend(self, event: str, endpoint: str | None = None) -> int:
+        """Sends an event again, to one endpoint or to all of them."""
+        body = {"event": event, "endpoint": endpoint}
+        return int(self._call("POST", "/deliveries/resend", body)["sent"])
+
+    def forge(
+        self,
+        event: str | dict[str, Any],
+        *,
+        endpoint: str | None = None,
+        secret: str = "whsec_forged",
+    ) -> None:
+        """Sends an event (by id, or a made-up one) signed with the wrong secret."""
+        body = {"event": event, "endpoint": endpoint, "secret": secret}
+        self._call("POST", "/deliveries/forge", body)
+
+    def roll_webhook_secret(self, endpoint: str | None = None, *, overlap: float = 86_400) -> str:
+        """A new secret; for `overlap` real seconds the old one signs too (two `v1`)."""
+        body = {"endpoint": endpoint, "overlap": overlap}
+        return str(self._call("POST", "/webhook_secret/roll", body)["secret"])
+
+    # What happened
+
+    def requests(self, method: str | None = None, path: str = "") -> list[RequestEntry]:
+        """The API calls so far, oldest first, of a method and below a path."""
+        found: list[RequestEntry] = self._call("GET", "/requests")["requests"]
+        return [
+            entry
+            for entry in found
+            if method in (None, entry["method"]) and entry["path"].startswith(path)
+        ]
+
+    def clear_requests(self) -> None:
+        self._call("DELETE", "/requests")
+
+    def reset(self) -> None:
+        """An empty account at the real time, without faults, rules or logs."""
+        self._call("POST", "/reset")
+
+    def _fault(self, kind: str, **options: Any) -> None:
+        self._call("POST", "/faults", {"kind": kind, **options})
+
+    def _rule(
+        self, action: str, types: tuple[str, ...], count: int | None, **options: Any
+    ) -> None:
+        body = {"action": action, "types": list(types), "count": count, **options}
+        self._call("POST", "/deliveries/rules", body)
+
+    def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        answer = self._http.request(method, "/_simulator" + path, json=body)
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found

@@ -1,0 +1,187 @@
+"""`/_simulator/…`: the JSON endpoints behind `control.Control`. Everything acts on test mode.
+
+Bodies and answers are JSON; a mistake is a 400 `{"error": …}`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from . import webhooks
+from .faults import Fault
+from .payment_methods import FAIL, REQUIRES_ACTION, SUCCEED
+from .simulator import TEST, Simulator
+from .webhooks import Rule
+from .world import Json
+
+Act = Callable[[Simulator, Json], Awaitable[Json]]
+
+
+async def _state(simulator: Simulator, body: Json) -> Json:
+    world = simulator.worlds[TEST]
+    return {
+        "now": simulator.clock.now(),
+        "offset": simulator.clock.offset,
+        "account": world.account_id,
+        "changes": world.tables.change,
+        "faults": simulator.faults.describe(),
+        "pending": simulator.deliveries.pending(),
+        "held": simulator.deliveries.hold_back(),
+    }
+
+
+async def _advance(simulator: Simulator, body: Json) -> Json:
+    steps = simulator.advance(int(body["seconds"]))
+    return {"now": simulator.clock.now(), "steps": steps}
+
+
+async def _payments(simulator: Simulator, body: Json) -> Json:
+    outcome = body["outcome"]
+    if outcome not in (None, SUCCEED, FAIL, REQUIRES_ACTION):
+        raise ValueError(f"unknown outcome {outcome!r}")
+    payments = simulator.worlds[TEST].payments
+    if outcome is None:
+        payments.pop(body["customer"], None)
+    else:
+        payments[body["customer"]] = outcome
+    return {}
+
+
+async def _settings(simulator: Simulator, body: Json) -> Json:
+    return simulator.set_settings(body)
+
+
+async def _add_fault(simulator: Simulator, body: Json) -> Json:
+    simulator.faults.active.append(Fault(**body))
+    return {"faults": simulator.faults.describe()}
+
+
+async def _clear_faults(simulator: Simulator, body: Json) -> Json:
+    simulator.faults.active.clear()
+    return {}
+
+
+async def _add_rule(simulator: Simulator, body: Json) -> Json:
+    simulator.deliveries.rules.append(Rule(**body))
+    return {}
+
+
+async def _clear_rules(simulator: Simulator, body: Json) -> Json:
+    simulator.deliveries.rules.clear()
+    return {}
+
+
+async def _release(simulator: Simulator, body: Json) -> Json:
+    return {"released": simulator.deliveries.release(**body)}
+
+
+async def _backoff(simulator: Simulator, body: Json) -> Json:
+    simulator.deliveries.backoff = [float(wait) for wait in body["seconds"]]
+    return {}
+
+
+async def _quiet(simulator: Simulator, body: Json) -> Json:
+    return {"quiet": await simulator.deliveries.wait_until_quiet(float(body["timeout"]))}
+
+
+async def _deliveries(simulator: Simulator, body: Json) -> Json:
+    return {"deliveries": simulator.deliveries.describe()}
+
+
+def _event(simulator: Simulator, id: str) -> Json:
+    event = simulator.worlds[TEST].tables.peek("event", id)
+    if event is None:
+        raise ValueError(f"no such event {id!r}")
+    return event
+
+
+def _endpoint(simulator: Simulator, id: str | None) -> Json:
+    """The endpoint of that id, or the only one."""
+    found = simulator.worlds[TEST].tables.all("webhook_endpoint")
+    for endpoint in found:
+        if id == endpoint["id"] or (id is None and len(found) == 1):
+            return endpoint
+    raise ValueError(f"no such webhook endpoint {id!r}, or several and none named")
+
+
+async def _resend(simulator: Simulator, body: Json) -> Json:
+    event = _event(simulator, body["event"])
+    world = simulator.worlds[TEST]
+    return {"sent": simulator.deliveries.resend(world, event, body.get("endpoint"))}
+
+
+async def _forge(simulator: Simulator, body: Json) -> Json:
+    endpoint = _endpoint(simulator, body.get("endpoint"))
+    event = body["event"]
+    if isinstance(event, str):
+        event = _event(simulator, event)
+    simulator.deliveries.forge(simulator.worlds[TEST], endpoint, event, body["secret"])
+    return {}
+
+
+async def _roll(simulator: Simulator, body: Json) -> Json:
+    world = simulator.worlds[TEST]
+    endpoint = _endpoint(simulator, body.get("endpoint"))
+    return {"secret": webhooks.roll_secret(world, endpoint, float(body["overlap"]))}
+
+
+async def _requests(simulator: Simulator, body: Json) -> Json:
+    return {"requests": simulator.requests}
+
+
+async def _clear_requests(simulator: Simulator, body: Json) -> Json:
+    simulator.requests.clear()
+    return {}
+
+
+async def _reset(simulator: Simulator, body: Json) -> Json:
+    await simulator.reset()
+    return {}
+
+
+_ACTS: dict[tuple[str, str], Act] = {
+    ("GET", "/state"): _state,
+    ("POST", "/clock/advance"): _advance,
+    ("POST", "/payments"): _payments,
+    ("POST", "/settings"): _settings,
+    ("POST", "/faults"): _add_fault,
+    ("DELETE", "/faults"): _clear_faults,
+    ("GET", "/deliveries"): _deliveries,
+    ("POST", "/deliveries/rules"): _add_rule,
+    ("DELETE", "/deliveries/rules"): _clear_rules,
+    ("POST", "/deliveries/release"): _release,
+    ("POST", "/deliveries/backoff"): _backoff,
+    ("POST", "/deliveries/quiet"): _quiet,
+    ("POST", "/deliveries/resend"): _resend,
+    ("POST", "/deliveries/forge"): _forge,
+    ("POST", "/webhook_secret/roll"): _roll,
+    ("GET", "/requests"): _requests,
+    ("DELETE", "/requests"): _clear_requests,
+    ("POST", "/reset"): _reset,
+}
+
+
+def routes(simulator: Simulator) -> list[Route]:
+    """One Starlette route per act."""
+    return [
+        Route("/_simulator" + path, _endpoint_of(simulator, act), methods=[method])
+        for (method, path), act in _ACTS.items()
+    ]
+
+
+def _endpoint_of(simulator: Simulator, act: Act) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        text = await request.body()
+        try:
+            body: Any = json.loads(text) if text else {}
+            return JSONResponse(await act(simulator, body))
+        except (KeyError, TypeError, ValueError) as error:
+            return JSONResponse({"error": f"{type(error).__name__}: {error}"}, 400)
+
+    return endpoint

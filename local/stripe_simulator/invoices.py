@@ -1,0 +1,390 @@
+"""Invoices of subscriptions: drafted, finalized, charged; and their endpoints.
+
+Amounts are in the currency's smallest unit. Taxes are not simulated.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import stripe.params as p
+
+from . import lifecycle, payment_methods
+from .catalog import find
+from .errors import StripeError, card_declined, invalid
+from .parameters import Params
+from .rendering import render
+from .routes import Page, in_range, page, route
+from .world import Json, World
+
+DAY = 86_400
+
+
+def line(
+    world: World, subscription: Json, item: Json, amount: int, *, proration: bool = False
+) -> Json:
+    """One line item for a subscription item over its current period."""
+    price = world.tables.peek("price", item["price"])
+    assert price is not None
+    product = world.tables.peek("product", price["product"])
+    quantity = item.get("quantity")
+    return {
+        "id": world.id("line_item"),
+        "object": "line_item",
+        "amount": amount,
+        "currency": price["currency"],
+        "description": f"{quantity or 1} × {(product or {}).get('name', price['product'])}",
+        "discount_amounts": [],
+        "discountable": not proration,
+        "discounts": [],
+        "livemode": world.livemode,
+        "metadata": {},
+        "parent": {
+            "invoice_item_details": None,
+            "subscription_item_details": {
+                "invoice_item": None,
+                "proration": proration,
+                "proration_details": {"credited_items": None},
+                "subscription": subscription["id"],
+                "subscription_item": item["id"],
+            },
+            "type": "subscription_item_details",
+        },
+        "period": {"end": item["current_period_end"], "start": item["current_period_start"]},
+        "pricing": {
+            "price_details": {"price": price["id"], "product": price["product"]},
+            "type": "price_details",
+            "unit_amount_decimal": price["unit_amount_decimal"],
+        },
+        "quantity": quantity,
+        "subtotal": amount,
+        "taxes": [],
+    }
+
+
+def draft(world: World, subscription: Json, lines: list[Json], reason: str) -> Json:
+    """A new draft invoice, stored and announced; the caller names it the latest one."""
+    customer = world.tables.draft("customer", subscription["customer"])
+    assert customer is not None
+    now = world.now()
+    id = world.id("invoice")
+    for each in lines:
+        each["invoice"] = id
+    subtotal = sum(each["amount"] for each in lines)
+    total = max(0, subtotal - _discount(world, subscription, subtotal))
+    delay = world.settings.invoice_finalization_delay
+    invoice: Json = {
+        "id": id,
+        "object": "invoice",
+        "_subscription": subscription["id"],
+        "account_country": "US",
+        "account_name": "Simulated Inc.",
+        "account_tax_ids": None,
+        "amount_due": total,
+        "amount_overpaid": 0,
+        "amount_paid": 0,
+        "amount_remaining": total,
+        "amount_shipping": 0,
+        "application": None,
+        "attempt_count": 0,
+        "attempted": False,
+        "auto_advance": True,
+        "automatic_tax": {
+            "disabled_reason": None,
+            "enabled": False,
+            "liability": None,
+            "provider": None,
+            "status": None,
+        },
+        "automatically_finalizes_at": now + delay if reason == "subscription_cycle" else None,
+        "billing_reason": reason,
+        "collection_method": subscription["collection_method"],
+        "created": now,
+        "currency": subscription["currency"],
+        "custom_fields": None,
+        "customer": customer["id"],
+        "customer_address": customer["address"],
+        "customer_email": customer["email"],
+        "customer_name": customer["name"],
+        "customer_phone": customer["phone"],
+        "customer_shipping": customer["shipping"],
+        "customer_tax_exempt": customer["tax_exempt"],
+        "customer_tax_ids": [
+            {"type": tax_id["type"], "value": tax_id["value"]}
+            for tax_id in world.tables.all("tax_id", customer=customer["id"])
+        ],
+        "default_payment_method": None,
+        "default_source": None,
+        "default_tax_rates": [],
+        "description": None,
+        "discounts": list(subscription["discounts"]),
+        "due_date": None,
+        "effective_at": None,
+        "ending_balance": None,
+        "footer": None,
+        "from_invoice": None,
+        "hosted_invoice_url": None,
+        "invoice_pdf": None,
+        "issuer": {"type": "self"},
+        "last_finalization_error": None,
+        "latest_revision": None,
+        "lines": lines,
+        "livemode": world.livemode,
+        "metadata": {},
+        "next_payment_attempt": now + delay if reason == "subscription_cycle" else None,
+        "number": None,
+        "on_behalf_of": None,
+        "parent": {
+            "quote_details": None,
+            "subscription_details": {
+                "metadata": dict(subscription["metadata"]),
+                "subscription": subscription["id"],
+            },
+            "type": "subscription_details",
+        },
+        "payment_settings": {
+            "default_mandate": None,
+            "payment_method_options": None,
+            "payment_method_types": None,
+        },
+        "period_end": now,
+        "period_start": subscription.get("_billed_from", now),
+        "post_payment_credit_notes_amount": 0,
+        "pre_payment_credit_notes_amount": 0,
+        "receipt_number": None,
+        "rendering": None,
+        "shipping_cost": None,
+        "shipping_details": None,
+        "starting_balance": 0,
+        "statement_descriptor": None,
+        "status": "draft",
+        "status_transitions": {
+            "finalized_at": None,
+            "marked_uncollectible_at": None,
+            "paid_at": None,
+            "voided_at": None,
+        },
+        "subtotal": subtotal,
+        "subtotal_excluding_tax": subtotal,
+        "test_clock": None,
+        "total": total,
+        "total_discount_amounts": [],
+        "total_excluding_tax": total,
+        "total_pretax_credit_amounts": [],
+        "total_taxes": [],
+        "webhooks_delivered_at": now,
+    }
+    if customer["currency"] is None:
+        world.save({**customer, "currency": subscription["currency"]})
+    return world.save(invoice, "invoice.created")
+
+
+def _discount(world: World, subscription: Json, subtotal: int) -> int:
+    off = 0.0
+    for id in subscription["discounts"]:
+        discount = world.tables.peek("discount", id)
+        coupon = discount and world.tables.peek("coupon", discount["source"]["coupon"])
+        if coupon:
+            off += coupon["amount_off"] or subtotal * (coupon["percent_off"] or 0) / 100
+    return round(off)
+
+
+def finalize(world: World, id: str) -> Json:
+    """draft → open (or paid, when nothing is due)."""
+    invoice = world.tables.draft("invoice", id)
+    assert invoice is not None
+    customer = world.tables.draft("customer", invoice["customer"])
+    assert customer is not None
+    if not customer.get("deleted"):
+        sequence = customer["next_invoice_sequence"]
+        invoice["number"] = f"{customer['invoice_prefix']}-{sequence:04d}"
+        world.save({**customer, "next_invoice_sequence": sequence + 1})
+    invoice["status"] = "open"
+    invoice["status_transitions"]["finalized_at"] = world.now()
+    invoice["effective_at"] = world.now()
+    invoice["automatically_finalizes_at"] = None
+    invoice["next_payment_attempt"] = None
+    invoice["ending_balance"] = 0
+    invoice["hosted_invoice_url"] = f"https://invoice.stripe.com/i/{world.account_id}/{id}"
+    invoice["invoice_pdf"] = f"https://pay.stripe.com/invoice/{world.account_id}/{id}/pdf"
+    if invoice["collection_method"] == "send_invoice":
+        invoice["due_date"] = world.now() + invoice.get("_days_until_due", 30) * DAY
+    invoice = world.save(invoice, "invoice.finalized")
+    if invoice["amount_due"] == 0:
+        return mark_paid(world, id)
+    return invoice
+
+
+def mark_paid(world: World, id: str) -> Json:
+    invoice = world.tables.draft("invoice", id)
+    assert invoice is not None
+    invoice["status"] = "paid"
+    invoice["amount_paid"] = invoice["amount_due"]
+    invoice["amount_remaining"] = 0
+    invoice["attempted"] = True
+    invoice["next_payment_attempt"] = None
+    invoice["status_transitions"]["paid_at"] = world.now()
+    invoice = world.save(invoice, "invoice.paid")
+    world.emit("invoice.payment_succeeded", render(world.tables, invoice))
+    _set_delinquent(world, invoice["customer"], False)
+    return invoice
+
+
+def attempt(world: World, id: str, subscription: Json | None) -> str:
+    """Charges an open invoice. Gives what came of it: `succeed`, `fail` or `requires_action`."""
+    invoice = world.tables.draft("invoice", id)
+    assert invoice is not None
+    customer = world.tables.peek("customer", invoice["customer"])
+    assert customer is not None
+    outcome = payment_methods.charge(world, customer, subscription) or payment_methods.FAIL
+    invoice["attempted"] = True
+    invoice["attempt_count"] += 1
+    if outcome == payment_methods.SUCCEED:
+        world.save(invoice)
+        mark_paid(world, id)
+        return outcome
+    retries = world.settings.payment_retries_days
+    invoice["next_payment_attempt"] = None
+    if invoice["billing_reason"] == "subscription_cycle":
+        if invoice["attempt_count"] <= len(retries):
+            wait = retries[invoice["attempt_count"] - 1]
+            invoice["next_payment_attempt"] = world.now() + round(wait * DAY)
+    invoice = world.save(invoice)
+    shape = render(world.tables, invoice)
+    world.emit("invoice.payment_failed", shape)
+    if outcome == payment_methods.REQUIRES_ACTION:
+        world.emit("invoice.payment_action_required", shape)
+    if invoice["billing_reason"] == "subscription_cycle":
+        _set_delinquent(world, invoice["customer"], True)
+    return outcome
+
+
+def _set_delinquent(world: World, customer_id: str, delinquent: bool) -> None:
+    customer = world.tables.draft("customer", customer_id)
+    if customer is None or customer.get("deleted"):
+        return
+    customer["delinquent"] = delinquent
+    world.save(customer, "customer.updated")
+
+
+def void(world: World, id: str) -> Json:
+    invoice = world.tables.draft("invoice", id)
+    assert invoice is not None
+    invoice["status"] = "void"
+    invoice["next_payment_attempt"] = None
+    invoice["status_transitions"]["voided_at"] = world.now()
+    return world.save(invoice, "invoice.voided")
+
+
+def _need(invoice: Json, *statuses: str) -> None:
+    if invoice["status"] not in statuses:
+        raise invalid(
+            f"Invoice is {invoice['status']}, and must be {' or '.join(statuses)}.",
+            None,
+            "invoice_not_editable" if invoice["status"] != "paid" else None,
+        )
+
+
+@route("GET", "/v1/invoices/{id}", p.InvoiceRetrieveParams, "invoice")
+def retrieve_invoice(world: World, params: Params, id: str) -> Json:
+    return find(world, "invoice", id, "invoice")
+
+
+@route("GET", "/v1/invoices", p.InvoiceListParams, "invoice", listing=True)
+def list_invoices(world: World, params: Params) -> Page:
+    where: dict[str, Any] = {}
+    if "subscription" in params:
+        find(world, "subscription", params["subscription"], "subscription", "subscription")
+        where["_subscription"] = params["subscription"]
+    if "customer" in params:
+        find(world, "customer", params["customer"], "customer", "customer")
+        where["customer"] = params["customer"]
+    found = [
+        invoice
+        for invoice in world.tables.all("invoice", **where)
+        if params.get("status", invoice["status"]) == invoice["status"]
+        and in_range(invoice["created"], params.get("created"))
+    ]
+    return page(found, params, "/v1/invoices")
+
+
+@route("POST", "/v1/invoices/{id}/pay", p.InvoicePayParams, "invoice")
+def pay_invoice(world: World, params: Params, id: str) -> Json:
+    """Charges now, with another payment method if one is named. 402 when it is declined."""
+    invoice = find(world, "invoice", id, "invoice")
+    if invoice["status"] == "paid":
+        raise invalid("Invoice is already paid")
+    _need(invoice, "open", "draft", "uncollectible")
+    with world.changing():
+        if invoice["status"] == "draft":
+            invoice = finalize(world, id)
+        if invoice["status"] != "paid":
+            subscription = world.tables.draft("subscription", invoice["_subscription"])
+            if params.get("paid_out_of_band"):
+                mark_paid(world, id)
+            else:
+                method = params.get("payment_method")
+                using = {"default_payment_method": method} if method else subscription
+                if method:
+                    find(world, "payment_method", method, "PaymentMethod", "payment_method")
+                customer = find(world, "customer", invoice["customer"], "customer")
+                if payment_methods.charge(world, customer, using) is None:
+                    raise no_payment_method("invoice")
+                outcome = attempt(world, id, using)
+                if outcome != payment_methods.SUCCEED:
+                    lifecycle.invoice_unpaid(world, invoice["_subscription"])
+                    raise declined(outcome)
+        lifecycle.invoice_paid(world, invoice["_subscription"], id)
+        return find(world, "invoice", id, "invoice")
+
+
+def declined(outcome: str) -> StripeError:
+    """The 402 for a charge that failed; what was recorded about it stays."""
+    error = card_declined()
+    if outcome == payment_methods.REQUIRES_ACTION:
+        error = StripeError(
+            402,
+            "This payment requires additional user action before it can be completed.",
+            type="card_error",
+            code="invoice_payment_intent_requires_action",
+        )
+    error.commits = True
+    return error
+
+
+def no_payment_method(noun: str) -> StripeError:
+    return invalid(
+        "This customer has no attached payment source or default payment method. Please consider "
+        f"adding a default payment method. ({noun})",
+        None,
+        "resource_missing",
+    )
+
+
+@route("POST", "/v1/invoices/{id}/finalize", p.InvoiceFinalizeInvoiceParams, "invoice")
+def finalize_invoice(world: World, params: Params, id: str) -> Json:
+    _need(find(world, "invoice", id, "invoice"), "draft")
+    with world.changing():
+        return finalize(world, id)
+
+
+@route("POST", "/v1/invoices/{id}/void", p.InvoiceVoidInvoiceParams, "invoice")
+def void_invoice(world: World, params: Params, id: str) -> Json:
+    _need(find(world, "invoice", id, "invoice"), "open", "uncollectible")
+    with world.changing():
+        return void(world, id)
+
+
+@route(
+    "POST",
+    "/v1/invoices/{id}/mark_uncollectible",
+    p.InvoiceMarkUncollectibleParams,
+    "invoice",
+)
+def mark_uncollectible(world: World, params: Params, id: str) -> Json:
+    invoice = find(world, "invoice", id, "invoice")
+    _need(invoice, "open")
+    invoice["status"] = "uncollectible"
+    invoice["next_payment_attempt"] = None
+    invoice["status_transitions"]["marked_uncollectible_at"] = world.now()
+    return world.save(invoice, "invoice.marked_uncollectible")

@@ -1,0 +1,367 @@
+"""The billing engine: what happens to a subscription when time passes or money does (not) come.
+
+`run_due` executes every step that is due, in the order of their times, each as its own change:
+trial reminders, scheduled cancellations, trial ends, renewals, payment retries, expiries.
+https://docs.stripe.com/billing/subscriptions/overview
+"""
+
+from __future__ import annotations
+
+import calendar
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from . import invoices, payment_methods
+from .rendering import render
+from .world import Json, World
+
+DAY = 86_400
+INCOMPLETE_SECONDS = 23 * 3600
+ENDED = ("canceled", "incomplete_expired")
+RENEWING = ("active", "past_due", "unpaid")
+
+
+def boundary(anchor: int, interval: str, count: int, index: int) -> int:
+    """The `index`-th period boundary from the anchor; month ends are clamped, never drift."""
+    start = datetime.fromtimestamp(anchor, UTC)
+    if interval in ("day", "week"):
+        days = index * count * (7 if interval == "week" else 1)
+        return int((start + timedelta(days=days)).timestamp())
+    months = start.month - 1 + index * count * (12 if interval == "year" else 1)
+    year, month = start.year + months // 12, months % 12 + 1
+    day = min(start.day, calendar.monthrange(year, month)[1])
+    return int(start.replace(year=year, month=month, day=day).timestamp())
+
+
+def period_after(anchor: int, recurring: Json, moment: int) -> tuple[int, int]:
+    """The period that holds `moment`, on the anchor's grid."""
+    interval, count = recurring["interval"], recurring["interval_count"]
+    index = 0
+    while boundary(anchor, interval, count, index + 1) <= moment:
+        index += 1
+    while index > 0 and boundary(anchor, interval, count, index) > moment:
+        index -= 1
+    return (
+        boundary(anchor, interval, count, index),
+        boundary(anchor, interval, count, index + 1),
+    )
+
+
+def recurring_of(world: World, item: Json) -> Json:
+    price = world.tables.peek("price", item["price"])
+    assert price is not None and price["recurring"] is not None
+    return dict(price["recurring"])
+
+
+def amount_of(world: World, item: Json) -> int:
+    price = world.tables.peek("price", item["price"])
+    assert price is not None
+    return int((price["unit_amount"] or 0) * (item.get("quantity") or 0))
+
+
+def period_end(subscription: Json, choose: Callable[..., int] = min) -> int:
+    return choose(item["current_period_end"] for item in subscription["items"])
+
+
+def load(world: World, id: str) -> Json:
+    subscription = world.tables.draft("subscription", id)
+    assert subscription is not None
+    return subscription
+
+
+# Acts on a subscription
+
+
+def cancel(world: World, id: str, details: Json | None = None, reason: str | None = None) -> Json:
+    """Ends the subscription now."""
+    subscription = load(world, id)
+    was_incomplete = subscription["status"] == "incomplete"
+    subscription["status"] = "canceled"
+    subscription["canceled_at"] = subscription["canceled_at"] or world.now()
+    subscription["ended_at"] = world.now()
+    subscription["status_details"] = None
+    recorded = subscription["cancellation_details"]
+    recorded["reason"] = reason or recorded["reason"] or "cancellation_requested"
+    recorded.update(details or {})
+    subscription = world.save(subscription)
+    world.emit("customer.subscription.deleted", render(world.tables, subscription))
+    latest = world.tables.peek("invoice", subscription["latest_invoice"] or "")
+    if latest is not None and latest["status"] in ("open", "draft"):
+        if was_incomplete:
+            invoices.void(world, latest["id"])
+        else:
+            world.save({**latest, "auto_advance": False, "next_payment_attempt": None})
+    return subscription
+
+
+def bill(world: World, subscription: Json, reason: str, lines: list[Json]) -> str:
+    """Invoices `lines` and charges at once; names the invoice in `subscription` (not saved here).
+
+    Gives `succeed`, `fail` or `requires_action`; an invoice that is mailed counts as a success.
+    """
+    invoice = invoices.draft(world, subscription, lines, reason)
+    subscription["latest_invoice"] = invoice["id"]
+    return collect(world, subscription, invoice["id"])
+
+
+def collect(world: World, subscription: Json, invoice_id: str) -> str:
+    invoice = invoices.finalize(world, invoice_id)
+    if invoice["status"] == "paid" or subscription["collection_method"] == "send_invoice":
+        return payment_methods.SUCCEED
+    if subscription["pause_collection"] is not None:
+        _skip_collection(world, invoice, subscription["pause_collection"]["behavior"])
+        return payment_methods.SUCCEED
+    return invoices.attempt(world, invoice_id, subscription)
+
+
+def _skip_collection(world: World, invoice: Json, behavior: str) -> None:
+    """`pause_collection`: the invoice is made, and nobody is charged."""
+    if behavior == "void":
+        invoices.void(world, invoice["id"])
+    elif behavior == "mark_uncollectible":
+        invoices.mark_uncollectible(world, {}, invoice["id"])
+    else:
+        world.save({**invoice, "status": "draft", "auto_advance": False})
+
+
+def period_lines(world: World, subscription: Json, items: list[Json] | None = None) -> list[Json]:
+    return [
+        invoices.line(world, subscription, item, amount_of(world, item))
+        for item in (subscription["items"] if items is None else items)
+    ]
+
+
+def invoice_paid(world: World, subscription_id: str, invoice_id: str) -> None:
+    """The money came after all: incomplete, past_due and unpaid subscriptions are active again."""
+    subscription = load(world, subscription_id)
+    if subscription["latest_invoice"] != invoice_id:
+        return
+    if subscription["status"] in ("incomplete", "past_due", "unpaid"):
+        subscription["status"] = "active"
+        world.save(subscription, "customer.subscription.updated")
+    elif subscription["status"] == "paused":
+        _resumed(world, subscription)
+
+
+def invoice_unpaid(world: World, subscription_id: str) -> None:
+    """A charge failed: an active subscription is past due now."""
+    subscription = load(world, subscription_id)
+    if subscription["status"] in ("active", "trialing"):
+        subscription["status"] = "past_due"
+        world.save(subscription, "customer.subscription.updated")
+
+
+def pause(world: World, id: str, why: str) -> Json:
+    subscription = load(world, id)
+    subscription["status"] = "paused"
+    subscription["status_details"] = {
+        "paused": {
+            "subscription": {"type": why},
+            "transitioned_at": world.now(),
+            "type": "subscription",
+        }
+    }
+    subscription = world.save(subscription, "customer.subscription.updated")
+    world.emit("customer.subscription.paused", render(world.tables, subscription))
+    return subscription
+
+
+def resume(world: World, id: str, *, anchor: str = "now") -> Json:
+    """paused → active, in a new period from now unless the old one still runs unchanged."""
+    subscription = load(world, id)
+    if anchor == "unchanged" and period_end(subscription) > world.now():
+        return _resumed(world, subscription)
+    start_period(world, subscription, world.now())
+    lines = period_lines(world, subscription)
+    outcome = bill(world, subscription, "subscription_update", lines)
+    if outcome != payment_methods.SUCCEED:
+        return world.save(subscription, "customer.subscription.updated")
+    return _resumed(world, subscription)
+
+
+def _resumed(world: World, subscription: Json) -> Json:
+    subscription["status"] = "active"
+    subscription["status_details"] = None
+    subscription = world.save(subscription, "customer.subscription.updated")
+    world.emit("customer.subscription.resumed", render(world.tables, subscription))
+    return subscription
+
+
+def start_period(world: World, subscription: Json, anchor: int) -> None:
+    """Puts every item into its first period from a new anchor."""
+    subscription["billing_cycle_anchor"] = anchor
+    for item in subscription["items"]:
+        start, end = period_after(anchor, recurring_of(world, item), anchor)
+        item["current_period_start"], item["current_period_end"] = start, end
+
+
+# Steps of time
+
+
+Step = tuple[int, int, str, str]  # due at, rank among equals, name, id of the object
+
+
+def _steps(world: World, subscription: Json) -> list[Step]:
+    id, status = subscription["id"], subscription["status"]
+    if status in ENDED:
+        return []
+    found: list[Step] = []
+    if subscription["cancel_at"] is not None and status != "incomplete":
+        found.append((subscription["cancel_at"], 0, "cancel", id))
+    if status == "incomplete":
+        found.append((subscription["created"] + INCOMPLETE_SECONDS, 1, "expire", id))
+    elif status == "trialing":
+        if not subscription.get("_reminded"):
+            early = world.settings.trial_will_end_days * DAY
+            found.append((subscription["trial_end"] - early, 2, "remind", id))
+        found.append((subscription["trial_end"], 3, "end_trial", id))
+    elif status in RENEWING:
+        found.append((period_end(subscription), 5, "renew", id))
+    collection = subscription["pause_collection"]
+    if collection is not None and collection["resumes_at"] is not None:
+        found.append((collection["resumes_at"], 4, "resume_collection", id))
+    latest = world.tables.peek("invoice", subscription["latest_invoice"] or "")
+    if latest is not None and latest["auto_advance"]:
+        if latest["status"] == "draft" and latest["automatically_finalizes_at"] is not None:
+            found.append((latest["automatically_finalizes_at"], 6, "finalize", id))
+        elif latest["status"] == "open" and latest["next_payment_attempt"] is not None:
+            found.append((latest["next_payment_attempt"], 7, "retry", id))
+    return found
+
+
+def run_due(world: World, until: int) -> list[Json]:
+    """Runs what is due up to `until` (Unix seconds), oldest first. Gives the steps that ran."""
+    ran: list[Json] = []
+    while True:
+        due = min(
+            (
+                step
+                for subscription in world.tables.all("subscription")
+                for step in _steps(world, subscription)
+                if step[0] <= until
+            ),
+            default=None,
+        )
+        if due is None:
+            return ran
+        moment, _, name, id = due
+        with world.clock.pinned_at(moment), world.changing():
+            _RUN[name](world, id)
+        ran.append({"at": moment, "step": name, "subscription": id})
+
+
+def _remind(world: World, id: str) -> None:
+    subscription = world.save({**load(world, id), "_reminded": True})
+    world.emit("customer.subscription.trial_will_end", render(world.tables, subscription))
+
+
+def _end_trial(world: World, id: str) -> None:
+    subscription = load(world, id)
+    customer = world.tables.peek("customer", subscription["customer"])
+    assert customer is not None
+    missing = subscription["trial_settings"]["end_behavior"]["missing_payment_method"]
+    if payment_methods.charge(world, customer, subscription) is None:
+        if missing == "pause":
+            pause(world, id, "trial_end_without_payment_method")
+            return
+        if missing == "cancel":
+            cancel(world, id)
+            return
+    end_trial_now(world, subscription, subscription["trial_end"])
+
+
+def end_trial_now(world: World, subscription: Json, moment: int) -> Json:
+    """The first paid period begins at `moment`."""
+    subscription["status"] = "active"
+    subscription["trial_end"] = moment
+    start_period(world, subscription, moment)
+    return _cycle(world, subscription)
+
+
+def _renew(world: World, id: str) -> None:
+    subscription = load(world, id)
+    now = world.now()
+    renewed = []
+    for item in subscription["items"]:
+        if item["current_period_end"] <= now:
+            start, end = period_after(
+                subscription["billing_cycle_anchor"], recurring_of(world, item), now
+            )
+            item["current_period_start"], item["current_period_end"] = start, end
+            renewed.append(item)
+    _cycle(world, subscription, renewed)
+
+
+def _cycle(world: World, subscription: Json, items: list[Json] | None = None) -> Json:
+    """A new period: its invoice is drafted, and collected now or after the finalization delay."""
+    lines = period_lines(world, subscription, items)
+    invoice = invoices.draft(world, subscription, lines, "subscription_cycle")
+    subscription["latest_invoice"] = invoice["id"]
+    subscription = world.save(subscription, "customer.subscription.updated")
+    if subscription["status"] == "unpaid":
+        # Stripe goes on drafting invoices for an unpaid subscription, and leaves them to the seller.
+        world.save({**invoice, "auto_advance": False, "automatically_finalizes_at": None})
+        return subscription
+    if world.settings.invoice_finalization_delay == 0:
+        _collect_cycle(world, subscription["id"])
+    return load(world, subscription["id"])
+
+
+def _collect_cycle(world: World, id: str) -> None:
+    subscription = load(world, id)
+    outcome = collect(world, subscription, subscription["latest_invoice"])
+    if outcome == payment_methods.SUCCEED:
+        invoice = world.tables.peek("invoice", subscription["latest_invoice"])
+        if invoice is not None and invoice["status"] == "paid":
+            invoice_paid(world, id, invoice["id"])
+    else:
+        invoice_unpaid(world, id)
+
+
+def _retry(world: World, id: str) -> None:
+    subscription = load(world, id)
+    invoice_id = subscription["latest_invoice"]
+    if invoices.attempt(world, invoice_id, subscription) == payment_methods.SUCCEED:
+        invoice_paid(world, id, invoice_id)
+        return
+    invoice = world.tables.peek("invoice", invoice_id)
+    assert invoice is not None
+    if invoice["next_payment_attempt"] is not None:
+        return
+    outcome = world.settings.after_retries
+    if outcome == "canceled":
+        cancel(world, id, reason="payment_failed")
+    elif outcome == "unpaid":
+        world.save({**load(world, id), "status": "unpaid"}, "customer.subscription.updated")
+
+
+def _expire(world: World, id: str) -> None:
+    subscription = load(world, id)
+    subscription["status"] = "incomplete_expired"
+    subscription["ended_at"] = world.now()
+    subscription["canceled_at"] = world.now()
+    world.save(subscription, "customer.subscription.updated")
+    latest = world.tables.peek("invoice", subscription["latest_invoice"] or "")
+    if latest is not None and latest["status"] == "open":
+        invoices.void(world, latest["id"])
+
+
+def _resume_collection(world: World, id: str) -> None:
+    world.save({**load(world, id), "pause_collection": None}, "customer.subscription.updated")
+
+
+def _cancel(world: World, id: str) -> None:
+    cancel(world, id)
+
+
+_RUN: dict[str, Callable[[World, str], Any]] = {
+    "cancel": _cancel,
+    "expire": _expire,
+    "remind": _remind,
+    "end_trial": _end_trial,
+    "resume_collection": _resume_collection,
+    "renew": _renew,
+    "finalize": _collect_cycle,
+    "retry": _retry,
+}

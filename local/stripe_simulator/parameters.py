@@ -1,0 +1,163 @@
+"""Request parameters: Stripe's form encoding, decoded and held against the library's own types."""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
+from typing import Any, Literal
+
+from typing_extensions import is_typeddict
+
+from . import library
+from .errors import StripeError, invalid, missing_parameter, unknown_parameter
+
+Params = dict[str, Any]
+
+_KEY = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
+_PART = re.compile(r"\[([^\[\]]*)\]")
+_INTEGER = re.compile(r"-?[0-9]+")
+METADATA_KEYS, METADATA_KEY_LENGTH, METADATA_VALUE_LENGTH = 50, 40, 500
+
+
+def decode(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """`a[b][0][c]=v` → nested dictionaries with string leaves; `a[]=v` counts up by itself."""
+    tree: dict[str, Any] = {}
+    for key, value in pairs:
+        match = _KEY.fullmatch(key)
+        if match is None:
+            raise invalid(f"Invalid request: unable to parse the parameter {key}")
+        path = [match[1], *_PART.findall(match[2])]
+        node = tree
+        for index, part in enumerate(path):
+            part = part if part != "" else str(len(node))
+            if index == len(path) - 1:
+                node[part] = value
+                continue
+            child = node.setdefault(part, {})
+            if not isinstance(child, dict):
+                raise invalid(f"Invalid request: {key} is both a value and an object", path[0])
+            node = child
+    return tree
+
+
+def validate(raw: dict[str, Any], params: type) -> Params:
+    """Typed values for `raw`, or the 400 that Stripe answers. `params` is a stripe.params TypedDict."""
+    return _typed_dict(raw, params, "")
+
+
+def _typed_dict(raw: dict[str, Any], params: type, path: str) -> Params:
+    declared = library.parameters(params)
+    for name in raw:
+        if name not in declared:
+            raise unknown_parameter(_join(path, name))
+    values = {
+        name: _value(value, declared[name].annotation, _join(path, name))
+        for name, value in raw.items()
+    }
+    for name, parameter in declared.items():
+        if parameter.required and name not in raw:
+            raise missing_parameter(_join(path, name))
+    return values
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}[{name}]" if path else name
+
+
+def _value(raw: Any, annotation: Any, path: str) -> Any:
+    literals, others = _alternatives(annotation)
+    if isinstance(raw, str):
+        if raw in literals:
+            return raw
+        return _scalar(raw, literals, others, path)
+    for part in others:
+        origin = typing.get_origin(part)
+        if is_typeddict(part):
+            return _typed_dict(raw, part, path)
+        if origin is list:
+            return _list(raw, part, path)
+        if origin is dict:
+            return _metadata(raw, path)
+    raise invalid(f"Invalid string: {raw}", path)
+
+
+def _alternatives(annotation: Any) -> tuple[list[str], list[Any]]:
+    """Literals and other members; a `str` that only widens a list of literals is dropped again."""
+    literals: list[str] = []
+    others: list[Any] = []
+    for part in library.members(annotation):
+        if typing.get_origin(part) in (Literal, typing.Literal):
+            literals.extend(typing.get_args(part))
+        else:
+            others.append(part)
+    if any(literal != "" for literal in literals):
+        others = [part for part in others if part is not str]
+    return literals, others
+
+
+def _scalar(raw: str, literals: list[str], others: list[Any], path: str) -> Any:
+    failure: StripeError | None = None
+    if bool in others:
+        if raw in ("true", "false"):
+            return raw == "true"
+        failure = invalid(f"Invalid boolean: {raw}", path)
+    if int in others:
+        if _INTEGER.fullmatch(raw):
+            return int(raw)
+        failure = invalid(f"Invalid integer: {raw}", path, "parameter_invalid_integer")
+    if float in others or Decimal in others:
+        try:
+            number = Decimal(raw)
+        except InvalidOperation:
+            number = Decimal("NaN")
+        if number.is_finite():
+            return float(number) if float in others else number
+        failure = invalid(f"Invalid decimal: {raw}", path)
+    if str in others:
+        if raw == "":
+            name = path
+            raise invalid(
+                f"You passed an empty string for '{name}'. We assume empty values are an attempt "
+                f"to unset a parameter; however '{name}' cannot be unset. You should remove "
+                f"'{name}' from your request or supply a non-empty value.",
+                path,
+                "parameter_invalid_empty",
+            )
+        return raw
+    named = [literal for literal in literals if literal != ""]
+    if named:
+        listed = named[0] if len(named) == 1 else f"{', '.join(named[:-1])}, or {named[-1]}"
+        raise invalid(f"Invalid {path}: must be one of {listed}", path)
+    if failure is not None:
+        raise failure
+    if any(typing.get_origin(part) is list for part in others):
+        raise invalid("Invalid array", path)
+    raise invalid("Invalid object", path)
+
+
+def _list(raw: dict[str, Any], annotation: Any, path: str) -> list[Any]:
+    if not all(_INTEGER.fullmatch(key) for key in raw):
+        raise invalid("Invalid array", path)
+    (element,) = typing.get_args(annotation)
+    ordered = sorted(raw.items(), key=lambda pair: int(pair[0]))
+    return [_value(value, element, f"{path}[{key}]") for key, value in ordered]
+
+
+def _metadata(raw: dict[str, Any], path: str) -> dict[str, str]:
+    if len(raw) > METADATA_KEYS:
+        raise invalid(f"You can only specify up to {METADATA_KEYS} metadata keys", path)
+    for key, value in raw.items():
+        if not isinstance(value, str):
+            raise invalid("Metadata values must be strings", f"{path}[{key}]")
+        if len(key) > METADATA_KEY_LENGTH:
+            raise invalid(
+                f"Metadata keys must be under {METADATA_KEY_LENGTH} characters", f"{path}[{key}]"
+            )
+        if len(value) > METADATA_VALUE_LENGTH:
+            raise invalid(
+                f"Metadata values must be under {METADATA_VALUE_LENGTH} characters",
+                f"{path}[{key}]",
+            )
+    return dict(raw)

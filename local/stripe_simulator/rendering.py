@@ -1,0 +1,253 @@
+"""Stored objects → the JSON Stripe shows: embedded lists, `expand`, and older API versions' shapes.
+
+https://docs.stripe.com/api/expanding_objects, https://docs.stripe.com/upgrades
+"""
+
+from __future__ import annotations
+
+import typing
+from typing import TYPE_CHECKING, Any
+
+from stripe._stripe_object import StripeObject
+
+from . import library
+from .errors import invalid
+
+if TYPE_CHECKING:
+    from .world import Tables
+
+Json = dict[str, Any]
+
+EMBEDDED = 10  # how many elements an embedded list shows
+EXPAND_LEVELS = 4
+BASIL = "2025-03-31"  # period ends move to items, invoice.subscription to invoice.parent
+CLOVER = "2025-09-30"  # flexible billing by default, discount.coupon moves to discount.source
+
+# Lists that an object carries only when they are asked for by `expand`.
+INCLUDABLE = {
+    ("customer", "subscriptions"),
+    ("customer", "tax_ids"),
+    ("checkout.session", "line_items"),
+}
+
+
+def render(tables: Tables, value: Json) -> Json:
+    """The newest version's shape, nothing expanded."""
+    shape = {key: part for key, part in value.items() if not key.startswith("_")}
+    if value.get("deleted"):
+        return shape
+    kind = value.get("object")
+    if kind == "subscription":
+        items = [_item(tables, item) for item in value["items"]]
+        shape["items"] = listed(items, f"/v1/subscription_items?subscription={value['id']}")
+    elif kind == "subscription_item":
+        shape = _item(tables, value)
+    elif kind == "product_feature":
+        feature = tables.peek("entitlements.feature", value["entitlement_feature"])
+        assert feature is not None
+        shape["entitlement_feature"] = render(tables, feature)
+    elif kind == "invoice":
+        shape["lines"] = listed(value["lines"], f"/v1/invoices/{value['id']}/lines")
+    return shape
+
+
+def listed(values: list[Json], url: str, limit: int = EMBEDDED) -> Json:
+    return {
+        "object": "list",
+        "data": values[:limit],
+        "has_more": len(values) > limit,
+        "url": url,
+    }
+
+
+def _item(tables: Tables, item: Json) -> Json:
+    price = tables.peek("price", item["price"])
+    assert price is not None
+    shape = {key: part for key, part in item.items() if not key.startswith("_")}
+    shape["price"] = render(tables, price)
+    shape["plan"] = _plan(price)
+    return shape
+
+
+def _plan(price: Json) -> Json:
+    recurring = price["recurring"]
+    return {
+        "id": price["id"],
+        "object": "plan",
+        "active": price["active"],
+        "amount": price["unit_amount"],
+        "amount_decimal": price["unit_amount_decimal"],
+        "billing_scheme": price["billing_scheme"],
+        "created": price["created"],
+        "currency": price["currency"],
+        "interval": recurring["interval"],
+        "interval_count": recurring["interval_count"],
+        "livemode": price["livemode"],
+        "metadata": price["metadata"],
+        "meter": recurring["meter"],
+        "nickname": price["nickname"],
+        "product": price["product"],
+        "tiers_mode": price["tiers_mode"],
+        "transform_usage": None,
+        "trial_period_days": recurring["trial_period_days"],
+        "usage_type": recurring["usage_type"],
+    }
+
+
+def check_expand(returns: str, paths: list[str], *, listing: bool) -> None:
+    """400 for what the returned object (or, `listing`, the list's elements) cannot expand."""
+    for path in paths:
+        segments = path.split(".")
+        if len(segments) > EXPAND_LEVELS:
+            raise invalid(
+                f"You cannot expand more than {EXPAND_LEVELS} levels of a property. "
+                f"Property: {path}",
+                "expand",
+            )
+        rest = segments
+        if listing:
+            if segments[0] != "data" or len(segments) == 1:
+                raise _not_expandable(path, ". You may want to try expanding 'data." + path + "'.")
+            rest = segments[1:]
+        cls = library.object_class(returns)
+        if cls is None or not _can_expand([cls], rest):
+            raise _not_expandable(path, ".")
+
+
+def _not_expandable(path: str, tail: str) -> Exception:
+    return invalid(f"This property cannot be expanded ({path}){tail}", "expand")
+
+
+def _can_expand(owners: list[type[StripeObject]], segments: list[str]) -> bool:
+    name, rest = segments[0], segments[1:]
+    for owner in owners:
+        annotation = library.fields(owner).get(name)
+        if annotation is None:
+            continue
+        kind = getattr(owner, "OBJECT_NAME", "")
+        element = library.list_element(annotation)
+        if element is not None:
+            inner = library.object_members(element)
+            if library.is_list_object(annotation):
+                if not rest:
+                    if (kind, name) in INCLUDABLE:
+                        return True
+                    continue
+                if rest[0] != "data" or len(rest) == 1:
+                    continue
+                if _can_expand(inner, rest[1:]):
+                    return True
+            elif (library.is_expandable(element) and not rest) or (
+                rest and _can_expand(inner, rest)
+            ):
+                return True
+            continue
+        if not rest:
+            if library.is_expandable(annotation):
+                return True
+        elif _can_expand(library.object_members(annotation), rest):
+            return True
+    return False
+
+
+def expand(tables: Tables, shape: Json, paths: list[str]) -> Json:
+    """The shape with `paths` expanded; they have passed `check_expand`. Changes nothing in place."""
+    for path in paths:
+        shape = _expand(tables, shape, path.split("."))
+    return shape
+
+
+def _expand(tables: Tables, value: Any, segments: list[str]) -> Any:
+    if isinstance(value, list):
+        return [_expand(tables, element, segments) for element in value]
+    if not isinstance(value, dict) or not segments:
+        return value
+    name, rest = segments[0], segments[1:]
+    expanded = dict(value)
+    if (value.get("object"), name) in INCLUDABLE:
+        if name not in value and not value.get("deleted"):
+            expanded[name] = _include(tables, value, name)
+    found = expanded.get(name)
+    if isinstance(found, str):
+        found = _lookup(tables, found)
+    elif isinstance(found, list):
+        found = [_lookup(tables, part) if isinstance(part, str) else part for part in found]
+    if name in expanded:
+        expanded[name] = _expand(tables, found, rest)
+    return expanded
+
+
+def _include(tables: Tables, owner: Json, name: str) -> Json:
+    id = owner["id"]
+    if name == "subscriptions":
+        current = [
+            subscription
+            for subscription in tables.all("subscription", customer=id)
+            if subscription["status"] not in ("canceled", "incomplete_expired")
+        ]
+        shapes = [render(tables, subscription) for subscription in current[: EMBEDDED + 1]]
+        return listed(shapes, f"/v1/customers/{id}/subscriptions")
+    if name == "tax_ids":
+        shapes = [render(tables, tax_id) for tax_id in tables.all("tax_id", customer=id)]
+        return listed(shapes, f"/v1/customers/{id}/tax_ids")
+    stored = tables.peek("checkout.session", id)
+    assert stored is not None
+    return listed(stored["_line_items"], f"/v1/checkout/sessions/{id}/line_items")
+
+
+_KIND_OF_PREFIX = {
+    "cus": "customer",
+    "sub": "subscription",
+    "prod": "product",
+    "price": "price",
+    "feat": "entitlements.feature",
+    "pm": "payment_method",
+    "in": "invoice",
+    "bpc": "billing_portal.configuration",
+    "di": "discount",
+    "promo": "promotion_code",
+    "txi": "tax_id",
+}
+
+
+def _lookup(tables: Tables, id: str) -> Any:
+    kind = _KIND_OF_PREFIX.get(id.split("_", 1)[0], "")
+    found = tables.peek(kind, id) or tables.peek("coupon", id) or tables.peek("product", id)
+    return render(tables, found) if found is not None else id
+
+
+def downgrade(value: Any, version: str) -> Any:
+    """The same JSON in the shape of an older API version (`YYYY-MM-DD[.name]`)."""
+    date = version[:10]
+    if date >= CLOVER:
+        return value
+    if isinstance(value, list):
+        return [downgrade(element, version) for element in value]
+    if not isinstance(value, dict):
+        return value
+    older = {key: downgrade(part, version) for key, part in value.items()}
+    kind = value.get("object")
+    if kind == "discount" and "source" in older:
+        older["coupon"] = older.pop("source")["coupon"]
+    if kind == "promotion_code" and "promotion" in older:
+        older["coupon"] = older.pop("promotion")["coupon"]
+    if date >= BASIL:
+        return older
+    if kind == "subscription" and isinstance(value.get("items"), dict):
+        data = value["items"]["data"]
+        if data:
+            older["current_period_start"] = min(item["current_period_start"] for item in data)
+            older["current_period_end"] = min(item["current_period_end"] for item in data)
+            for item in older["items"]["data"]:
+                del item["current_period_start"], item["current_period_end"]
+    elif kind == "invoice" and "parent" in older:
+        parent = older.pop("parent")
+        details = (parent or {}).get("subscription_details")
+        older["subscription"] = details["subscription"] if details else None
+        older["subscription_details"] = {"metadata": details["metadata"]} if details else None
+        older["paid"] = older["status"] == "paid"
+    return older
+
+
+def kind_of(value: Json) -> str:
+    return typing.cast(str, value["object"])

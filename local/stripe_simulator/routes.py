@@ -1,0 +1,117 @@
+"""The table of endpoints: a family's module declares each with `@route`, the server looks them up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import invalid
+from .parameters import Params
+from .world import Json, World
+
+DEFAULT_LIMIT, MAX_LIMIT = 10, 100
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a list, of stored objects."""
+
+    url: str
+    values: list[Json]
+    has_more: bool
+
+
+Answer = Json | Page
+Endpoint = Callable[..., Answer]
+
+
+@dataclass(frozen=True)
+class Route:
+    method: str
+    path: str
+    pattern: re.Pattern[str]
+    params: type
+    returns: str
+    endpoint: Endpoint
+    listing: bool
+
+
+ROUTES: list[Route] = []
+
+
+def route(
+    method: str, path: str, params: type, returns: str, *, listing: bool = False
+) -> Callable[[Endpoint], Endpoint]:
+    """Declares `endpoint(world, params, **ids in the path)`; `returns` is the `object` it answers."""
+
+    def declare(endpoint: Endpoint) -> Endpoint:
+        pattern = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path))
+        ROUTES.append(Route(method, path, pattern, params, returns, endpoint, listing))
+        return endpoint
+
+    return declare
+
+
+def find(method: str, path: str) -> tuple[Route, dict[str, str]] | None:
+    for candidate in ROUTES:
+        if candidate.method == method and (match := candidate.pattern.fullmatch(path)):
+            return candidate, match.groupdict()
+    return None
+
+
+def page(values: list[Json], params: Params, url: str) -> Page:
+    """Stripe's cursors over `values`, which come in the list's own order (newest first)."""
+    limit: int = params.get("limit", DEFAULT_LIMIT)
+    if not 1 <= limit <= MAX_LIMIT:
+        raise invalid(
+            f"Invalid limit: {limit}. Limit must be between 1 and {MAX_LIMIT}.",
+            "limit",
+            "parameter_invalid_integer",
+        )
+    after, before = params.get("starting_after"), params.get("ending_before")
+    if after is not None and before is not None:
+        raise invalid("You cannot parameterize both starting_after and ending_before.")
+    if after is not None:
+        start = _position(values, after, "starting_after") + 1
+        return Page(url, values[start : start + limit], len(values) > start + limit)
+    if before is not None:
+        end = _position(values, before, "ending_before")
+        start = max(0, end - limit)
+        return Page(url, values[start:end], start > 0)
+    return Page(url, values[:limit], len(values) > limit)
+
+
+def _position(values: list[Json], id: str, param: str) -> int:
+    for index, value in enumerate(values):
+        if value["id"] == id:
+            return index
+    raise invalid(f"No such object: '{id}'", param, "resource_missing")
+
+
+def in_range(number: int, wanted: Any) -> bool:
+    """Whether a list filter such as `created` (a number or gt/gte/lt/lte) lets `number` through."""
+    if wanted is None:
+        return True
+    if isinstance(wanted, int):
+        return number == wanted
+    return (
+        number > wanted.get("gt", float("-inf"))
+        and number >= wanted.get("gte", float("-inf"))
+        and number < wanted.get("lt", float("inf"))
+        and number <= wanted.get("lte", float("inf"))
+    )
+
+
+def unset_empty(value: Any) -> Any:
+    """Stripe unsets a field when it is sent empty."""
+    return None if value == "" else value
+
+
+def merge_metadata(current: Json | None, sent: Any) -> Json:
+    """The metadata after an update: sent keys win, empty values unset, an empty string unsets all."""
+    if sent == "":
+        return {}
+    merged = {**(current or {}), **(sent or {})}
+    return {key: value for key, value in merged.items() if value != ""}

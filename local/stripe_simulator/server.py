@@ -1,0 +1,82 @@
+"""The HTTP server: one event loop on loopback, so the state needs no locks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from . import api, checkout_page, control_api, portal_page
+from .simulator import Simulator
+
+TICK_SECONDS = 1.0
+
+
+class _DroppableProtocol(H11Protocol):
+    """Gives the application its connection, so that a fault can cut it."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "transport": transport}
+
+
+def application(simulator: Simulator) -> Starlette:
+    async def stripe_api(request: Request) -> Response:
+        try:
+            return await api.handle(simulator, request)
+        except api.Dropped:
+            request.state.transport.abort()
+            await asyncio.sleep(0)
+            return Response(status_code=500)
+
+    async def tick() -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            simulator.run_due()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        ticking = asyncio.create_task(tick())
+        yield
+        ticking.cancel()
+        await simulator.deliveries.close()
+
+    routes: list[BaseRoute] = [
+        Route("/v1/{path:path}", stripe_api, methods=["GET", "POST", "DELETE"]),
+        *control_api.routes(simulator),
+        *portal_page.routes(simulator),
+        *checkout_page.routes(simulator),
+    ]
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+def listen(port: int) -> socket.socket:
+    """A listening socket on loopback; port 0 takes a free one."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    return listener
+
+
+def serve(simulator: Simulator, listener: socket.socket) -> uvicorn.Server:
+    """The server, ready to `run(sockets=[listener])`; sets the simulator's base URL."""
+    simulator.base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    config = uvicorn.Config(
+        application(simulator),
+        http=_DroppableProtocol,
+        log_level="warning",
+        access_log=False,
+        # Stripe's Date is the simulator's, which `api` sets.
+        date_header=False,
+        server_header=False,
+        timeout_graceful_shutdown=2,
+    )
+    return uvicorn.Server(config)

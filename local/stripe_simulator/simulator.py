@@ -1,0 +1,103 @@
+"""The whole simulator without its transport: both modes, the clock, deliveries, faults, the logs."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from . import entitlements, lifecycle, portal
+from .clock import Clock
+from .faults import Faults
+from .library import CURRENT_VERSION
+from .webhooks import Deliveries
+from .world import Caller, Json, Settings, World
+
+TEST, LIVE = False, True
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What an idempotency key was used for, and the answer it replays."""
+
+    method: str
+    path: str
+    params: Json
+    status: int
+    body: bytes
+
+
+@dataclass
+class Simulator:
+    """`seed` makes ids repeat from run to run; without it they never do."""
+
+    seed: int | None = None
+    api_version: str = CURRENT_VERSION
+    api_keys: frozenset[str] = frozenset()  # empty: any well-formed test or live key
+    base_url: str = ""
+    clock: Clock = field(default_factory=Clock)
+    deliveries: Deliveries = field(default_factory=Deliveries)
+    faults: Faults = field(default_factory=Faults)
+    settings: Settings = field(default_factory=Settings)
+    requests: list[Json] = field(default_factory=list)
+    remembered: dict[tuple[bool, str], Remembered] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)
+        self.worlds: dict[bool, World] = {}
+        self._make_worlds()
+
+    def _make_worlds(self) -> None:
+        account = None
+        for livemode in (TEST, LIVE):
+            world = World(
+                livemode=livemode,
+                clock=self.clock,
+                ids=self._random,
+                api_version=self.api_version,
+                settings=self.settings,
+                settle=entitlements.settle,
+                publish=self.deliveries.publish,
+            )
+            # One account has both modes.
+            world.account_id = account = account or world.account_id
+            self.worlds[livemode] = world
+            with world.changing():
+                portal.default_configuration(world)
+
+    def token(self, length: int) -> str:
+        return self.worlds[TEST].token(length)
+
+    def run_due(self) -> list[Json]:
+        """Runs the billing steps that are due now."""
+        now = self.clock.now()
+        return [step for world in self.worlds.values() for step in lifecycle.run_due(world, now)]
+
+    def advance(self, seconds: int) -> list[Json]:
+        self.clock.advance(seconds)
+        return self.run_due()
+
+    def caller(self, **known: Any) -> Caller:
+        return Caller(base_url=self.base_url, **known)
+
+    def set_settings(self, changes: Json) -> Json:
+        """Changes settings in place; an unknown name is a KeyError."""
+        current = asdict(self.settings)
+        for name, value in changes.items():
+            if name not in current:
+                raise KeyError(name)
+            setattr(self.settings, name, value)
+        return asdict(self.settings)
+
+    async def reset(self) -> None:
+        """Back to an empty account at the real time. Ids go on: none is ever given out twice."""
+        await self.deliveries.forget()
+        self.faults.active.clear()
+        self.requests.clear()
+        self.remembered.clear()
+        self.clock.offset = 0
+        self.set_settings(asdict(Settings()))
+        account = self.worlds[TEST].account_id
+        self._make_worlds()
+        for world in self.worlds.values():
+            world.account_id = account

@@ -1,0 +1,339 @@
+"""Everything one mode (test or live) of the account holds: objects with their past, events, ids.
+
+Stored objects are never changed in place: a change stores a new version, so an earlier state can
+still be read (stale reads) and a call that fails leaves nothing behind. Keys that begin with `_`
+are the simulator's own and never leave it; references are ids, `rendering` makes Stripe's shapes.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+import string
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from . import rendering
+from .clock import Clock
+
+Json = dict[str, Any]
+
+_ALPHABET = string.ascii_letters + string.digits
+
+# What one looks objects up by, besides their id: index field → a key of the stored object.
+_INDEXED = ("customer", "subscription", "product", "_customer", "_product", "_subscription")
+
+# Sessions are passes to look at the billing state, not part of it: they do not count as a change.
+_UNCOUNTED = frozenset({"billing_portal.session", "checkout.session", "event"})
+
+PREFIXES = {
+    "customer": "cus",
+    "subscription": "sub",
+    "subscription_item": "si",
+    "product": "prod",
+    "product_feature": "prodft",
+    "price": "price",
+    "entitlements.feature": "feat",
+    "entitlements.active_entitlement": "ent",
+    "payment_method": "pm",
+    "invoice": "in",
+    "line_item": "il",
+    "event": "evt",
+    "billing_portal.session": "bps",
+    "billing_portal.configuration": "bpc",
+    "webhook_endpoint": "we",
+    "checkout.session": "cs",
+    "item": "li",
+    "tax_id": "txi",
+    "discount": "di",
+    "promotion_code": "promo",
+}
+
+
+@dataclass(frozen=True)
+class Version:
+    change: int
+    written_at: float
+    value: Json | None
+
+
+class Tables:
+    """The versions of every object, by kind (Stripe's `object`) and id."""
+
+    def __init__(self) -> None:
+        self.change = 0
+        self._rows: dict[str, dict[str, list[Version]]] = {}
+        self._index: dict[tuple[str, str, str], dict[str, None]] = {}
+        self._journal: list[tuple[str, str]] | None = None
+        self._counted = False
+
+    def peek(self, kind: str, id: str) -> Json | None:
+        """The current value, to be read only; None when it never was or no longer is."""
+        versions = self._rows.get(kind, {}).get(id)
+        return self._pick(versions) if versions else None
+
+    def draft(self, kind: str, id: str) -> Json | None:
+        """A copy of the current value, to be changed and put back."""
+        return copy.deepcopy(self.peek(kind, id))
+
+    def all(self, kind: str, **where: str) -> list[Json]:
+        """Current values, newest first; `where` matches keys of the stored object exactly."""
+        rows = self._rows.get(kind, {})
+        ids: Any = rows
+        for name, wanted in where.items():
+            if name in _INDEXED:
+                ids = self._index.get((kind, name, wanted), {})
+                break
+        found = []
+        for id in reversed(ids):
+            value = self._pick(rows[id])
+            if value is not None and all(value.get(key) == want for key, want in where.items()):
+                found.append(value)
+        return found
+
+    def put(self, kind: str, id: str, value: Json | None) -> None:
+        if not self._counted and kind not in _UNCOUNTED:
+            self.change += 1
+            self._counted = True
+        self._rows.setdefault(kind, {}).setdefault(id, []).append(
+            Version(self.change, time.monotonic(), value)
+        )
+        for name in _INDEXED:
+            key = value.get(name) if value else None
+            if isinstance(key, str):
+                self._index.setdefault((kind, name, key), {})[id] = None
+        if self._journal is not None:
+            self._journal.append((kind, id))
+
+    def begin(self) -> None:
+        self._journal, self._counted = [], False
+
+    def commit(self) -> None:
+        self._journal = None
+
+    def undo(self) -> None:
+        """Takes back everything put since `begin`."""
+        for kind, id in reversed(self._journal or []):
+            versions = self._rows[kind][id]
+            versions.pop()
+            if not versions:
+                del self._rows[kind][id]
+                for (of, _, _), ids in self._index.items():
+                    if of == kind:
+                        ids.pop(id, None)
+        self._journal = None
+
+    def as_of(self, *, changes_ago: int = 0, seconds_ago: float = 0.0) -> Tables:
+        """A reader of the same tables as they were then (both limits hold)."""
+        return _Past(self, self.change - changes_ago, time.monotonic() - seconds_ago)
+
+    def _pick(self, versions: list[Version]) -> Json | None:
+        return versions[-1].value
+
+
+class _Past(Tables):
+    """The same rows, seen no later than one change and one moment."""
+
+    def __init__(self, present: Tables, change: int, moment: float) -> None:
+        super().__init__()
+        self.change, self._moment = change, moment
+        self._rows, self._index = present._rows, present._index
+
+    def put(self, kind: str, id: str, value: Json | None) -> None:
+        raise RuntimeError("the past is read only")
+
+    def _pick(self, versions: list[Version]) -> Json | None:
+        for version in reversed(versions):
+            if version.change <= self.change and version.written_at <= self._moment:
+                return version.value
+        return None
+
+
+@dataclass
+class Settings:
+    """What Stripe's dashboard (or a card network) would decide, adjustable while running."""
+
+    payment_retries_days: list[float] = field(default_factory=lambda: [3.0, 5.0, 7.0])
+    after_retries: str = "canceled"  # or "unpaid" or "past_due"
+    invoice_finalization_delay: int = 0  # seconds; Stripe: about an hour
+    entitlements_during_past_due: bool = True
+    portal_unused_seconds: float = 300.0
+    portal_idle_seconds: float = 3600.0
+    trial_will_end_days: int = 3
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who caused the change that is under way: it is named in the events."""
+
+    request_id: str | None = None
+    idempotency_key: str | None = None
+    api_version: str = ""
+    base_url: str = ""
+
+
+class World:
+    """One mode of the account. Calls and billing steps change it inside `with world.changing():`."""
+
+    def __init__(
+        self,
+        *,
+        livemode: bool,
+        clock: Clock,
+        ids: random.Random,
+        api_version: str,
+        settings: Settings,
+        settle: Callable[[World], None],
+        publish: Callable[[World, Json], None],
+    ) -> None:
+        self.livemode = livemode
+        self.clock = clock
+        self.api_version = api_version
+        self.settings = settings
+        self.tables = Tables()
+        self.caller = Caller()
+        self.payments: dict[str, str] = {}
+        self.account_id = "acct_" + "".join(ids.choices(_ALPHABET, k=16))
+        # Customers and products whose entitlements may differ when the change is settled.
+        self.touched_customers: set[str] = set()
+        self.touched_products: set[str] = set()
+        self._ids = ids
+        self._settle = settle
+        self._publish = publish
+        self._outbox: list[Json] = []
+        self._depth = 0
+
+    def now(self) -> int:
+        return self.clock.now()
+
+    def id(self, kind: str, length: int = 24) -> str:
+        prefix = PREFIXES[kind]
+        if kind == "checkout.session":
+            prefix = "cs_live" if self.livemode else "cs_test"
+        if kind in ("customer", "product", "subscription_item", "line_item"):
+            length = 14
+        return f"{prefix}_{self.token(length)}"
+
+    def token(self, length: int) -> str:
+        return "".join(self._ids.choices(_ALPHABET, k=length))
+
+    def as_of(self, *, changes_ago: int = 0, seconds_ago: float = 0.0) -> World:
+        """This world as it was: for reading only."""
+        past = copy.copy(self)
+        past.tables = self.tables.as_of(changes_ago=changes_ago, seconds_ago=seconds_ago)
+        return past
+
+    @contextmanager
+    def changing(self, caller: Caller | None = None) -> Iterator[None]:
+        """One atomic change: entitlements are settled and events handed out at its end."""
+        if self._depth:
+            yield
+            return
+        self.caller = caller or Caller()
+        self.tables.begin()
+        self._depth += 1
+        failed = True
+        try:
+            yield
+            self._settle(self)
+            failed = False
+        except Exception as error:
+            # A declined charge is an answer and a fact: only what commits survives its error.
+            if getattr(error, "commits", False):
+                self._settle(self)
+                failed = False
+            raise
+        finally:
+            self._depth -= 1
+            outbox, self._outbox = self._outbox, []
+            self.touched_customers.clear()
+            self.touched_products.clear()
+            if failed:
+                self.tables.undo()
+            else:
+                self.tables.commit()
+                for event in outbox:
+                    self._publish(self, event)
+
+    def save(self, value: Json, event: str | None = None) -> Json:
+        """Stores an object; an `…updated` event is sent only if Stripe's shape of it changed."""
+        kind, id = value["object"], value["id"]
+        before = self.tables.peek(kind, id)
+        shape_before = (
+            rendering.render(self.tables, before) if event and before is not None else None
+        )
+        value = copy.deepcopy(value)
+        self.tables.put(kind, id, value)
+        self._touch(kind, value)
+        if event is not None:
+            shape = rendering.render(self.tables, value)
+            previous = None
+            if event.endswith("updated") and shape_before is not None:
+                previous = difference(shape_before, shape)
+                if not previous:
+                    return value
+            self.emit(event, shape, previous)
+        return value
+
+    def remove(self, kind: str, id: str, event: str | None = None) -> Json:
+        """Forgets an object; gives the stub that a deletion answers with."""
+        before = self.tables.peek(kind, id)
+        assert before is not None
+        shape = rendering.render(self.tables, before)
+        self.tables.put(kind, id, None)
+        self._touch(kind, before)
+        if event is not None:
+            self.emit(event, shape)
+        return {"id": id, "object": kind, "deleted": True}
+
+    def emit(self, type: str, shape: Json, previous: Json | None = None) -> None:
+        data: Json = {"object": shape}
+        if previous is not None:
+            data["previous_attributes"] = previous
+        event: Json = {
+            "id": self.id("event"),
+            "object": "event",
+            "api_version": self.api_version,
+            "created": self.now(),
+            "data": data,
+            "livemode": self.livemode,
+            "pending_webhooks": 0,
+            "request": {
+                "id": self.caller.request_id,
+                "idempotency_key": self.caller.idempotency_key,
+            },
+            "type": type,
+        }
+        self.tables.put("event", event["id"], event)
+        self._outbox.append(event)
+
+    def pending_webhooks(self, event_id: str, count: int) -> None:
+        event = self.tables.peek("event", event_id)
+        if event is not None:
+            self.tables.put("event", event_id, {**event, "pending_webhooks": count})
+
+    def _touch(self, kind: str, value: Json) -> None:
+        if kind == "subscription":
+            self.touched_customers.add(value["customer"])
+        elif kind == "product_feature":
+            self.touched_products.add(value["_product"])
+
+    def calling(self, **changes: Any) -> Caller:
+        return replace(self.caller, **changes)
+
+
+def difference(before: Json, after: Json) -> Json:
+    """The old values of what changed: nested hashes by key, lists whole, as Stripe reports them."""
+    changed: Json = {}
+    for key in before.keys() | after.keys():
+        old, new = before.get(key), after.get(key)
+        if old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            changed[key] = difference(old, new)
+        else:
+            changed[key] = old
+    return changed
