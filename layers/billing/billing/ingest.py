@@ -106,7 +106,7 @@ class Ingest:
 
 
 def _as_sqs_text(body: bytes) -> str | None:
-    """The body as SQS takes it, the characters of XML 1.0 and at least one; None if it cannot be."""
+    """The body as SQS takes it: characters of XML 1.0, at least one. None if it cannot be."""
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
