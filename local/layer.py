@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 
 from local.engine import PYTHON, ROOT
+from requirements.install import pip_settings, uv_environment
 
 LOCK = ROOT / "layers" / "billing" / "requirements.txt"
 PACKAGE = ROOT / "layers" / "billing" / "billing"
@@ -78,6 +79,7 @@ def _install(target: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
+        env=uv_environment(pip_settings(Path(sys.executable))),
     )
     if done.returncode:
         raise LayerError(f"the layer's dependencies could not be installed:\n{done.stderr}")

@@ -118,7 +118,8 @@ class LocalStack:
     def wait_until_quiet(self, timeout: float = 20.0) -> None:
         """Wait until Stripe has delivered everything and the worker has taken it in. Raises TimeoutError."""
         deadline = time.monotonic() + timeout
-        self.control.wait_until_quiet(timeout=timeout)
+        if not self.control.wait_until_quiet(timeout=timeout):
+            raise TimeoutError(f"Stripe still had webhooks to deliver after {timeout} s")
         while self.queue_depth(self.deployment.event_queue_url):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the event queue still had messages after {timeout} s")
