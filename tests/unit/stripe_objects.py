@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from billing.access import AccessPolicy
+from billing.projection import StripeObject
 
 DAY = 86_400
 NOW = 1_790_000_000
@@ -53,5 +54,5 @@ def customer(**fields: Any) -> dict[str, Any]:
     }
 
 
-def entitlements(*lookup_keys: str) -> list[dict[str, Any]]:
+def entitlements(*lookup_keys: str) -> list[StripeObject]:
     return [{"id": f"ent_{key}", "lookup_key": key} for key in lookup_keys]

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from billing.access import access_until, current_period_end, scheduled_end
 
+from billing.access import access_until, current_period_end, scheduled_end
 from tests.unit.stripe_objects import DAY, NOW, POLICY, item, subscription
 
 END = NOW + 30 * DAY

@@ -11,7 +11,6 @@ from billing.model import (
     ProductGrant,
     Subscription,
 )
-
 from tests.unit.stripe_objects import DAY, NOW
 
 ROW = CustomerRow(

@@ -12,11 +12,10 @@ from billing.model import (
     Item,
     PaymentMethod,
     ProductGrant,
-    Subscription,
     SubjectKey,
+    Subscription,
     TaxId,
 )
-
 from tests.unit.stripe_objects import NOW
 
 KEY = CustomerKey("own", "test", "cus_1")

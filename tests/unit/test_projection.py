@@ -6,7 +6,6 @@ from typing import Any
 
 from billing.model import Billing, Item, PaymentMethod, ProductGrant, TaxId
 from billing.projection import StripeState, products_in_grace, project
-
 from tests.unit.stripe_objects import DAY, NOW, POLICY, customer, entitlements, item, subscription
 
 SLACK = POLICY.renewal_slack
@@ -38,9 +37,7 @@ def test_quantities_of_one_product_add_up_and_the_longest_until_counts() -> None
             ),
         ]
     )
-    assert billing.products == {
-        "prod_seat": ProductGrant(quantity=7, until=NOW + 90 * DAY + SLACK)
-    }
+    assert billing.products == {"prod_seat": ProductGrant(quantity=7, until=NOW + 90 * DAY + SLACK)}
 
 
 def test_a_metered_item_without_quantity_counts_as_one() -> None:
@@ -50,9 +47,7 @@ def test_a_metered_item_without_quantity_counts_as_one() -> None:
 
 def test_features_are_all_active_entitlements_however_many() -> None:
     keys = [f"feature-{number}" for number in range(130)]
-    billing = projected(
-        subscriptions=[subscription()], active_entitlements=entitlements(*keys)
-    )
+    billing = projected(subscriptions=[subscription()], active_entitlements=entitlements(*keys))
     assert set(billing.features) == set(keys)
 
 

@@ -1,0 +1,199 @@
+"""A batch: one sync a customer, and the right end for each message."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from billing.batch import (
+    LONGEST_BACKOFF,
+    NOT_FOUND_PATIENCE,
+    PATIENCE,
+    Batch,
+    Message,
+    backoff,
+    threads,
+)
+from billing.errors import (
+    Conflict,
+    CustomerNotFound,
+    OutOfTime,
+    PortcullisError,
+    QueueUnavailable,
+    StripeRefused,
+    StripeUnavailable,
+)
+from billing.events import Hint
+from billing.model import CustomerKey
+from tests.unit.fakes import MemoryQueue, Reports, hint
+from tests.unit.stripe_objects import NOW
+
+Outcome = Exception | None
+
+
+def message(number: int, body: str, *, receives: int = 1, sent_at: float = NOW) -> Message:
+    return Message(
+        id=f"m{number}", receipt=f"r{number}", body=body, sent_at=sent_at, receives=receives
+    )
+
+
+def one_by_one(tasks: Sequence[Callable[[], None]]) -> None:
+    for task in tasks:
+        task()
+
+
+class Run:
+    """One batch over messages for the customers named, whose sync ends as `outcomes` says."""
+
+    def __init__(self, outcomes: dict[str, Outcome] | None = None) -> None:
+        self.outcomes = outcomes or {}
+        self.synced: list[tuple[str, list[str]]] = []
+        self.queue = MemoryQueue()
+        self.reports = Reports()
+
+    def sync(self, key: CustomerKey, hints: Sequence[Hint], remaining: Callable[[], int]) -> None:
+        self.synced.append((key.customer, [each.id for each in hints]))
+        outcome = self.outcomes.get(key.customer)
+        if outcome:
+            raise outcome
+
+    def __call__(self, *messages: Message, now: float = NOW) -> list[str]:
+        return Batch(
+            sync=self.sync,
+            queue=self.queue,
+            side_by_side=one_by_one,
+            clock=lambda: now,
+            jitter=lambda: 1.0,
+            report=self.reports,
+        )(messages, lambda: 60_000)
+
+
+def test_all_messages_of_one_customer_cost_one_sync() -> None:
+    run = Run()
+    waiting = run(
+        message(1, hint("evt_1").to_message()),
+        message(2, hint("evt_2", customer="cus_2").to_message()),
+        message(3, hint("evt_3").to_message()),
+    )
+    assert waiting == []
+    assert run.synced == [("cus_1", ["evt_1", "evt_3"]), ("cus_2", ["evt_2"])]
+
+
+def test_the_same_customer_id_in_two_modes_or_accounts_is_two_customers() -> None:
+    run = Run()
+    run(
+        message(1, hint().to_message()),
+        message(2, hint(livemode=True).to_message()),
+        message(3, hint(account="acct_1").to_message()),
+    )
+    assert len(run.synced) == 3
+
+
+@pytest.mark.parametrize(
+    "error", [StripeUnavailable("429"), Conflict(), StripeRefused(401, None, None, "key")]
+)
+def test_what_cannot_be_done_now_waits_with_a_backoff_and_others_go_on(
+    error: PortcullisError,
+) -> None:
+    run = Run({"cus_1": error})
+    waiting = run(
+        message(1, hint().to_message(), receives=4),
+        message(2, hint(customer="cus_2").to_message()),
+    )
+    assert waiting == ["m1"]
+    assert run.queue.hidden == {"m1": 16}
+    assert run.queue.dead == []
+
+
+def test_waiting_for_stripe_burns_no_poison_budget_for_three_days() -> None:
+    run = Run({"cus_1": StripeUnavailable("5xx")})
+    body = hint().to_message()
+    assert run(message(1, body, receives=500), now=NOW + PATIENCE) == ["m1"]
+    assert run.queue.dead == []
+    assert run(message(1, body, receives=501), now=NOW + PATIENCE + 1) == []
+    assert run.queue.dead == [(body, "StripeUnavailable")]
+
+
+def test_a_customer_that_stripe_does_not_know_waits_and_is_then_dead_lettered() -> None:
+    run = Run({"cus_1": CustomerNotFound()})
+    body = hint().to_message()
+    assert run(message(1, body), now=NOW + NOT_FOUND_PATIENCE) == ["m1"]
+    assert run(message(1, body), now=NOW + NOT_FOUND_PATIENCE + 1) == []
+    assert run.queue.dead == [(body, "customer_not_found")]
+
+
+@pytest.mark.parametrize("body", ["", "not json", "[]", "{}", '{"id": 1}', "[" * 100_000])
+def test_a_message_that_can_never_succeed_is_dead_lettered_unchanged_with_its_reason(
+    body: str,
+) -> None:
+    run = Run()
+    assert run(message(1, body), message(2, hint().to_message())) == []
+    ((dead, reason),) = run.queue.dead
+    assert dead == body
+    assert reason in {"not JSON", "not an object", "not a message of ours"}
+    assert run.synced == [("cus_1", ["evt_1"])]
+
+
+def test_a_fault_of_ours_dead_letters_that_customer_and_the_others_go_on() -> None:
+    run = Run({"cus_1": KeyError("items")})
+    waiting = run(message(1, hint().to_message()), message(2, hint(customer="cus_2").to_message()))
+    assert waiting == []
+    assert [reason for _, reason in run.queue.dead] == ["unexpected KeyError"]
+    assert ("cus_2", ["evt_1"]) in run.synced
+    assert "SyncFailed" in run.reports.names
+
+
+def test_without_time_left_the_messages_go_back_at_once() -> None:
+    run = Run({"cus_1": OutOfTime()})
+    assert run(message(1, hint().to_message(), receives=9)) == ["m1"]
+    assert run.queue.hidden == {"m1": 0}
+
+
+def test_a_message_stays_on_the_queue_when_the_dead_letter_queue_does_not_take_it() -> None:
+    run = Run()
+    run.queue.error = QueueUnavailable()
+    assert run(message(1, "poison")) == ["m1"]
+
+
+def test_a_backoff_that_cannot_be_set_still_leaves_the_message_on_the_queue() -> None:
+    run = Run({"cus_1": StripeUnavailable()})
+    run.queue.error = QueueUnavailable()
+    assert run(message(1, hint().to_message())) == ["m1"]
+    assert "BackoffFailed" in run.reports.names
+
+
+def test_backoff_doubles_up_to_fifteen_minutes_half_of_it_at_random() -> None:
+    assert [backoff(receives, 1.0) for receives in (1, 2, 3)] == [2, 4, 8]
+    assert backoff(1000, 1.0) == LONGEST_BACKOFF == 900
+    assert backoff(1000, 0.0) == 450
+
+
+def test_a_record_is_read_as_lambda_hands_it_over() -> None:
+    record: dict[str, Any] = {
+        "messageId": "m1",
+        "receiptHandle": "r1",
+        "body": "b",
+        "attributes": {"SentTimestamp": "1790000000500", "ApproximateReceiveCount": "3"},
+    }
+    assert Message.from_record(record) == message(1, "b", receives=3, sent_at=1790000000.5)
+
+
+def test_customers_are_synced_side_by_side_and_boundedly() -> None:
+    now_running, most = 0, 0
+    lock = threading.Lock()
+
+    def task() -> None:
+        nonlocal now_running, most
+        with lock:
+            now_running += 1
+            most = max(most, now_running)
+        time.sleep(0.02)
+        with lock:
+            now_running -= 1
+
+    threads([task] * 20)
+    assert 1 < most <= 5

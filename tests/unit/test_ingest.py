@@ -1,0 +1,237 @@
+"""Ingestion: what is answered, what is queued, what is quarantined, what is dropped."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from typing import Any
+
+import pytest
+
+from billing.errors import (
+    PayloadTooLarge,
+    QueueUnavailable,
+    SecretUnavailable,
+    SignatureRejected,
+)
+from billing.events import EFFECTS, Effect, Event, Hint, NotAnEvent
+from billing.ingest import LARGEST_BODY, Ingest
+from tests.unit.fakes import MemoryQueue, Reports
+from tests.unit.stripe_objects import NOW
+
+
+class Secrets:
+    def __init__(self, *values: str, after_refresh: tuple[str, ...] | None = None) -> None:
+        self.values = values
+        self.after_refresh = after_refresh or values
+        self.refreshes = 0
+
+    def current(self) -> tuple[str, ...]:
+        return self.values
+
+    def refreshed(self) -> tuple[str, ...]:
+        self.refreshes += 1
+        return self.after_refresh
+
+
+class World:
+    def __init__(self, secrets: Any = None, *, livemode: bool = False, account: str | None = None):
+        self.queue = MemoryQueue()
+        self.reports = Reports()
+        self.ingest = Ingest(
+            secrets=secrets or Secrets("whsec_a"),
+            queue=self.queue,
+            livemode=livemode,
+            account=account,
+            clock=lambda: NOW,
+            report=self.reports,
+        )
+
+    def take(self, body: bytes | dict[str, Any], secret: str = "whsec_a") -> None:
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        mac = hmac.new(secret.encode(), f"{NOW}.".encode() + raw, hashlib.sha256).hexdigest()
+        self.ingest(raw, f"t={NOW},v1={mac}")
+
+
+def event(event_type: str = "customer.subscription.updated", **fields: Any) -> dict[str, Any]:
+    data = fields.pop("data", {"object": {"id": "sub_1", "customer": "cus_1"}})
+    return {
+        "id": "evt_1",
+        "object": "event",
+        "type": event_type,
+        "created": NOW,
+        "livemode": False,
+        "data": data,
+        **fields,
+    }
+
+
+def test_a_verified_event_is_queued_by_name_and_without_its_payload() -> None:
+    world = World()
+    world.take(event())
+    (hint,) = world.queue.sent
+    assert json.loads(hint.to_message()) == {
+        "id": "evt_1",
+        "type": "customer.subscription.updated",
+        "created": NOW,
+        "livemode": False,
+        "account": None,
+        "customer": "cus_1",
+        "object": "sub_1",
+    }
+
+
+def test_a_hint_survives_the_queue() -> None:
+    hint = Hint.of(Event.from_body(json.dumps(event()).encode()), "cus_1")
+    assert Hint.from_message(hint.to_message()) == hint
+
+
+def test_a_bad_signature_is_refused_and_nothing_is_queued() -> None:
+    world = World()
+    with pytest.raises(SignatureRejected):
+        world.take(event(), secret="whsec_forged")
+    assert not world.queue.sent
+    assert not world.queue.dead
+    assert world.reports.names == ["SignatureRejected"]
+
+
+def test_a_secret_rolled_since_it_was_read_is_taken_up() -> None:
+    secrets = Secrets("whsec_a", after_refresh=("whsec_b",))
+    world = World(secrets)
+    world.take(event(), secret="whsec_b")
+    assert secrets.refreshes == 1
+    assert len(world.queue.sent) == 1
+
+
+def test_a_good_signature_reads_no_secret_anew() -> None:
+    secrets = Secrets("whsec_a")
+    World(secrets).take(event())
+    assert secrets.refreshes == 0
+
+
+def test_a_secret_that_cannot_be_loaded_is_ours_to_say_so() -> None:
+    class Down:
+        def current(self) -> tuple[str, ...]:
+            raise SecretUnavailable
+
+        refreshed = current
+
+    with pytest.raises(SecretUnavailable):
+        World(Down()).take(event())
+
+
+def test_when_sqs_does_not_accept_the_message_it_is_not_answered_200() -> None:
+    world = World()
+    world.queue.error = QueueUnavailable()
+    for body in (event(), b"signed garbage"):
+        with pytest.raises(QueueUnavailable):
+            world.take(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"\xff\xfe", "not UTF-8 (base64)"),
+        (b"", "not JSON (base64)"),
+        (b"not json", "not JSON"),
+        (b"[" * 50_000, "not JSON"),
+        (b"[1]", "not an object"),
+        (b"null", "not an object"),
+        (b"{}", "not an event"),
+        (json.dumps(event(created="now")).encode(), "not an event"),
+        (json.dumps(event(livemode=0)).encode(), "not an event"),
+        (json.dumps(event(data=[])).encode(), "not an event"),
+        (json.dumps(event(data={"object": None})).encode(), "not an event"),
+        (
+            b'{"object": "v2.core.event", "id": "evt_1"}',
+            "a thin event; register the endpoint for snapshot events",
+        ),
+        (b'"\x00"', "not JSON (base64)"),
+    ],
+)
+def test_signed_but_unreadable_is_quarantined_with_its_reason(body: bytes, reason: str) -> None:
+    world = World()
+    world.take(body)
+    ((kept, said),) = world.queue.dead
+    assert said == reason
+    assert (base64.b64decode(kept) if "base64" in reason else kept.encode()) == body
+    assert world.queue.sent == []
+
+
+def test_events_of_the_other_mode_or_of_an_unknown_account_are_dropped() -> None:
+    world = World()
+    world.take(event(livemode=True))
+    world.take(event(account="acct_unknown"))
+    assert world.queue.sent == []
+    assert [details["reason"] for _, details in world.reports.all] == ["other_account"] * 2
+    connected = World(account="acct_1")
+    connected.take(event(account="acct_1"))
+    assert connected.queue.sent[0].key.account == "acct_1"
+
+
+def test_other_types_are_dropped_and_counted() -> None:
+    world = World()
+    world.take(event("price.created"))
+    assert world.queue.sent == []
+    assert world.reports.names == ["EventDropped"]
+
+
+def test_a_portal_session_leaves_an_audit_line_without_its_url() -> None:
+    world = World()
+    session = {"id": "bps_1", "customer": "cus_1", "url": "https://billing.stripe.com/p/secret"}
+    world.take(event("billing_portal.session.created", data={"object": session}))
+    ((name, details),) = world.reports.all
+    assert name == "PortalSessionCreated"
+    assert details == {"event": "evt_1", "customer": "cus_1", "session": "bps_1"}
+    assert world.queue.sent == []
+
+
+@pytest.mark.parametrize(
+    ("event_type", "data", "customer"),
+    [
+        ("customer.updated", {"object": {"id": "cus_9", "object": "customer"}}, "cus_9"),
+        ("customer.tax_id.created", {"object": {"id": "txi", "customer": "cus_9"}}, "cus_9"),
+        (
+            "customer.tax_id.created",
+            {"object": {"id": "txi", "customer": None, "owner": {"customer": "cus_9"}}},
+            "cus_9",
+        ),
+        (
+            "payment_method.detached",
+            {
+                "object": {"id": "pm", "customer": None},
+                "previous_attributes": {"customer": "cus_9"},
+            },
+            "cus_9",
+        ),
+        ("invoice.paid", {"object": {"id": "in", "customer": {"id": "cus_9"}}}, "cus_9"),
+        ("payment_method.detached", {"object": {"id": "pm", "customer": None}}, None),
+        ("invoice.paid", {"object": {"id": "in", "customer": 7}}, None),
+    ],
+)
+def test_the_customer_is_found_wherever_the_type_keeps_it(
+    event_type: str, data: dict[str, Any], customer: str | None
+) -> None:
+    world = World()
+    world.take(event(event_type, data=data))
+    assert [hint.customer for hint in world.queue.sent] == ([customer] if customer else [])
+    if customer is None:
+        assert world.reports.all[0][1]["reason"] == "no_customer"
+
+
+def test_a_body_larger_than_any_event_is_refused_unread() -> None:
+    with pytest.raises(PayloadTooLarge):
+        World().take(b"x" * (LARGEST_BODY + 1))
+
+
+def test_every_event_type_of_the_design_has_its_effect() -> None:
+    synced = [name for name, effect in EFFECTS.items() if effect is Effect.SYNC_CUSTOMER]
+    assert len(synced) == 23
+    assert EFFECTS["billing_portal.session.created"] is Effect.AUDIT
+
+
+def test_an_event_that_is_none_says_what_it_is_instead() -> None:
+    with pytest.raises(NotAnEvent, match="not JSON"):
+        Event.from_body(b"{")

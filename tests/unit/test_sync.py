@@ -1,0 +1,253 @@
+"""The sync on its own: conflicts, coalescing, confirms, tombstones, pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from billing.errors import Conflict, CustomerNotFound, OutOfTime, QueueUnavailable
+from billing.events import CONFIRM
+from billing.model import CustomerKey, CustomerRow
+from billing.projection import StripeObject
+from billing.sync import ATTEMPTS, CONFIRM_DELAY, MARGIN, Sync
+from tests.unit.fakes import MemoryQueue, MemoryStore, MemoryStripe, Reports, hint
+from tests.unit.stripe_objects import NOW, POLICY, customer, entitlements, item, subscription
+
+KEY = CustomerKey("own", "test", "cus_1")
+PLENTY = 60_000
+
+
+@dataclass
+class World:
+    store: MemoryStore = field(default_factory=MemoryStore)
+    stripe: MemoryStripe = field(
+        default_factory=lambda: MemoryStripe(
+            customers={"cus_1": customer()},
+            subscriptions_of={"cus_1": [subscription()]},
+            entitlements_of={"cus_1": entitlements("sso")},
+        )
+    )
+    queue: MemoryQueue = field(default_factory=MemoryQueue)
+    reports: Reports = field(default_factory=Reports)
+    pauses: list[int] = field(default_factory=list)
+
+    def sync(self, *hints: Any, remaining_ms: int = PLENTY) -> CustomerRow:
+        Sync(
+            store=self.store,
+            stripe=self.stripe,
+            queue=self.queue,
+            policy=POLICY,
+            issuer="https://issuer/",
+            subject_metadata_key="user_id",
+            pause=self.pauses.append,
+            report=self.reports,
+        )(KEY, hints or [hint()], lambda: remaining_ms)
+        return self.row
+
+    @property
+    def row(self) -> CustomerRow:
+        return self.store.rows.get(KEY, CustomerRow(key=KEY))
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_sync_writes_what_stripe_says_as_the_next_revision(world: World) -> None:
+    row = world.sync()
+    assert (row.revision, row.as_of) == (1, NOW)
+    assert set(row.billing.features) == {"sso"}
+    assert row.transitions[0].event == "evt_1"
+
+
+def test_almost_everyone_costs_two_reads(world: World) -> None:
+    world.sync()
+    assert world.stripe.calls == ["customer", "active_entitlements"]
+
+
+def test_on_a_conflict_it_reads_fetches_and_tries_again(world: World) -> None:
+    def another_writer() -> None:
+        world.store.rows[KEY] = CustomerRow(key=KEY, revision=1, as_of=NOW - 5)
+        world.stripe.entitlements_of["cus_1"] = entitlements("sso", "new")
+
+    world.store.before_commit = another_writer
+    row = world.sync()
+    assert row.revision == 2
+    assert set(row.billing.features) == {"sso", "new"}
+    assert world.pauses == [1]
+
+
+def test_it_gives_up_after_its_tries_and_never_returns_on_a_conflict(world: World) -> None:
+    class AlwaysBeaten(MemoryStore):
+        def commit(self, row: CustomerRow) -> None:
+            raise Conflict
+
+    world.store = AlwaysBeaten()
+    with pytest.raises(Conflict):
+        world.sync()
+    assert world.stripe.calls.count("customer") == ATTEMPTS
+
+
+def test_a_hint_older_than_the_row_by_the_margin_costs_no_fetch(world: World) -> None:
+    world.sync()
+    world.stripe.calls.clear()
+    world.sync(hint("evt_old", created=NOW - MARGIN))
+    assert world.stripe.calls == []
+    world.sync(hint("evt_newer", created=NOW - MARGIN + 1))
+    assert world.stripe.calls != []
+
+
+def test_one_newer_hint_among_old_ones_is_enough_to_fetch(world: World) -> None:
+    world.sync()
+    row = world.sync(hint("evt_old", created=NOW - 500), hint("evt_new", created=NOW))
+    assert row.revision == 2
+
+
+def test_a_tombstone_is_never_raised_and_costs_no_fetch(world: World) -> None:
+    world.stripe.customers["cus_1"] = {"id": "cus_1", "deleted": True}
+    assert world.sync().deleted
+    world.stripe.customers["cus_1"] = customer()
+    world.stripe.calls.clear()
+    assert world.sync(hint("evt_late", created=NOW + 999)).deleted
+    assert world.stripe.calls == []
+
+
+def test_each_sync_asks_for_one_confirm_which_begets_none(world: World) -> None:
+    world.sync()
+    ((confirm, delay),) = world.queue.confirms
+    assert (confirm.type, confirm.key, delay) == (CONFIRM, KEY, CONFIRM_DELAY)
+    world.stripe.now = NOW + CONFIRM_DELAY
+    row = world.sync(confirm)
+    assert row.revision == 2
+    assert len(world.queue.confirms) == 1
+
+
+def test_a_pending_confirm_that_is_late_enough_serves_the_next_sync_too(world: World) -> None:
+    world.sync()
+    world.stripe.now = NOW + CONFIRM_DELAY - MARGIN
+    world.sync(hint("evt_2", created=NOW + 20))
+    assert len(world.queue.confirms) == 1
+    world.stripe.now += 1
+    world.sync(hint("evt_3", created=NOW + 25))
+    assert len(world.queue.confirms) == 2
+
+
+def test_a_confirm_that_a_later_sync_has_outrun_costs_no_fetch(world: World) -> None:
+    world.sync()
+    ((confirm, _),) = world.queue.confirms
+    world.stripe.now = NOW + MARGIN
+    world.sync(hint("evt_2", created=NOW + 50))
+    world.stripe.calls.clear()
+    world.sync(confirm)
+    assert world.stripe.calls == []
+
+
+def test_without_its_confirm_nothing_is_written(world: World) -> None:
+    world.queue.error = QueueUnavailable()
+    with pytest.raises(QueueUnavailable):
+        world.sync()
+    assert world.row.revision == 0
+
+
+def test_an_unknown_customer_is_an_error_and_revokes_nothing(world: World) -> None:
+    before = world.sync()
+    del world.stripe.customers["cus_1"]
+    with pytest.raises(CustomerNotFound):
+        world.sync(hint("evt_2", created=NOW + 500))
+    assert world.row == before
+
+
+def test_no_try_is_begun_that_the_remaining_time_cannot_finish(world: World) -> None:
+    with pytest.raises(OutOfTime):
+        world.sync(remaining_ms=1_000)
+    assert world.store.reads == 0
+
+
+def test_every_list_is_read_to_its_last_page(world: World) -> None:
+    many: list[StripeObject] = [subscription(id=f"sub_{number}") for number in range(123)]
+    all_items = [{**item(f"prod_{number}"), "id": f"si_{number}"} for number in range(14)]
+    first = subscription(id="sub_0", items=all_items[:10], _all_items=all_items)
+    first["items"]["has_more"] = True
+    many[0] = first
+    world.stripe.subscriptions_of["cus_1"] = many
+    world.stripe.entitlements_of["cus_1"] = entitlements(*(f"f{n}" for n in range(37)))
+    world.stripe.customers["cus_1"] = customer(
+        _tax_ids=[{"id": f"txi_{n}", "type": "eu_vat"} for n in range(12)]
+    )
+    billing = world.sync().billing
+    assert len(billing.subscriptions) == 123
+    assert len(billing.subscriptions[0].items) == 14
+    assert billing.products["prod_team"].quantity == 122
+    assert len(billing.features) == 37
+    assert len(billing.tax_ids) == 12
+
+
+def test_in_grace_the_products_features_are_read(world: World) -> None:
+    unpaid = {"status": "open", "created": NOW}
+    world.stripe.subscriptions_of["cus_1"] = [subscription("past_due", latest_invoice=unpaid)]
+    world.stripe.entitlements_of["cus_1"] = []
+    world.stripe.features_of["prod_team"] = [f"f{n}" for n in range(11)]
+    assert len(world.sync().billing.features) == 11
+
+
+def test_the_metadata_links_the_subject_once(world: World) -> None:
+    world.stripe.customers["cus_1"] = customer(metadata={"user_id": "user-1"})
+    row = world.sync()
+    assert row.subject == "user-1"
+    assert list(world.store.links.values()) == [KEY]
+    assert world.sync(hint("evt_2", created=NOW + 90)).subject == "user-1"
+
+
+def test_a_second_customer_claiming_the_subject_is_reported_and_not_linked(world: World) -> None:
+    world.stripe.customers["cus_1"] = customer(metadata={"user_id": "user-1"})
+    world.sync()
+    first = world.store.links.copy()
+    other = CustomerKey("own", "test", "cus_2")
+    world.store.rows = {other: replace(world.row, key=other)}
+    world.store.links = dict.fromkeys(first, other)
+    row = world.sync()
+    assert row.subject is None
+    assert set(row.billing.features) == {"sso"}
+    assert "SubjectTaken" in world.reports.names
+    assert set(world.store.links.values()) == {other}
+
+
+def test_a_tombstone_releases_its_subject_to_the_customer_that_comes_after(world: World) -> None:
+    world.stripe.customers["cus_1"] = customer(metadata={"user_id": "user-1"})
+    world.sync()
+    dead = CustomerKey("own", "test", "cus_0")
+    world.store.links = dict.fromkeys(world.store.links, dead)
+    world.store.rows = {
+        dead: CustomerRow(
+            key=dead, revision=4, billing=replace(world.row.billing, deleted=True), subject="user-1"
+        )
+    }
+    assert world.sync().subject == "user-1"
+    assert set(world.store.links.values()) == {KEY}
+
+
+def test_a_changed_claim_of_a_linked_customer_is_reported_and_not_obeyed(world: World) -> None:
+    world.stripe.customers["cus_1"] = customer(metadata={"user_id": "user-1"})
+    world.sync()
+    world.stripe.customers["cus_1"] = customer(metadata={"user_id": "user-2"})
+    row = world.sync(hint("evt_2", created=NOW + 500))
+    assert row.subject == "user-1"
+    assert "SubjectChanged" in world.reports.names
+
+
+def test_a_link_lost_in_a_race_still_writes_the_billing(world: World) -> None:
+    world.stripe.customers["cus_1"] = customer(metadata={"user_id": "user-1"})
+    other = CustomerKey("own", "test", "cus_2")
+
+    def another_link() -> None:
+        from billing.model import SubjectKey
+
+        world.store.links[SubjectKey("test", "https://issuer/", "user-1")] = other
+
+    world.store.before_commit = another_link
+    row = world.sync()
+    assert (row.revision, row.subject) == (1, None)
+    assert world.reports.all[-1][1]["held_by"] == "cus_2"
