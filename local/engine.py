@@ -20,6 +20,7 @@ from typing import IO, Self
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = ROOT / ".venv-engine" / "bin" / "python"
+LAYER_CACHE = ROOT / ".local" / "unpacked"
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 START_TIMEOUT = 30.0
@@ -127,6 +128,7 @@ class Engine:
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
             "LAMBDA_EXECUTOR": "local",
+            "LAYER_CACHE": str(LAYER_CACHE),
             "LOG_LEVEL": "INFO",
             "AUTH": "true" if self.enforce_iam else "false",
         }

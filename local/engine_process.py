@@ -11,6 +11,7 @@ import io
 import json
 import os
 import queue
+import shutil
 import signal
 import sys
 import threading
@@ -180,9 +181,14 @@ def end_log_wait_by_mark() -> None:
 
 
 def unpack_layers_once() -> None:
-    """Give every worker the same unpacked copy of a layer; the engine would unpack it anew for each, at a second apiece."""
+    """Give every worker the same unpacked layer, and keep what is unpacked between runs.
+
+    The engine would unpack thousands of files anew for each worker, which takes seconds. Each package of a layer is
+    kept by its content; a layer is then a folder of links, and a changed line of our own costs our own package only.
+    """
     resolve = lambda_svc._resolve_layer_zip
-    unpacked: dict[str, bytes] = {}
+    cache = Path(os.environ["LAYER_CACHE"])
+    pointers: dict[str, bytes] = {}
     lock = threading.Lock()
 
     def resolve_to_pointer(reference: Any) -> bytes | None:
@@ -191,21 +197,48 @@ def unpack_layers_once() -> None:
             return None
         key = hashlib.sha256(content).hexdigest()
         with lock:
-            if key not in unpacked:
+            if key not in pointers:
                 folder = Path(os.environ["HOME"]) / "layers" / key
+                folder.mkdir(parents=True)
                 with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                    archive.extractall(folder)
-                pointer = io.BytesIO()
-                with zipfile.ZipFile(pointer, "w") as archive:
-                    # A worker treats this folder as site-packages, and Python runs such a line at start-up.
-                    archive.writestr(
-                        "python/lib/python3/site-packages/layer.pth",
-                        f"import sys; sys.path.insert(0, {str(folder / 'python')!r})\n",
-                    )
-                unpacked[key] = pointer.getvalue()
-        return unpacked[key]
+                    _link_packages(archive, cache, folder)
+                pointers[key] = _pointer(folder)
+        return pointers[key]
 
     lambda_svc._resolve_layer_zip = resolve_to_pointer
+
+
+def _link_packages(archive: zipfile.ZipFile, cache: Path, folder: Path) -> None:
+    packages: dict[str, list[zipfile.ZipInfo]] = {}
+    for entry in archive.infolist():
+        top, _, rest = entry.filename.partition("/")
+        if top != "python":
+            raise ValueError(f"the layer holds {entry.filename}, which is not below python/")
+        if rest and not entry.is_dir():
+            packages.setdefault(rest.partition("/")[0], []).append(entry)
+    for name, entries in packages.items():
+        identity = "\n".join(f"{entry.filename} {entry.file_size} {entry.CRC}" for entry in entries)
+        kept = cache / hashlib.sha256(identity.encode()).hexdigest()[:20]
+        if not kept.exists():
+            # Beside its place and moved there whole: another engine may be doing the same.
+            unpacking = cache / f"{kept.name}.{os.getpid()}"
+            archive.extractall(unpacking, entries)
+            try:
+                unpacking.rename(kept)
+            except OSError:
+                shutil.rmtree(unpacking)
+        (folder / name).symlink_to(kept / "python" / name)
+
+
+def _pointer(folder: Path) -> bytes:
+    """Answer a layer that is one line: a worker treats this path as site-packages, and Python runs such lines there."""
+    pointer = io.BytesIO()
+    with zipfile.ZipFile(pointer, "w") as archive:
+        archive.writestr(
+            "python/lib/python3/site-packages/layer.pth",
+            f"import sys; sys.path.insert(0, {str(folder)!r})\n",
+        )
+    return pointer.getvalue()
 
 
 def wait_for_warm_workers(most: int) -> None:
