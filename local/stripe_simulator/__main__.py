@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import socket
-
-import uvicorn
+import contextlib
 
 from .library import CURRENT_VERSION
 from .server import listen, serve
 from .simulator import Simulator
-
-
-async def _run(server: uvicorn.Server, listener: socket.socket, url: str) -> None:
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started and not serving.done():
-        await asyncio.sleep(0.01)
-    if server.started:
-        print(f"stripe simulator on {url}", flush=True)
-    await serving
 
 
 def main() -> None:
@@ -40,12 +28,10 @@ def main() -> None:
         api_keys=frozenset(options.api_key),
     )
     listener = listen(options.port)
-    server = serve(simulator, listener)
-    try:
-        asyncio.run(_run(server, listener, simulator.base_url))
-    except KeyboardInterrupt:
-        # uvicorn has shut down cleanly and raises the signal again: Ctrl-C is how one stops us.
-        pass
+    server = serve(simulator, listener, announce=True)
+    # uvicorn has shut down cleanly when it raises the signal again: Ctrl-C is how one stops us.
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run(sockets=[listener])
 
 
 if __name__ == "__main__":

@@ -15,8 +15,18 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 from starlette.responses import Response
 
-from . import checkout, customers, events, invoices, payment_methods, portal  # noqa: F401
-from . import catalog, entitlements, subscriptions, webhook_endpoints  # noqa: F401
+from . import (  # noqa: F401  # noqa: F401
+    catalog,
+    checkout,
+    customers,
+    entitlements,
+    events,
+    invoices,
+    payment_methods,
+    portal,
+    subscriptions,
+    webhook_endpoints,
+)
 from .errors import StripeError, invalid
 from .faults import Fault, error_for
 from .parameters import Params, decode, validate

@@ -128,7 +128,7 @@ def create_price(world: World, params: Params) -> Json:
     with world.changing():
         if "product_data" in params:
             wanted = {k: v for k, v in params["product_data"].items() if k != "tax_code"}
-            product_id: str = create_product(world, wanted)["id"]  # type: ignore[assignment]
+            product_id: str = create_product(world, wanted)["id"]
         elif "product" in params:
             product_id = params["product"]
             find(world, "product", product_id, "product", "product")
@@ -202,9 +202,7 @@ def update_price(world: World, params: Params, id: str) -> Json:
     price = find(world, "price", id, "price")
     with world.changing():
         if params.get("lookup_key") not in (None, "", price["lookup_key"]):
-            _claim_lookup_key(
-                world, params["lookup_key"], params.get("transfer_lookup_key", False)
-            )
+            _claim_lookup_key(world, params["lookup_key"], params.get("transfer_lookup_key", False))
         for name in ("active", "lookup_key", "nickname", "tax_behavior"):
             if name in params:
                 price[name] = unset_empty(params[name])

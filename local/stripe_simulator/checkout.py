@@ -140,14 +140,14 @@ def complete(world: World, id: str, card: Params, email: str | None) -> Json:
             made = customers.create_customer(
                 world, {"email": email or session["customer_email"] or "customer@example.com"}
             )
-            session["customer"] = made["id"]  # type: ignore[index]
+            session["customer"] = made["id"]
         customer = customers.living(world, session["customer"])
         method = payment_methods.new_card(
             world, card["number"], card["exp_month"], card["exp_year"]
         )
         world.save({**method, "customer": customer["id"]}, "payment_method.attached")
         data = session["_subscription_data"]
-        subscription: Json = subscriptions.create_subscription(  # type: ignore[assignment]
+        subscription: Json = subscriptions.create_subscription(
             world,
             {
                 "customer": customer["id"],
@@ -193,7 +193,7 @@ def retrieve_checkout_session(world: World, params: Params, id: str) -> Json:
 def expire_checkout_session(world: World, params: Params, id: str) -> Json:
     session = find(world, "checkout.session", id, "checkout session")
     if session["status"] != "open":
-        raise invalid(f"Only Checkout Sessions with a status in [\"open\"] can be expired: {id}")
+        raise invalid(f'Only Checkout Sessions with a status in ["open"] can be expired: {id}')
     return world.save({**session, "status": "expired", "url": None}, "checkout.session.expired")
 
 

@@ -1,10 +1,10 @@
 """The typed client for everything about the simulator that is not Stripe's API.
 
-    control = Control("http://127.0.0.1:4242")
-    control.advance(days=31)
-    control.hold_deliveries(); …; control.release_deliveries("reversed")
-    control.fail_calls(429, count=2, path="/v1/customers")
-    assert control.wait_until_quiet()
+control = Control("http://127.0.0.1:4242")
+control.advance(days=31)
+control.hold_deliveries(); …; control.release_deliveries("reversed")
+control.fail_calls(429, count=2, path="/v1/customers")
+assert control.wait_until_quiet()
 """
 
 from __future__ import annotations
@@ -19,12 +19,16 @@ Order = Literal["in_order", "reversed", "shuffled"]
 
 
 class Attempt(TypedDict):
+    """One try of a delivery: `at` is real Unix time; either a status or an error's name."""
+
     at: float
     status: int | None
     error: str | None
 
 
 class DeliveryEntry(TypedDict):
+    """One event on its way to one endpoint."""
+
     event: str
     type: str
     endpoint: str
@@ -35,6 +39,8 @@ class DeliveryEntry(TypedDict):
 
 
 class RequestEntry(TypedDict):
+    """One API call; `at` is the simulator's time, `status` may be "dropped"."""
+
     id: str
     method: str
     path: str
@@ -45,6 +51,8 @@ class RequestEntry(TypedDict):
 
 
 class StepEntry(TypedDict):
+    """One billing step that the clock ran (`lifecycle` names them)."""
+
     at: int
     step: str
     subscription: str
@@ -176,9 +184,7 @@ class Control:
     def delay_deliveries(self, seconds: float, *types: str, count: int | None = None) -> None:
         self._rule("delay", types, count, seconds=seconds)
 
-    def duplicate_deliveries(
-        self, *types: str, copies: int = 2, count: int | None = None
-    ) -> None:
+    def duplicate_deliveries(self, *types: str, copies: int = 2, count: int | None = None) -> None:
         self._rule("duplicate", types, count, copies=copies)
 
     def lose_deliveries(self, *types: str, count: int | None = None) -> None:
@@ -235,9 +241,7 @@ class Control:
     def _fault(self, kind: str, **options: Any) -> None:
         self._call("POST", "/faults", {"kind": kind, **options})
 
-    def _rule(
-        self, action: str, types: tuple[str, ...], count: int | None, **options: Any
-    ) -> None:
+    def _rule(self, action: str, types: tuple[str, ...], count: int | None, **options: Any) -> None:
         body = {"action": action, "types": list(types), "count": count, **options}
         self._call("POST", "/deliveries/rules", body)
 

@@ -1,4 +1,4 @@
-"""Misfortune on request: error answers, slowness, dropped connections and stale reads of the API."""
+"""Misfortune on request: error answers, slowness, dropped connections and stale reads."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ class Fault:
 
 @dataclass
 class Faults:
+    """The faults that wait for their calls."""
+
     active: list[Fault] = field(default_factory=list)
 
     def strike(self, method: str, path: str) -> list[Fault]:

@@ -245,16 +245,16 @@ def attempt(world: World, id: str, subscription: Json | None) -> str:
         return outcome
     retries = world.settings.payment_retries_days
     invoice["next_payment_attempt"] = None
-    if invoice["billing_reason"] == "subscription_cycle":
-        if invoice["attempt_count"] <= len(retries):
-            wait = retries[invoice["attempt_count"] - 1]
-            invoice["next_payment_attempt"] = world.now() + round(wait * DAY)
+    renewal = invoice["billing_reason"] == "subscription_cycle"
+    if renewal and invoice["attempt_count"] <= len(retries):
+        wait = retries[invoice["attempt_count"] - 1]
+        invoice["next_payment_attempt"] = world.now() + round(wait * DAY)
     invoice = world.save(invoice)
     shape = render(world.tables, invoice)
     world.emit("invoice.payment_failed", shape)
     if outcome == payment_methods.REQUIRES_ACTION:
         world.emit("invoice.payment_action_required", shape)
-    if invoice["billing_reason"] == "subscription_cycle":
+    if renewal:
         _set_delinquent(world, invoice["customer"], True)
     return outcome
 

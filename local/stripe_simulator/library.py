@@ -26,13 +26,15 @@ CURRENT_VERSION: str = stripe.api_version or ""
 
 @dataclass(frozen=True)
 class Parameter:
+    """What one parameter may be."""
+
     annotation: Any
     required: bool
 
 
 @functools.cache
 def parameters(params: type) -> dict[str, Parameter]:
-    """The parameters of one of the library's TypedDicts, without the client's own request options."""
+    """The parameters of one of the library's TypedDicts, without the client's request options."""
     inherits = RequestOptions in getattr(params, "__orig_bases__", ())
     own = {
         name: annotation
@@ -57,7 +59,7 @@ def object_class(name: str) -> type[StripeObject] | None:
 
 @functools.cache
 def _namespace(module_name: str) -> dict[str, Any]:
-    """Names an object's annotations may use: the module's own and its type-checking-only imports."""
+    """Names an object's annotations may use: its module's own and its type-checking imports."""
     module = sys.modules[module_name]
     names = dict(vars(module))
     for node in ast.walk(ast.parse(inspect.getsource(module))):
@@ -71,13 +73,17 @@ def _namespace(module_name: str) -> dict[str, Any]:
     return names
 
 
-@functools.cache
-def fields(cls: type) -> dict[str, Any]:
+def fields(cls: Any) -> dict[str, Any]:
     """The declared fields of an object's class (or of a class nested in it), resolved."""
+    return _fields(cls)
+
+
+@functools.cache
+def _fields(cls: Any) -> dict[str, Any]:
     own = {
         name: annotation
-        for name, annotation in cls.__dict__.get("__annotations__", {}).items()
-        if typing.get_origin(annotation) is not ClassVar and not name.startswith("_")
+        for name, annotation in inspect.get_annotations(cls).items()
+        if typing.get_origin(annotation) != ClassVar and not name.startswith("_")
     }
     holder = types.SimpleNamespace(__annotations__=own)
     return typing.get_type_hints(holder, globalns=_namespace(cls.__module__))

@@ -50,7 +50,7 @@ def period_after(anchor: int, recurring: Json, moment: int) -> tuple[int, int]:
 
 def recurring_of(world: World, item: Json) -> Json:
     price = world.tables.peek("price", item["price"])
-    assert price is not None and price["recurring"] is not None
+    assert price is not None
     return dict(price["recurring"])
 
 
@@ -300,7 +300,7 @@ def _cycle(world: World, subscription: Json, items: list[Json] | None = None) ->
     subscription["latest_invoice"] = invoice["id"]
     subscription = world.save(subscription, "customer.subscription.updated")
     if subscription["status"] == "unpaid":
-        # Stripe goes on drafting invoices for an unpaid subscription, and leaves them to the seller.
+        # Stripe goes on drafting invoices for an unpaid subscription and leaves them at that.
         world.save({**invoice, "auto_advance": False, "automatically_finalizes_at": None})
         return subscription
     if world.settings.invoice_finalization_delay == 0:

@@ -31,11 +31,11 @@ def decode(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
         path = [match[1], *_PART.findall(match[2])]
         node = tree
         for index, part in enumerate(path):
-            part = part if part != "" else str(len(node))
+            name = part or str(len(node))
             if index == len(path) - 1:
-                node[part] = value
+                node[name] = value
                 continue
-            child = node.setdefault(part, {})
+            child = node.setdefault(name, {})
             if not isinstance(child, dict):
                 raise invalid(f"Invalid request: {key} is both a value and an object", path[0])
             node = child
@@ -43,7 +43,7 @@ def decode(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
 
 
 def validate(raw: dict[str, Any], params: type) -> Params:
-    """Typed values for `raw`, or the 400 that Stripe answers. `params` is a stripe.params TypedDict."""
+    """Typed values for `raw`, or the 400 that Stripe answers; `params` is one of stripe.params."""
     return _typed_dict(raw, params, "")
 
 
@@ -98,43 +98,50 @@ def _alternatives(annotation: Any) -> tuple[list[str], list[Any]]:
 
 
 def _scalar(raw: str, literals: list[str], others: list[Any], path: str) -> Any:
-    failure: StripeError | None = None
-    if bool in others:
-        if raw in ("true", "false"):
-            return raw == "true"
-        failure = invalid(f"Invalid boolean: {raw}", path)
-    if int in others:
-        if _INTEGER.fullmatch(raw):
-            return int(raw)
-        failure = invalid(f"Invalid integer: {raw}", path, "parameter_invalid_integer")
-    if float in others or Decimal in others:
-        try:
-            number = Decimal(raw)
-        except InvalidOperation:
-            number = Decimal("NaN")
-        if number.is_finite():
-            return float(number) if float in others else number
-        failure = invalid(f"Invalid decimal: {raw}", path)
     if str in others:
         if raw == "":
-            name = path
-            raise invalid(
-                f"You passed an empty string for '{name}'. We assume empty values are an attempt "
-                f"to unset a parameter; however '{name}' cannot be unset. You should remove "
-                f"'{name}' from your request or supply a non-empty value.",
-                path,
-                "parameter_invalid_empty",
-            )
+            raise _cannot_unset(path)
         return raw
-    named = [literal for literal in literals if literal != ""]
+    if bool in others and raw in ("true", "false"):
+        return raw == "true"
+    if int in others and _INTEGER.fullmatch(raw):
+        return int(raw)
+    if (float in others or Decimal in others) and (number := _decimal(raw)) is not None:
+        return float(number) if float in others else number
+    raise _wrong_scalar(raw, [literal for literal in literals if literal != ""], others, path)
+
+
+def _decimal(raw: str) -> Decimal | None:
+    try:
+        number = Decimal(raw)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _cannot_unset(path: str) -> StripeError:
+    return invalid(
+        f"You passed an empty string for '{path}'. We assume empty values are an attempt to unset "
+        f"a parameter; however '{path}' cannot be unset. You should remove '{path}' from your "
+        "request or supply a non-empty value.",
+        path,
+        "parameter_invalid_empty",
+    )
+
+
+def _wrong_scalar(raw: str, named: list[str], others: list[Any], path: str) -> StripeError:
     if named:
         listed = named[0] if len(named) == 1 else f"{', '.join(named[:-1])}, or {named[-1]}"
-        raise invalid(f"Invalid {path}: must be one of {listed}", path)
-    if failure is not None:
-        raise failure
+        return invalid(f"Invalid {path}: must be one of {listed}", path)
+    if int in others:
+        return invalid(f"Invalid integer: {raw}", path, "parameter_invalid_integer")
+    if bool in others:
+        return invalid(f"Invalid boolean: {raw}", path)
+    if float in others or Decimal in others:
+        return invalid(f"Invalid decimal: {raw}", path)
     if any(typing.get_origin(part) is list for part in others):
-        raise invalid("Invalid array", path)
-    raise invalid("Invalid object", path)
+        return invalid("Invalid array", path)
+    return invalid("Invalid object", path)
 
 
 def _list(raw: dict[str, Any], annotation: Any, path: str) -> list[Any]:

@@ -192,10 +192,10 @@ def detach_payment_method(world: World, params: Params, id: str) -> Json:
             {key: part for key, part in detached.items() if not key.startswith("_")},
             {"customer": method["customer"]},
         )
-        if owner is not None and not owner.get("deleted"):
-            if owner["invoice_settings"]["default_payment_method"] == id:
-                owner["invoice_settings"]["default_payment_method"] = None
-                world.save(owner, "customer.updated")
+        settings = (owner or {}).get("invoice_settings", {})
+        if owner is not None and settings.get("default_payment_method") == id:
+            settings["default_payment_method"] = None
+            world.save(owner, "customer.updated")
     return detached
 
 
@@ -208,9 +208,7 @@ def _of_customer(world: World, customer: str, params: Params, url: str) -> Page:
     return page(found, params, url)
 
 
-@route(
-    "GET", "/v1/payment_methods", p.PaymentMethodListParams, "payment_method", listing=True
-)
+@route("GET", "/v1/payment_methods", p.PaymentMethodListParams, "payment_method", listing=True)
 def list_payment_methods(world: World, params: Params) -> Page:
     if "customer" not in params:
         return page([], params, "/v1/payment_methods")

@@ -58,8 +58,8 @@ def _features() -> Json:
 
 
 def default_configuration(world: World) -> Json:
-    """The one that saving the portal's settings in the dashboard makes; it is there from the start."""
-    for configuration in world.tables.all("billing_portal.configuration", is_default=True):  # type: ignore[arg-type]
+    """What saving the portal's settings in the dashboard makes; it is there from the start."""
+    for configuration in world.tables.all("billing_portal.configuration", is_default=True):
         return configuration
     features = _features()
     for name in ("invoice_history", "payment_method_update", "subscription_cancel"):
@@ -228,9 +228,7 @@ def list_configurations(world: World, params: Params) -> Page:
 # Sessions
 
 
-@route(
-    "POST", "/v1/billing_portal/sessions", pb.SessionCreateParams, "billing_portal.session"
-)
+@route("POST", "/v1/billing_portal/sessions", pb.SessionCreateParams, "billing_portal.session")
 def create_session(world: World, params: Params) -> Json:
     if "customer" not in params:
         raise invalid("Missing required param: customer.", "customer", "parameter_missing")
@@ -247,8 +245,8 @@ def create_session(world: World, params: Params) -> Json:
             raise invalid("The configuration is not active.", "configuration")
     else:
         configuration = default_configuration(world)
-    return_url = params.get("return_url", configuration["default_return_url"])
-    if "return_url" in params and not return_url.startswith(("http://", "https://")):
+    return_url: str | None = params.get("return_url", configuration["default_return_url"])
+    if return_url is not None and not return_url.startswith(("http://", "https://")):
         raise invalid("Not a valid URL", "return_url", "url_invalid")
     flow = params.get("flow_data")
     if return_url is None and flow is None:

@@ -5,7 +5,6 @@ https://docs.stripe.com/api/expanding_objects, https://docs.stripe.com/upgrades
 
 from __future__ import annotations
 
-import typing
 from typing import TYPE_CHECKING, Any
 
 from stripe._stripe_object import StripeObject
@@ -119,39 +118,28 @@ def _not_expandable(path: str, tail: str) -> Exception:
 
 
 def _can_expand(owners: list[type[StripeObject]], segments: list[str]) -> bool:
-    name, rest = segments[0], segments[1:]
-    for owner in owners:
-        annotation = library.fields(owner).get(name)
-        if annotation is None:
-            continue
-        kind = getattr(owner, "OBJECT_NAME", "")
-        element = library.list_element(annotation)
-        if element is not None:
-            inner = library.object_members(element)
-            if library.is_list_object(annotation):
-                if not rest:
-                    if (kind, name) in INCLUDABLE:
-                        return True
-                    continue
-                if rest[0] != "data" or len(rest) == 1:
-                    continue
-                if _can_expand(inner, rest[1:]):
-                    return True
-            elif (library.is_expandable(element) and not rest) or (
-                rest and _can_expand(inner, rest)
-            ):
-                return True
-            continue
+    return any(_can_expand_in(owner, segments[0], segments[1:]) for owner in owners)
+
+
+def _can_expand_in(owner: type[StripeObject], name: str, rest: list[str]) -> bool:
+    annotation = library.fields(owner).get(name)
+    if annotation is None:
+        return False
+    element = library.list_element(annotation)
+    if element is None:
         if not rest:
-            if library.is_expandable(annotation):
-                return True
-        elif _can_expand(library.object_members(annotation), rest):
-            return True
-    return False
+            return library.is_expandable(annotation)
+        return _can_expand(library.object_members(annotation), rest)
+    inner = library.object_members(element)
+    if library.is_list_object(annotation):
+        if not rest:
+            return (getattr(owner, "OBJECT_NAME", ""), name) in INCLUDABLE
+        return rest[0] == "data" and len(rest) > 1 and _can_expand(inner, rest[1:])
+    return _can_expand(inner, rest) if rest else library.is_expandable(element)
 
 
 def expand(tables: Tables, shape: Json, paths: list[str]) -> Json:
-    """The shape with `paths` expanded; they have passed `check_expand`. Changes nothing in place."""
+    """The shape with `paths` expanded, which have passed `check_expand`; a new value."""
     for path in paths:
         shape = _expand(tables, shape, path.split("."))
     return shape
@@ -164,9 +152,9 @@ def _expand(tables: Tables, value: Any, segments: list[str]) -> Any:
         return value
     name, rest = segments[0], segments[1:]
     expanded = dict(value)
-    if (value.get("object"), name) in INCLUDABLE:
-        if name not in value and not value.get("deleted"):
-            expanded[name] = _include(tables, value, name)
+    includable = (value.get("object"), name) in INCLUDABLE
+    if includable and name not in value and not value.get("deleted"):
+        expanded[name] = _include(tables, value, name)
     found = expanded.get(name)
     if isinstance(found, str):
         found = _lookup(tables, found)
@@ -247,7 +235,3 @@ def downgrade(value: Any, version: str) -> Any:
         older["subscription_details"] = {"metadata": details["metadata"]} if details else None
         older["paid"] = older["status"] == "paid"
     return older
-
-
-def kind_of(value: Json) -> str:
-    return typing.cast(str, value["object"])

@@ -1,15 +1,15 @@
-"""The table of endpoints: a family's module declares each with `@route`, the server looks them up."""
+"""The table of endpoints: families of resources declare them with `@route`, `api` looks them up."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from .errors import invalid
 from .parameters import Params
-from .world import Json, World
+from .world import Json
 
 DEFAULT_LIMIT, MAX_LIMIT = 10, 100
 
@@ -25,10 +25,13 @@ class Page:
 
 Answer = Json | Page
 Endpoint = Callable[..., Answer]
+Declared = TypeVar("Declared", bound=Endpoint)
 
 
 @dataclass(frozen=True)
 class Route:
+    """One endpoint, with what its parameters and its answer are."""
+
     method: str
     path: str
     pattern: re.Pattern[str]
@@ -43,10 +46,10 @@ ROUTES: list[Route] = []
 
 def route(
     method: str, path: str, params: type, returns: str, *, listing: bool = False
-) -> Callable[[Endpoint], Endpoint]:
-    """Declares `endpoint(world, params, **ids in the path)`; `returns` is the `object` it answers."""
+) -> Callable[[Declared], Declared]:
+    """Declares `endpoint(world, params, **ids of the path)`; `returns` is the answer's `object`."""
 
-    def declare(endpoint: Endpoint) -> Endpoint:
+    def declare(endpoint: Declared) -> Declared:
         pattern = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path))
         ROUTES.append(Route(method, path, pattern, params, returns, endpoint, listing))
         return endpoint
@@ -96,7 +99,7 @@ def in_range(number: int, wanted: Any) -> bool:
         return True
     if isinstance(wanted, int):
         return number == wanted
-    return (
+    return bool(
         number > wanted.get("gt", float("-inf"))
         and number >= wanted.get("gte", float("-inf"))
         and number < wanted.get("lt", float("inf"))
@@ -110,7 +113,7 @@ def unset_empty(value: Any) -> Any:
 
 
 def merge_metadata(current: Json | None, sent: Any) -> Json:
-    """The metadata after an update: sent keys win, empty values unset, an empty string unsets all."""
+    """Metadata after an update: sent keys win, empty values unset, an empty string unsets all."""
     if sent == "":
         return {}
     merged = {**(current or {}), **(sent or {})}

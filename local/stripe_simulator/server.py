@@ -28,7 +28,9 @@ class _DroppableProtocol(H11Protocol):
         self.app_state = {**self.app_state, "transport": transport}
 
 
-def application(simulator: Simulator) -> Starlette:
+def application(simulator: Simulator, *, announce: bool = False) -> Starlette:
+    """The ASGI application; `announce` prints its address once it is up."""
+
     async def stripe_api(request: Request) -> Response:
         try:
             return await api.handle(simulator, request)
@@ -45,6 +47,9 @@ def application(simulator: Simulator) -> Starlette:
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         ticking = asyncio.create_task(tick())
+        if announce:
+            # The socket listens already: who connects from here on is answered.
+            print(f"stripe simulator on {simulator.base_url}", flush=True)
         yield
         ticking.cancel()
         await simulator.deliveries.close()
@@ -63,14 +68,17 @@ def listen(port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
+    listener.listen(128)
     return listener
 
 
-def serve(simulator: Simulator, listener: socket.socket) -> uvicorn.Server:
+def serve(
+    simulator: Simulator, listener: socket.socket, *, announce: bool = False
+) -> uvicorn.Server:
     """The server, ready to `run(sockets=[listener])`; sets the simulator's base URL."""
     simulator.base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     config = uvicorn.Config(
-        application(simulator),
+        application(simulator, announce=announce),
         http=_DroppableProtocol,
         log_level="warning",
         access_log=False,

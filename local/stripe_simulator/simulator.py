@@ -1,4 +1,4 @@
-"""The whole simulator without its transport: both modes, the clock, deliveries, faults, the logs."""
+"""The whole simulator without its transport: both modes, the clock, deliveries, faults, logs."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ MAX_ITEMS = 20
 def _price(world: World, wanted: Params, param: str) -> Json:
     if "price_data" in wanted:
         data = {**wanted["price_data"]}
-        id = create_price(world, data)["id"]  # type: ignore[index]
+        id = create_price(world, data)["id"]
     elif wanted.get("price") or wanted.get("plan"):
         id = wanted.get("price") or wanted["plan"]
     else:
@@ -315,17 +315,32 @@ def _set_details(subscription: Json, details: Params) -> None:
 
 
 def _update(world: World, subscription: Json, params: Params) -> Json:
-    id = subscription["id"]
+    _set_plain(world, subscription, params)
+    lines = _change_items(world, subscription, params) if "items" in params else []
+    _set_cancellation(world, subscription, params)
+    trial_end = params.get("trial_end")
+    if trial_end == "now":
+        if subscription["status"] == "trialing":
+            return lifecycle.end_trial_now(world, subscription, world.now())
+    elif trial_end is not None:
+        _move_trial(world, subscription, trial_end)
+    if params.get("billing_cycle_anchor", {}).get("type") == "now":
+        lifecycle.start_period(world, subscription, world.now())
+        lines = lifecycle.period_lines(world, subscription)
+    if lines:
+        _bill_change(world, subscription, lines, params)
+    return world.save(subscription, "customer.subscription.updated")
+
+
+def _set_plain(world: World, subscription: Json, params: Params) -> None:
+    """What is stored as it is sent."""
     subscription["metadata"] = merge_metadata(subscription["metadata"], params.get("metadata"))
-    if "description" in params:
-        subscription["description"] = unset_empty(params["description"])
-    if "collection_method" in params:
-        subscription["collection_method"] = params["collection_method"]
-    if "days_until_due" in params:
-        subscription["days_until_due"] = params["days_until_due"]
     if "default_payment_method" in params:
         _check_method(world, subscription["customer"], params["default_payment_method"])
-        subscription["default_payment_method"] = params["default_payment_method"]
+    plain = ("description", "collection_method", "days_until_due", "default_payment_method")
+    for name in plain:
+        if name in params:
+            subscription[name] = unset_empty(params[name])
     if "pause_collection" in params:
         wanted = unset_empty(params["pause_collection"])
         subscription["pause_collection"] = wanted and {
@@ -342,30 +357,18 @@ def _update(world: World, subscription: Json, params: Params) -> Json:
             for wanted in (params["discounts"] or [])
         ]
     _set_details(subscription, params.get("cancellation_details", {}))
-    lines: list[Json] = []
-    if "items" in params:
-        lines = _change_items(world, subscription, params)
-    _set_cancellation(world, subscription, params)
-    trial_end = params.get("trial_end")
-    if trial_end == "now":
-        if subscription["status"] == "trialing":
-            return lifecycle.end_trial_now(world, subscription, world.now())
-    elif trial_end is not None:
-        _move_trial(world, subscription, trial_end)
-    if params.get("billing_cycle_anchor", {}).get("type") == "now":
-        lifecycle.start_period(world, subscription, world.now())
-        lines = lifecycle.period_lines(world, subscription)
-    if lines:
-        outcome = lifecycle.bill(world, subscription, "subscription_update", lines)
-        if outcome != payment_methods.SUCCEED:
-            if params.get("payment_behavior") == "error_if_incomplete":
-                error = invoices.declined(outcome)
-                error.commits = False
-                raise error
-            if subscription["status"] == "active":
-                subscription["status"] = "past_due"
-    world.save(subscription, "customer.subscription.updated")
-    return lifecycle.load(world, id)
+
+
+def _bill_change(world: World, subscription: Json, lines: list[Json], params: Params) -> None:
+    outcome = lifecycle.bill(world, subscription, "subscription_update", lines)
+    if outcome == payment_methods.SUCCEED:
+        return
+    if params.get("payment_behavior") == "error_if_incomplete":
+        error = invoices.declined(outcome)
+        error.commits = False
+        raise error
+    if subscription["status"] == "active":
+        subscription["status"] = "past_due"
 
 
 def _move_trial(world: World, subscription: Json, trial_end: int) -> None:
@@ -390,7 +393,9 @@ def _set_cancellation(world: World, subscription: Json, params: Params) -> None:
         if not at_end and not subscription["cancel_at_period_end"]:
             return
         subscription["cancel_at_period_end"] = at_end
-        _schedule_cancel(world, subscription, lifecycle.period_end(subscription) if at_end else None)
+        _schedule_cancel(
+            world, subscription, lifecycle.period_end(subscription) if at_end else None
+        )
     elif "cancel_at" in params:
         at: Any = unset_empty(params["cancel_at"])
         if at in ("min_period_end", "max_period_end", "max_billed_until"):
@@ -596,9 +601,7 @@ def update_subscription_item(world: World, params: Params, id: str) -> Json:
     return _owner(world, id)[1]
 
 
-@route(
-    "DELETE", "/v1/subscription_items/{id}", p.SubscriptionItemDeleteParams, "subscription_item"
-)
+@route("DELETE", "/v1/subscription_items/{id}", p.SubscriptionItemDeleteParams, "subscription_item")
 def delete_subscription_item(world: World, params: Params, id: str) -> Json:
     subscription, _ = _owner(world, id)
     _change_one(world, subscription, {"id": id, "deleted": True}, params)

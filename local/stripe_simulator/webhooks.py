@@ -1,4 +1,4 @@
-"""Delivery: every event to every endpoint that asked for it, signed, retried, and on request unruly.
+"""Delivery: every event to every endpoint that asked for it, signed and retried.
 
 Rules make deliveries misbehave: `hold` (until released in a chosen order), `delay`, `duplicate`,
 `lose`. Signatures carry the real time, because receivers compare it with theirs.
@@ -116,9 +116,9 @@ class Deliveries:
     def pending(self) -> int:
         return sum(delivery.state == "pending" for delivery in self.log)
 
-    async def wait_until_quiet(self, timeout: float) -> bool:
+    async def wait_until_quiet(self, seconds: float) -> bool:
         """True once nothing is under way (what is held does not count)."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + seconds
         while self._tasks:
             left = deadline - time.monotonic()
             if left <= 0:

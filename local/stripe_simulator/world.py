@@ -13,7 +13,7 @@ import string
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from . import rendering
@@ -24,7 +24,15 @@ Json = dict[str, Any]
 _ALPHABET = string.ascii_letters + string.digits
 
 # What one looks objects up by, besides their id: index field → a key of the stored object.
-_INDEXED = ("customer", "subscription", "product", "_customer", "_product", "_subscription")
+_INDEXED = (
+    "_secret",
+    "customer",
+    "subscription",
+    "product",
+    "_customer",
+    "_product",
+    "_subscription",
+)
 
 # Sessions are passes to look at the billing state, not part of it: they do not count as a change.
 _UNCOUNTED = frozenset({"billing_portal.session", "checkout.session", "event"})
@@ -55,6 +63,8 @@ PREFIXES = {
 
 @dataclass(frozen=True)
 class Version:
+    """What one change made of an object; None: it is gone."""
+
     change: int
     written_at: float
     value: Json | None
@@ -79,12 +89,12 @@ class Tables:
         """A copy of the current value, to be changed and put back."""
         return copy.deepcopy(self.peek(kind, id))
 
-    def all(self, kind: str, **where: str) -> list[Json]:
+    def all(self, kind: str, **where: object) -> list[Json]:
         """Current values, newest first; `where` matches keys of the stored object exactly."""
         rows = self._rows.get(kind, {})
         ids: Any = rows
         for name, wanted in where.items():
-            if name in _INDEXED:
+            if name in _INDEXED and isinstance(wanted, str):
                 ids = self._index.get((kind, name, wanted), {})
                 break
         found = []
@@ -139,11 +149,8 @@ class _Past(Tables):
 
     def __init__(self, present: Tables, change: int, moment: float) -> None:
         super().__init__()
+        vars(self).update(vars(present))
         self.change, self._moment = change, moment
-        self._rows, self._index = present._rows, present._index
-
-    def put(self, kind: str, id: str, value: Json | None) -> None:
-        raise RuntimeError("the past is read only")
 
     def _pick(self, versions: list[Version]) -> Json | None:
         for version in reversed(versions):
@@ -176,7 +183,7 @@ class Caller:
 
 
 class World:
-    """One mode of the account. Calls and billing steps change it inside `with world.changing():`."""
+    """One mode of the account; it changes inside `with world.changing():` only."""
 
     def __init__(
         self,
@@ -320,9 +327,6 @@ class World:
             self.touched_customers.add(value["customer"])
         elif kind == "product_feature":
             self.touched_products.add(value["_product"])
-
-    def calling(self, **changes: Any) -> Caller:
-        return replace(self.caller, **changes)
 
 
 def difference(before: Json, after: Json) -> Json:
