@@ -20,7 +20,7 @@ WARNINGS = frozenset(
 )
 
 logger = Logger(service="portcullis")
-metrics = Metrics(service="portcullis")
+metrics = Metrics(namespace="Portcullis", service="portcullis")
 
 
 def report(name: str, /, **details: object) -> None:

@@ -1,0 +1,197 @@
+"""The AWS adapters against moto: conditions, transactions, what is sent, what an error becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from billing.batch import Message
+from billing.errors import (
+    Conflict,
+    QueueUnavailable,
+    SecretUnavailable,
+    StoreUnavailable,
+    SubjectTaken,
+)
+from billing.model import Billing, CustomerKey, CustomerRow, SubjectKey
+from billing.queues import SqsQueues
+from billing.secret_store import FORCED_EVERY, KEPT, Secret, parse
+from billing.store import DynamoDBStore
+from tests.unit.fakes import hint
+
+KEY = CustomerKey("own", "test", "cus_1")
+OTHER = CustomerKey("own", "test", "cus_2")
+SUBJECT = SubjectKey("test", "https://issuer/", "user-1")
+REGION = {
+    "region_name": "us-east-1",
+    "aws_access_key_id": "test",
+    "aws_secret_access_key": "test",
+}
+
+
+def client(service: str) -> Any:
+    return boto3.client(service, **REGION)  # type: ignore[call-overload]
+
+
+@pytest.fixture
+def aws() -> Iterator[None]:
+    with mock_aws():
+        yield
+
+
+@pytest.fixture
+def store(aws: None) -> DynamoDBStore:
+    dynamodb = client("dynamodb")
+    dynamodb.create_table(
+        TableName="t",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+    )
+    return DynamoDBStore(dynamodb, "t")
+
+
+def row(revision: int, key: CustomerKey = KEY, **fields: Any) -> CustomerRow:
+    return CustomerRow(key=key, revision=revision, as_of=revision, **fields)
+
+
+def test_a_row_that_was_never_written_has_revision_0(store: DynamoDBStore) -> None:
+    assert store.load(KEY) == CustomerRow(key=KEY)
+
+
+def test_a_commit_holds_only_over_the_revision_before_it(store: DynamoDBStore) -> None:
+    store.commit(row(1))
+    store.commit(row(2))
+    for stale in (1, 2, 4):
+        with pytest.raises(Conflict):
+            store.commit(row(stale))
+    assert store.load(KEY) == row(2)
+
+
+def test_a_first_commit_holds_only_where_there_is_no_row(store: DynamoDBStore) -> None:
+    with pytest.raises(Conflict):
+        store.commit(row(2))
+    store.commit(row(1))
+    with pytest.raises(Conflict):
+        store.commit(row(1))
+
+
+def test_a_link_is_written_with_the_row_or_not_at_all(store: DynamoDBStore) -> None:
+    store.commit_and_link(row(1), SUBJECT, replacing=None)
+    assert store.customer_of(SUBJECT) == KEY
+    with pytest.raises(SubjectTaken):
+        store.commit_and_link(row(1, OTHER), SUBJECT, replacing=None)
+    assert store.load(OTHER).revision == 0
+    with pytest.raises(Conflict):
+        store.commit_and_link(row(9), SUBJECT, replacing=None)
+    assert store.load(KEY) == row(1)
+
+
+def test_a_link_to_this_very_customer_may_be_written_again(store: DynamoDBStore) -> None:
+    store.commit_and_link(row(1), SUBJECT, replacing=None)
+    store.commit_and_link(row(2), SUBJECT, replacing=None)
+    assert store.load(KEY).revision == 2
+
+
+def test_a_link_is_replaced_only_where_its_customer_is_a_tombstone(store: DynamoDBStore) -> None:
+    store.commit_and_link(row(1), SUBJECT, replacing=None)
+    with pytest.raises(SubjectTaken):
+        store.commit_and_link(row(1, OTHER), SUBJECT, replacing=KEY)
+    store.commit(replace(row(2), billing=Billing(deleted=True)))
+    store.commit_and_link(row(1, OTHER), SUBJECT, replacing=KEY)
+    assert store.customer_of(SUBJECT) == OTHER
+
+
+def test_dynamodb_out_of_order_is_said_as_unavailable(aws: None) -> None:
+    store = DynamoDBStore(client("dynamodb"), "no-such-table")
+    with pytest.raises(StoreUnavailable, match="ResourceNotFoundException"):
+        store.load(KEY)
+    with pytest.raises(StoreUnavailable):
+        store.commit(row(1))
+    with pytest.raises(StoreUnavailable):
+        store.commit_and_link(row(1), SUBJECT, replacing=None)
+
+
+def test_the_queues_send_what_the_worker_reads(aws: None) -> None:
+    sqs = client("sqs")
+    events = sqs.create_queue(QueueName="events")["QueueUrl"]
+    dead = sqs.create_queue(QueueName="dead")["QueueUrl"]
+    queues = SqsQueues(sqs, events, dead)
+    queues.send(hint())
+    queues.send_confirm(hint("evt_later"), 900)
+    (received,) = sqs.receive_message(
+        QueueUrl=events, AttributeNames=["All"], MaxNumberOfMessages=10
+    )["Messages"]
+    message = Message.from_record(
+        {
+            "messageId": received["MessageId"],
+            "receiptHandle": received["ReceiptHandle"],
+            "body": received["Body"],
+            "attributes": received["Attributes"],
+        }
+    )
+    assert message.body == hint().to_message()
+    assert message.receives == 1
+    queues.hide(message, 0)
+    assert sqs.receive_message(QueueUrl=events)["Messages"]
+    queues.dead_letter("the body", "its reason")
+    (kept,) = sqs.receive_message(QueueUrl=dead, MessageAttributeNames=["All"])["Messages"]
+    assert kept["Body"] == "the body"
+    assert kept["MessageAttributes"]["reason"]["StringValue"] == "its reason"
+
+
+def test_sqs_out_of_order_is_said_as_unavailable(aws: None) -> None:
+    nowhere = "https://sqs.us-east-1.amazonaws.com/123456789012/none"
+    queues = SqsQueues(client("sqs"), nowhere, nowhere)
+    with pytest.raises(QueueUnavailable):
+        queues.send(hint())
+    with pytest.raises(QueueUnavailable):
+        queues.dead_letter("b", "r")
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("whsec_a", ("whsec_a",)),
+        ("whsec_a\n", ("whsec_a",)),
+        ('["whsec_a", "whsec_b"]', ("whsec_a", "whsec_b")),
+        (' [" whsec_a ", ""]', ("whsec_a",)),
+    ],
+)
+def test_a_secret_is_a_plain_string_or_a_json_list(text: str, values: tuple[str, ...]) -> None:
+    assert parse(text) == values
+
+
+@pytest.mark.parametrize("text", ["", "  ", "[]", '[""]', "[1]", "[", '[["a"]]'])
+def test_a_secret_without_a_value_is_an_error(text: str) -> None:
+    with pytest.raises(SecretUnavailable):
+        parse(text)
+
+
+def test_a_secret_is_kept_for_minutes_and_refreshed_once_a_minute_at_most(aws: None) -> None:
+    secrets = client("secretsmanager")
+    secrets.create_secret(Name="s", SecretString="one")
+    now = [1000.0]
+    secret = Secret(secrets, "s", lambda: now[0])
+    assert secret.current() == ("one",)
+    secrets.put_secret_value(SecretId="s", SecretString="two")
+    now[0] += KEPT - 1
+    assert secret.current() == ("one",)
+    assert secret.refreshed() == ("two",)
+    secrets.put_secret_value(SecretId="s", SecretString="three")
+    now[0] += FORCED_EVERY - 1
+    assert secret.refreshed() == ("two",)
+    now[0] += 1
+    assert secret.refreshed() == ("three",)
+    now[0] += KEPT
+    assert secret.current() == ("three",)
+
+
+def test_a_secret_that_does_not_exist_is_said_so(aws: None) -> None:
+    with pytest.raises(SecretUnavailable, match="ResourceNotFoundException"):
+        Secret(client("secretsmanager"), "none", lambda: 0.0).current()

@@ -1,0 +1,163 @@
+"""What no scanner objects to when it is missing from the template."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+class Loader(yaml.SafeLoader):
+    """CloudFormation's short forms as plain values: `!GetAtt A.B` reads "A.B"."""
+
+
+def plain(loader: yaml.SafeLoader, _tag: str, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.ScalarNode):
+        return loader.construct_scalar(node)
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    assert isinstance(node, yaml.MappingNode)
+    return loader.construct_mapping(node, deep=True)
+
+
+Loader.add_multi_constructor("!", plain)
+
+TEMPLATE = yaml.load((ROOT / "template.yaml").read_text(), Loader=Loader)
+RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
+FUNCTIONS = {
+    name: resource["Properties"]
+    for name, resource in RESOURCES.items()
+    if resource["Type"] == "AWS::Serverless::Function"
+}
+EVENTS = {
+    f"{name}.{event}": details
+    for name, function in FUNCTIONS.items()
+    for event, details in function["Events"].items()
+}
+
+
+def statements(function: dict[str, Any]) -> list[dict[str, Any]]:
+    return [each for policy in function["Policies"] for each in policy["Statement"]]
+
+
+def test_every_function_folder_is_deployed_and_every_function_has_its_folder() -> None:
+    deployed = {function["CodeUri"] for function in FUNCTIONS.values()}
+    assert deployed == {f"functions/{path.parent.name}" for path in ROOT.glob("functions/*/app.py")}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_each_function_has_its_own_policies_without_wildcards(name: str) -> None:
+    for statement in statements(FUNCTIONS[name]):
+        actions = statement["Action"]
+        for action in [actions] if isinstance(actions, str) else actions:
+            assert "*" not in action
+        resources = statement["Resource"]
+        for resource in [resources] if isinstance(resources, str) else resources:
+            # A secret's ARN ends in six random characters.
+            assert "*" not in resource.removesuffix("-*")
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("CreatePortalSession", {"dynamodb:GetItem", "secretsmanager:GetSecretValue"}),
+        ("IngestWebhook", {"sqs:SendMessage", "secretsmanager:GetSecretValue"}),
+        ("GetEntitlements", {"dynamodb:GetItem"}),
+    ],
+)
+def test_each_function_may_do_what_it_does_and_no_more(name: str, allowed: set[str]) -> None:
+    actions: set[str] = set()
+    for statement in statements(FUNCTIONS[name]):
+        action = statement["Action"]
+        actions |= {action} if isinstance(action, str) else set(action)
+    assert actions == allowed
+
+
+def test_no_function_may_scan_or_delete_from_the_table() -> None:
+    text = (ROOT / "template.yaml").read_text()
+    assert "dynamodb:Scan" not in text
+    assert "dynamodb:DeleteItem" not in text
+    assert "CrudPolicy" not in text
+
+
+def test_every_route_asks_for_a_token_but_the_webhooks() -> None:
+    assert RESOURCES["Api"]["Properties"]["Auth"]["DefaultAuthorizer"] == "Jwt"
+    without = [
+        event["Properties"]["Path"]
+        for event in EVENTS.values()
+        if event["Type"] == "HttpApi" and "Auth" in event["Properties"]
+    ]
+    assert without == ["/webhooks/stripe"]
+
+
+def test_the_worker_reports_partial_failures_and_is_bounded() -> None:
+    queue = EVENTS["SyncCustomer.Queue"]["Properties"]
+    assert queue["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert queue["ScalingConfig"]["MaximumConcurrency"] <= 10
+
+
+def test_a_message_is_hidden_for_six_times_the_workers_timeout() -> None:
+    visibility = RESOURCES["EventQueue"]["Properties"]["VisibilityTimeout"]
+    assert visibility >= 6 * FUNCTIONS["SyncCustomer"]["Timeout"]
+
+
+@pytest.mark.parametrize("queue", ["EventQueue", "DeadLetterQueue"])
+def test_the_queues_keep_fourteen_days_encrypted_and_by_tls_only(queue: str) -> None:
+    properties = RESOURCES[queue]["Properties"]
+    assert properties["MessageRetentionPeriod"] == 14 * 86_400
+    assert properties["SqsManagedSseEnabled"] is True
+    policy = RESOURCES["QueueTlsOnly"]["Properties"]
+    assert queue in policy["Queues"]
+    (deny,) = policy["PolicyDocument"]["Statement"]
+    assert deny["Effect"] == "Deny"
+    assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert f"{queue}.Arn" in deny["Resource"]
+
+
+def test_the_table_outlives_its_stack_and_can_be_restored() -> None:
+    table = RESOURCES["Table"]
+    assert table["DeletionPolicy"] == "RetainExceptOnCreate"
+    assert table["UpdateReplacePolicy"] == "Retain"
+    assert table["Properties"]["DeletionProtectionEnabled"] == ["IsProd", True, False]
+    assert table["Properties"]["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"]
+    assert table["Properties"]["SSESpecification"]["SSEEnabled"]
+
+
+def test_every_function_has_a_log_group_with_a_retention() -> None:
+    kept = {
+        resource["Properties"].get("LogGroupName", "").removeprefix("/aws/lambda/")
+        for resource in RESOURCES.values()
+        if resource["Type"] == "AWS::Logs::LogGroup" and resource["Properties"]["RetentionInDays"]
+    }
+    assert {f"${{{name}}}" for name in FUNCTIONS} <= kept
+
+
+def test_the_parameters_and_outputs_are_those_others_build_on() -> None:
+    assert {
+        "Stage",
+        "StripeMode",
+        "StripeApiKeySecret",
+        "StripeWebhookSecret",
+        "StripeApiBase",
+        "JwtIssuer",
+        "JwtAudience",
+        "SubjectClaim",
+        "PortalScope",
+        "AllowedOrigins",
+        "DefaultReturnUrl",
+        "SubjectMetadataKey",
+        "PastDueGraceDays",
+        "RenewalSlackHours",
+        "PauseCollectionKeepsAccess",
+    } <= set(TEMPLATE["Parameters"])
+    assert {
+        "ApiUrl",
+        "WebhookUrl",
+        "TableName",
+        "EventQueueUrl",
+        "DeadLetterQueueUrl",
+    } <= set(TEMPLATE["Outputs"])
