@@ -113,7 +113,10 @@ def create_catalogue(client: stripe.StripeClient, *, return_url: str) -> Catalog
             }
         )
         products[plan.lookup_key], prices[plan.lookup_key] = product.id, price.id
-    configuration = client.v1.billing_portal.configurations.create(
+    # The API can change the account's default configuration, not make one.
+    (default,) = client.v1.billing_portal.configurations.list({"is_default": True}).data
+    configuration = client.v1.billing_portal.configurations.update(
+        default.id,
         {
             "name": "Local",
             "default_return_url": return_url,
@@ -128,11 +131,16 @@ def create_catalogue(client: stripe.StripeClient, *, return_url: str) -> Catalog
                     "default_allowed_updates": ["price", "quantity"],
                     "proration_behavior": "create_prorations",
                     "products": [
-                        {"product": products[key], "prices": [prices[key]]} for key in products
+                        {
+                            "product": products[key],
+                            "prices": [prices[key]],
+                            "adjustable_quantity": {"enabled": True, "minimum": 1, "maximum": 500},
+                        }
+                        for key in products
                     ],
                 },
             },
-        }
+        },
     )
     return Catalogue(
         products=products,

@@ -1,0 +1,201 @@
+"""The main job end to end over HTTP, without a person: nine steps, one line each, and the count that is true."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import stripe
+
+from local.deploy import TEMPLATE, DeployError
+from local.engine import EngineError
+from local.identity import Issuer
+from local.journey import Journey, eventually, http
+from local.layer import LayerError
+from local.stack import LocalStack, StackError, until_asked_to_stop
+
+TEAM = {"projects", "api_access", "priority_support"}
+
+
+class StepFailed(Exception):
+    """The service did something else than a step expects."""
+
+
+def expect(holds: bool, otherwise: object) -> None:
+    """Raise StepFailed, saying what was seen, unless it holds."""
+    if not holds:
+        raise StepFailed(str(otherwise))
+
+
+class Smoke:
+    """The steps, in order; each goes on from where the one before has led the customer."""
+
+    def __init__(self, stack: LocalStack) -> None:
+        self.stack = stack
+        self.ada = Journey(stack, "smoke_ada")
+
+    def steps(self) -> list[tuple[str, Callable[[], None]]]:
+        """Answer each step with its name."""
+        return [
+            ("no token, an expired one or a stranger's is a 401", self.tokens),
+            ("a forged or unsigned webhook is a 400, and nothing is queued", self.forged),
+            ("a new subscription gives its features", self.subscribe),
+            ("one feature is answered alone: what the plan has, and what it has not", self.feature),
+            ("a customer id in the body, or a return to elsewhere, is a 400", self.refused),
+            ("cancelled in the portal at the period's end: still entitled, ending", self.cancel),
+            ("taken back in the portal: entitled, not ending", self.reactivate),
+            ("webhooks twice and in reverse order change nothing", self.disorder),
+            ("cancelled now: not entitled, whatever older webhook comes again", self.cancel_now),
+        ]
+
+    def tokens(self) -> None:
+        stranger = Issuer(self.stack.site.url).token("smoke_ada")
+        expired = self.stack.token("smoke_ada", lifetime=-60)
+        for token in (None, expired, stranger):
+            headers = {"authorization": f"Bearer {token}"} if token else {}
+            for method, path in (("GET", "/entitlements"), ("POST", "/portal-sessions")):
+                answer = http.request(method, self.stack.api_url + path, headers=headers)
+                expect(answer.status_code == httpx.codes.UNAUTHORIZED, answer)
+
+    def forged(self) -> None:
+        body = '{"id":"evt_forged","object":"event","type":"customer.updated"}'
+        sign = stripe.WebhookSignature.generate_signature_header
+        now = int(time.time())
+        for header in (
+            {},
+            {"stripe-signature": sign(body, "whsec_of_somebody_else", now)},
+            {"stripe-signature": sign(body, self.stack.webhook_secret, now - 3600)},
+        ):
+            answer = http.post(
+                self.stack.deployment.webhook_url,
+                content=body,
+                headers={"content-type": "application/json", **header},
+            )
+            expect(answer.status_code == httpx.codes.BAD_REQUEST, answer)
+        for url in (
+            self.stack.deployment.event_queue_url,
+            self.stack.deployment.dead_letter_queue_url,
+        ):
+            expect(self.stack.queue_depth(url) == 0, f"a forged webhook was queued at {url}")
+
+    def subscribe(self) -> None:
+        self.ada = Journey.begin(self.stack, "smoke_ada", plan="team_monthly", seats=3)
+        seen = eventually(self.ada.entitlements, lambda now: set(now["features"]) == TEAM)
+        expect(seen["customer"] == self.ada.customer, seen)
+        expect([each["quantity"] for each in seen["products"].values()] == [3], seen)
+
+    def feature(self) -> None:
+        has = self.ada.get("/entitlements/api_access").json()
+        has_not = self.ada.get("/entitlements/audit_log").json()
+        expect(has["entitled"] is True and bool(has["until"]), has)
+        expect(has_not["entitled"] is False, has_not)
+
+    def refused(self) -> None:
+        for body in ({"customer": "cus_other"}, {"return_url": "https://elsewhere.example/"}):
+            answer = self.ada.post("/portal-sessions", body)
+            expect(answer.status_code == httpx.codes.BAD_REQUEST, answer)
+            expect(answer.headers["content-type"] == "application/problem+json", answer.headers)
+
+    def cancel(self) -> None:
+        visit = self.ada.visit(return_url=f"{self.stack.site.url}/")
+        expect(visit.home().status_code == httpx.codes.OK, visit.url)
+        visit.cancel()
+        seen = eventually(self.ada.entitlements, _ending)
+        expect(set(seen["features"]) == TEAM, seen)
+
+    def reactivate(self) -> None:
+        self.ada.visit().reactivate()
+        seen = eventually(self.ada.entitlements, lambda now: not _ending(now))
+        expect(set(seen["features"]) == TEAM, seen)
+
+    def disorder(self) -> None:
+        self.stack.wait_until_quiet()
+        before = _settled(self.ada.entitlements())
+        for entry in reversed(self.stack.control.deliveries()):
+            self.stack.control.resend(entry["event"])
+        self.stack.wait_until_quiet()
+        expect(_settled(self.ada.entitlements()) == before, "the entitlements changed")
+        # An upgrade and its undoing, of which the worker hears the other way round and twice.
+        visit = self.ada.visit()
+        self.stack.control.hold_deliveries()
+        try:
+            visit.update(price=self.stack.catalogue.prices["enterprise_monthly"])
+            visit.update(price=self.stack.catalogue.prices["team_monthly"])
+        finally:
+            self.stack.control.deliver_normally()
+            released = self.stack.control.release_deliveries("reversed")
+        for entry in self.stack.control.deliveries()[-released:]:
+            self.stack.control.resend(entry["event"])
+        expect(released >= 2, f"only {released} webhooks were held")
+        self.stack.wait_until_quiet()
+        after = _settled(self.ada.entitlements())
+        expect(after["features"].keys() == before["features"].keys(), after)
+        expect(after["products"].keys() == before["products"].keys(), after)
+
+    def cancel_now(self) -> None:
+        self.stack.stripe.v1.subscriptions.cancel(self.ada.subscription)
+        eventually(self.ada.entitlements, lambda now: not now["features"] and not now["products"])
+        created = self.stack.control.deliveries("customer.subscription.created")
+        for entry in created:
+            self.stack.control.resend(entry["event"])
+        self.stack.wait_until_quiet()
+        expect(self.ada.features() == set(), "an older webhook brought access back")
+        expect(bool(created), "no customer.subscription.created was ever delivered")
+
+
+def _ending(entitlements: dict[str, Any]) -> bool:
+    return any(each["cancel_at"] for each in entitlements["subscriptions"])
+
+
+def _settled(entitlements: dict[str, Any]) -> dict[str, Any]:
+    # When it was read from Stripe may move on; nothing else may.
+    return {key: value for key, value in entitlements.items() if key != "as_of"}
+
+
+def run(stack: LocalStack) -> tuple[int, int]:
+    """Walk every step, going on after one that fails. Answers how many were ok, and of how many."""
+    steps = Smoke(stack).steps()
+    done = 0
+    for name, step in steps:
+        started = time.monotonic()
+        try:
+            step()
+        except (
+            StepFailed,
+            TimeoutError,
+            RuntimeError,
+            httpx.HTTPError,
+            stripe.StripeError,
+            KeyError,
+            ValueError,
+        ) as error:
+            print(f"  FAILED {time.monotonic() - started:6.2f} s  {name}\n         {error}", flush=True)
+        else:
+            done += 1
+            print(f"  ok     {time.monotonic() - started:6.2f} s  {name}", flush=True)
+    return done, len(steps)
+
+
+def main(template: Path = TEMPLATE) -> int:
+    """Start the stack, walk the steps, stop it. Answers the exit status: 0 only when every step was ok."""
+    started = time.monotonic()
+    stack = LocalStack(demo_users=False, template=template)
+    done, steps = 0, len(Smoke(stack).steps())
+    try:
+        with until_asked_to_stop(), stack:
+            print(f"  stack  {time.monotonic() - started:6.2f} s  deployed from template.yaml", flush=True)
+            done, steps = run(stack)
+    except (EngineError, LayerError, DeployError, StackError) as error:
+        print(f"  {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("  stopped before the end", file=sys.stderr)
+    print(f"smoke: {done}/{steps} steps ok")
+    return 0 if done == steps else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
