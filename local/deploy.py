@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 import boto3
 import yaml
 from botocore.config import Config
+from botocore.exceptions import WaiterError
 
 from local.engine import ACCOUNT, REGION, ROOT
 from local.layer import folder_zip, layer_zip
@@ -52,17 +54,30 @@ def client(service: str, endpoint: str) -> Any:
         aws_access_key_id=ACCOUNT,
         aws_secret_access_key="local",
         config=Config(
-            retries={"total_max_attempts": 2}, s3={"addressing_style": "path"}, inject_host_prefix=False
+            retries={"total_max_attempts": 2},
+            s3={"addressing_style": "path"},
+            inject_host_prefix=False,
         ),
     )
 
 
 def deploy(
-    endpoint: str, parameters: Mapping[str, str], *, template: Path = TEMPLATE, stack_name: str = "portcullis"
+    endpoint: str,
+    parameters: Mapping[str, str],
+    *,
+    template: Path = TEMPLATE,
+    stack_name: str = "portcullis",
 ) -> Deployment:
     """Create the stack from template with these parameters and wait until it stands. Raises DeployError."""
     body = _packaged(endpoint, yaml.load(template.read_text(), Loader=_Loader), template.parent)
-    cloudformation = client("cloudformation", endpoint)
+    with closing(client("cloudformation", endpoint)) as cloudformation:
+        _create(cloudformation, stack_name, body, parameters)
+    return describe(endpoint, stack_name)
+
+
+def _create(
+    cloudformation: Any, stack_name: str, body: dict[str, Any], parameters: Mapping[str, str]
+) -> None:
     cloudformation.create_stack(
         StackName=stack_name,
         TemplateBody=json.dumps(body),
@@ -76,17 +91,16 @@ def deploy(
     waiter.config.max_attempts = 600
     try:
         waiter.wait(StackName=stack_name)
-    except Exception as error:
+    except WaiterError as error:
         raise DeployError(_failures(cloudformation, stack_name)) from error
-    return describe(endpoint, stack_name)
 
 
 def describe(endpoint: str, stack_name: str = "portcullis") -> Deployment:
     """Answer how the stack of this name is reached, however it was deployed."""
-    cloudformation = client("cloudformation", endpoint)
-    stack = cloudformation.describe_stacks(StackName=stack_name)["Stacks"][0]
+    with closing(client("cloudformation", endpoint)) as cloudformation:
+        stack = cloudformation.describe_stacks(StackName=stack_name)["Stacks"][0]
+        resources = cloudformation.describe_stack_resources(StackName=stack_name)["StackResources"]
     outputs = {item["OutputKey"]: item["OutputValue"] for item in stack["Outputs"]}
-    resources = cloudformation.describe_stack_resources(StackName=stack_name)["StackResources"]
     # The output's host is AWS's; the engine serves the same API under a path, since not every
     # resolver knows names below localhost.
     api_id = (urlsplit(outputs["ApiUrl"]).hostname or "").split(".")[0]
@@ -109,20 +123,20 @@ def describe(endpoint: str, stack_name: str = "portcullis") -> Deployment:
 
 def _packaged(endpoint: str, template: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Answer the template with each local path replaced by what was uploaded for it."""
-    s3 = client("s3", endpoint)
-    s3.create_bucket(Bucket=ARTIFACTS)
+    with closing(client("s3", endpoint)) as s3:
+        s3.create_bucket(Bucket=ARTIFACTS)
 
-    def upload(content: bytes) -> str:
-        key = hashlib.sha256(content).hexdigest()
-        s3.put_object(Bucket=ARTIFACTS, Key=key, Body=content)
-        return f"s3://{ARTIFACTS}/{key}"
+        def upload(content: bytes) -> str:
+            key = hashlib.sha256(content).hexdigest()
+            s3.put_object(Bucket=ARTIFACTS, Key=key, Body=content)
+            return f"s3://{ARTIFACTS}/{key}"
 
-    for resource in template["Resources"].values():
-        properties = resource.get("Properties", {})
-        if resource["Type"] == "AWS::Serverless::Function":
-            properties["CodeUri"] = upload(folder_zip(folder / properties["CodeUri"]))
-        elif resource["Type"] == "AWS::Serverless::LayerVersion":
-            properties["ContentUri"] = upload(layer_zip())
+        for resource in template["Resources"].values():
+            properties = resource.get("Properties", {})
+            if resource["Type"] == "AWS::Serverless::Function":
+                properties["CodeUri"] = upload(folder_zip(folder / properties["CodeUri"]))
+            elif resource["Type"] == "AWS::Serverless::LayerVersion":
+                properties["ContentUri"] = upload(layer_zip())
     return template
 
 

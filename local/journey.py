@@ -17,8 +17,6 @@ from local.stack import LocalStack
 PATIENCE = 8.0
 _T = TypeVar("_T")
 
-http = httpx.Client(trust_env=False, timeout=30.0)
-
 
 def eventually(
     ask: Callable[[], _T], satisfied: Callable[[_T], bool], *, within: float = PATIENCE
@@ -71,11 +69,12 @@ class Journey:
 
     def get(self, path: str) -> httpx.Response:
         """GET a path of the API as this subject."""
-        return http.get(self.stack.api_url + path, headers=self._authorization())
+        return self.stack.http.get(self.stack.api_url + path, headers=self._authorization())
 
     def post(self, path: str, body: Any) -> httpx.Response:
         """POST a JSON body to a path of the API as this subject."""
-        return http.post(self.stack.api_url + path, json=body, headers=self._authorization())
+        url = self.stack.api_url + path
+        return self.stack.http.post(url, json=body, headers=self._authorization())
 
     def entitlements(self) -> dict[str, Any]:
         """Answer the body of GET /entitlements. Raises httpx.HTTPStatusError when it is no 200."""
@@ -88,7 +87,7 @@ class Journey:
     def visit(self, **body: Any) -> PortalVisit:
         """Open the portal through the API. Raises httpx.HTTPStatusError when it is no 201."""
         answer = self.post("/portal-sessions", body).raise_for_status()
-        return PortalVisit(answer.json()["url"], self.subscription)
+        return PortalVisit(self.stack.http, answer.json()["url"], self.subscription)
 
     def _authorization(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self.stack.token(self.subject)}"}
@@ -97,13 +96,14 @@ class Journey:
 class PortalVisit:
     """What a customer does on the hosted portal page, by its own forms."""
 
-    def __init__(self, url: str, subscription: str) -> None:
+    def __init__(self, http: httpx.Client, url: str, subscription: str) -> None:
+        self._http = http
         self.url = url.rstrip("/")
         self.subscription = subscription
 
     def home(self) -> httpx.Response:
         """Answer the page itself."""
-        return http.get(self.url, follow_redirects=True)
+        return self._http.get(self.url, follow_redirects=True)
 
     def cancel(self) -> None:
         """Cancel as the portal's configuration says: here, at the period's end."""
@@ -122,6 +122,6 @@ class PortalVisit:
         self._submit("/payment-method", number=number, exp_month="12", exp_year="2034", cvc="123")
 
     def _submit(self, path: str, **form: str) -> None:
-        answer = http.post(self.url + path, data=form)
+        answer = self._http.post(self.url + path, data=form)
         if answer.status_code != httpx.codes.SEE_OTHER:
             raise RuntimeError(f"the portal answered {answer.status_code} to {path}")

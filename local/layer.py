@@ -72,10 +72,11 @@ def dependencies() -> Path:
 
 
 def _install(target: Path) -> None:
-    uv = Path(sys.prefix) / "bin" / "uv"
+    command: list[str | Path] = [Path(sys.prefix) / "bin" / "uv", "pip", "install", "--quiet"]
+    command += ["--require-hashes", "--no-deps", "--only-binary", ":all:"]
+    command += ["--target", target, "--python", PYTHON, "-r", LOCK]
     done = subprocess.run(
-        [uv, "pip", "install", "--quiet", "--target", target, "--require-hashes", "--no-deps"]
-        + ["--only-binary", ":all:", "--python", PYTHON, "-r", LOCK],
+        command,
         capture_output=True,
         text=True,
         check=False,

@@ -14,7 +14,7 @@ import stripe
 from local.deploy import TEMPLATE, DeployError
 from local.engine import EngineError
 from local.identity import Issuer
-from local.journey import Journey, eventually, http
+from local.journey import Journey, eventually
 from local.layer import LayerError
 from local.stack import LocalStack, StackError, until_asked_to_stop
 
@@ -58,7 +58,7 @@ class Smoke:
         for token in (None, expired, stranger):
             headers = {"authorization": f"Bearer {token}"} if token else {}
             for method, path in (("GET", "/entitlements"), ("POST", "/portal-sessions")):
-                answer = http.request(method, self.stack.api_url + path, headers=headers)
+                answer = self.stack.http.request(method, self.stack.api_url + path, headers=headers)
                 expect(answer.status_code == httpx.codes.UNAUTHORIZED, answer)
 
     def forged(self) -> None:
@@ -70,7 +70,7 @@ class Smoke:
             {"stripe-signature": sign(body, "whsec_of_somebody_else", now)},
             {"stripe-signature": sign(body, self.stack.webhook_secret, now - 3600)},
         ):
-            answer = http.post(
+            answer = self.stack.http.post(
                 self.stack.deployment.webhook_url,
                 content=body,
                 headers={"content-type": "application/json", **header},
@@ -173,7 +173,10 @@ def run(stack: LocalStack) -> tuple[int, int]:
             KeyError,
             ValueError,
         ) as error:
-            print(f"  FAILED {time.monotonic() - started:6.2f} s  {name}\n         {error}", flush=True)
+            print(
+                f"  FAILED {time.monotonic() - started:6.2f} s  {name}\n         {error}",
+                flush=True,
+            )
         else:
             done += 1
             print(f"  ok     {time.monotonic() - started:6.2f} s  {name}", flush=True)
@@ -187,7 +190,10 @@ def main(template: Path = TEMPLATE) -> int:
     done, steps = 0, len(Smoke(stack).steps())
     try:
         with until_asked_to_stop(), stack:
-            print(f"  stack  {time.monotonic() - started:6.2f} s  deployed from template.yaml", flush=True)
+            print(
+                f"  stack  {time.monotonic() - started:6.2f} s  deployed from template.yaml",
+                flush=True,
+            )
             done, steps = run(stack)
     except (EngineError, LayerError, DeployError, StackError) as error:
         print(f"  {error}", file=sys.stderr)

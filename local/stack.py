@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import httpx
+import requests
 import stripe
 from billing.events import EFFECTS
 from billing.settings import STRIPE_API_VERSION
@@ -73,6 +75,7 @@ class LocalStack:
         self._deployed_by_sam = deployed_by_sam
         self._demo_users = demo_users
         self._closing = contextlib.ExitStack()
+        self._clients: dict[str, Any] = {}
         self._deployment: deploy.Deployment | None = None
         self._catalogue: Catalogue | None = None
         self.engine = Engine(enforce_iam=enforce_iam)
@@ -106,13 +109,16 @@ class LocalStack:
         return self.site.issuer.token(subject, **claims)
 
     def client(self, service: str) -> Any:
-        """Answer a boto3 client of the local engine."""
-        return deploy.client(service, self.engine.endpoint)
+        """Answer the stack's boto3 client of this service; it is closed with the stack."""
+        if service not in self._clients:
+            self._clients[service] = deploy.client(service, self.engine.endpoint)
+            self._closing.callback(self._clients[service].close)
+        return self._clients[service]
 
     def queue_depth(self, url: str) -> int:
         """Answer how many messages wait or are being worked on; those delayed on purpose are not counted."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        answer = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)
+        answer = self.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=names)
         return sum(int(value) for value in answer["Attributes"].values())
 
     def wait_until_quiet(self, timeout: float = 20.0) -> None:
@@ -130,7 +136,9 @@ class LocalStack:
         pages = self.client("logs").get_paginator("filter_log_events")
         name = f"/aws/lambda/{self.deployment.functions[function]}"
         return [
-            event["message"] for page in pages.paginate(logGroupName=name) for event in page["events"]
+            event["message"]
+            for page in pages.paginate(logGroupName=name)
+            for event in page["events"]
         ]
 
     # ------------------------------------------------------------------ start and stop
@@ -179,29 +187,31 @@ class LocalStack:
             simulator.result()
             self._say(f"Stripe simulator   {self.simulator_url}")
             layer.result()
-        self.control = Control(self.simulator_url)
+        self.control = self._closing.enter_context(Control(self.simulator_url))
+        self.http = self._closing.enter_context(httpx.Client(trust_env=False, timeout=30.0))
+        session = self._closing.enter_context(requests.Session())
         self.stripe = stripe.StripeClient(
             API_KEY,
             stripe_version=STRIPE_API_VERSION,
             base_addresses={"api": self.simulator_url},
+            http_client=stripe.RequestsClient(session=session),
         )
-        self._sqs = self.client("sqs")
         self._put_secret(API_KEY_SECRET, API_KEY)
         if not self._deployed_by_sam:
             started = time.monotonic()
-            made = deploy.deploy(
-                self.engine.endpoint, self.parameters(), template=self._template
-            )
+            made = deploy.deploy(self.engine.endpoint, self.parameters(), template=self._template)
             self._say(f"template.yaml      deployed in {time.monotonic() - started:.1f} s")
             self._finish(made)
 
     def _finish(self, made: deploy.Deployment) -> None:
         """Do what follows a deploy: tell Stripe where the webhooks go, and fill the account."""
         self._deployment = made
+        # The library's own list of event types is longer than ours, and ours is plain strings.
+        event_types: list[Any] = sorted(EFFECTS)
         endpoint = self.stripe.v1.webhook_endpoints.create(
             {
                 "url": made.webhook_url,
-                "enabled_events": sorted(EFFECTS),  # type: ignore[typeddict-item]
+                "enabled_events": [*event_types],
                 "api_version": STRIPE_API_VERSION,  # type: ignore[typeddict-item]
             }
         )

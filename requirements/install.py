@@ -30,10 +30,10 @@ def pip_settings(python: Path) -> dict[str, str]:
 
 
 def uv_environment(settings: dict[str, str]) -> dict[str, str]:
-    """Translate pip's settings to uv's environment, leaving alone what the user set for uv itself."""
+    """Translate pip's settings to uv's environment; what the user set for uv itself stays."""
     environment = dict(os.environ)
     environment.setdefault("UV_SYSTEM_CERTS", "true")
-    # Files are linked or copied from one cache; when it is on another disk that is worth no warning.
+    # uv's cache may lie on another disk; copying from there is worth no warning.
     environment.setdefault("UV_LINK_MODE", "copy")
     for pip_name, uv_name in (
         ("index-url", "UV_DEFAULT_INDEX"),
@@ -60,28 +60,31 @@ def install(target: Path, lock: Path) -> None:
     python = target / "bin" / "python"
     if not python.exists():
         venv.create(target, with_pip=True, clear=True)
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    fetch: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--no-deps"]
+    fetch += ["--disable-pip-version-check", "--require-hashes", "--only-binary=:all:"]
     fetched = subprocess.run(
-        [*pip, "--require-hashes", "--only-binary=:all:", "-r", HERE / "uv.txt"],
-        capture_output=True,
-        text=True,
-        check=False,
+        [*fetch, "-r", HERE / "uv.txt"], capture_output=True, text=True, check=False
     )
     if fetched.returncode:
         stop(
-            "pip could not fetch the installer. Is a Python package index in reach? Behind a mirror, set "
-            "PIP_INDEX_URL (and PIP_CERT), or pip's own configuration file, and run this again.",
+            "pip could not fetch the installer. Is a Python package index in reach? Behind a "
+            "mirror, set PIP_INDEX_URL (and PIP_CERT) or pip's configuration file, and try again.",
             fetched.stderr,
         )
+    sync: list[str | Path] = [target / "bin" / "uv", "pip", "sync", "--quiet"]
+    sync += ["--require-hashes", "--python", python, lock]
     synced = subprocess.run(
-        [target / "bin" / "uv", "pip", "sync", "--quiet", "--require-hashes", "--python", python, lock],
+        sync,
         capture_output=True,
         text=True,
         check=False,
         env=uv_environment(pip_settings(python)),
     )
     if synced.returncode:
-        stop(f"the packages of {lock} could not be installed; the lines above say why.", synced.stderr)
+        stop(
+            f"the packages of {lock} could not be installed; the lines above say why.",
+            synced.stderr,
+        )
 
 
 def main() -> None:

@@ -1,0 +1,40 @@
+"""One local stack for the whole run; each test brings a customer of its own, so none sees another's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+
+import pytest
+
+from local.journey import Journey
+from local.stack import LocalStack
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def deployed() -> Iterator[LocalStack]:
+    """The stack itself; tests take `stack`, which also undoes what a test did to Stripe's behaviour."""
+    with LocalStack(demo_users=False) as running:
+        yield running
+
+
+@pytest.fixture
+def stack(deployed: LocalStack) -> Iterator[LocalStack]:
+    """The deployed stack. Faults and delivery rules a test sets end with it, and its webhooks have been taken in."""
+    yield deployed
+    deployed.control.clear_faults()
+    deployed.control.deliver_normally()
+    deployed.control.release_deliveries()
+    deployed.wait_until_quiet()
+
+
+@pytest.fixture
+def begin(stack: LocalStack) -> Callable[..., Journey]:
+    """Make a fresh subject with a Stripe customer; see Journey.begin for the plan, seats, trial and card."""
+
+    def make(**how: object) -> Journey:
+        return Journey.begin(stack, f"user_{next(_numbers)}", **how)  # type: ignore[arg-type]
+
+    return make

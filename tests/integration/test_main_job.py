@@ -1,0 +1,59 @@
+"""The main job on the deployed template: sign in, see, open the portal, change, come back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import httpx
+
+from local.journey import Journey, eventually
+from local.stack import LocalStack
+
+TEAM = {"projects", "api_access", "priority_support"}
+
+
+def test_a_new_subscription_entitles_its_subject_and_nobody_else(
+    begin: Callable[..., Journey],
+) -> None:
+    bystander = begin(plan=None)
+    ada = begin(plan="team_monthly", seats=3)
+    seen = eventually(ada.entitlements, lambda now: set(now["features"]) == TEAM)
+    assert [each["quantity"] for each in seen["products"].values()] == [3]
+    eventually(bystander.entitlements, lambda now: now["customer"] == bystander.customer)
+    assert bystander.features() == set()
+
+
+def test_cancelling_in_the_portal_keeps_access_and_names_its_end(
+    begin: Callable[..., Journey],
+) -> None:
+    ada = begin()
+    eventually(ada.features, lambda now: now == TEAM)
+    ada.visit().cancel()
+    seen = eventually(ada.entitlements, lambda now: bool(now["subscriptions"][0]["cancel_at"]))
+    assert set(seen["features"]) == TEAM
+    (subscription,) = seen["subscriptions"]
+    assert subscription["cancel_at"] == subscription["current_period_end"]
+    assert all(each["until"] == subscription["cancel_at"] for each in seen["features"].values())
+
+
+def test_an_upgrade_in_the_portal_is_seen_without_signing_in_again(
+    begin: Callable[..., Journey], stack: LocalStack
+) -> None:
+    ada = begin(plan="starter_monthly")
+    eventually(ada.features, lambda now: now == {"projects"})
+    ada.visit().update(price=stack.catalogue.prices["enterprise_monthly"])
+    eventually(ada.features, lambda now: {"audit_log", "single_sign_on"} <= now)
+
+
+def test_another_card_shows_as_the_payment_method(begin: Callable[..., Journey]) -> None:
+    ada = begin()
+    eventually(ada.entitlements, lambda now: bool(now["payment_method"]))
+    ada.visit().pay_by("5555555555554444")
+    seen = eventually(ada.entitlements, lambda now: now["payment_method"]["last4"] == "4444")
+    assert seen["payment_method"]["brand"] == "mastercard"
+
+
+def test_the_portal_is_refused_to_a_subject_without_a_customer(stack: LocalStack) -> None:
+    answer = Journey(stack, "user_without_customer").post("/portal-sessions", {})
+    assert answer.status_code == httpx.codes.NOT_FOUND
+    assert answer.headers["content-type"] == "application/problem+json"
