@@ -94,9 +94,9 @@ def test_it_gives_up_after_its_tries_and_never_returns_on_a_conflict(world: Worl
 def test_a_hint_older_than_the_row_by_the_margin_costs_no_fetch(world: World) -> None:
     world.sync()
     world.stripe.calls.clear()
-    world.sync(hint("evt_old", created=NOW - MARGIN))
+    world.sync(hint("evt_old", created=NOW - MARGIN - 1))
     assert world.stripe.calls == []
-    world.sync(hint("evt_newer", created=NOW - MARGIN + 1))
+    world.sync(hint("evt_newer", created=NOW - MARGIN))
     assert world.stripe.calls != []
 
 
@@ -127,7 +127,7 @@ def test_each_sync_asks_for_one_confirm_which_begets_none(world: World) -> None:
 
 def test_a_pending_confirm_that_is_late_enough_serves_the_next_sync_too(world: World) -> None:
     world.sync()
-    world.stripe.now = NOW + CONFIRM_DELAY - MARGIN
+    world.stripe.now = NOW + CONFIRM_DELAY - MARGIN - 1
     world.sync(hint("evt_2", created=NOW + 20))
     assert len(world.queue.confirms) == 1
     world.stripe.now += 1
@@ -138,8 +138,13 @@ def test_a_pending_confirm_that_is_late_enough_serves_the_next_sync_too(world: W
 def test_a_confirm_that_a_later_sync_has_outrun_costs_no_fetch(world: World) -> None:
     world.sync()
     ((confirm, _),) = world.queue.confirms
-    world.stripe.now = NOW + MARGIN
+    world.stripe.now = NOW + CONFIRM_DELAY
     world.sync(hint("evt_2", created=NOW + 50))
+    world.stripe.calls.clear()
+    world.sync(confirm)
+    assert world.stripe.calls != []  # a fetch of that very second may have lagged by more
+    world.stripe.now = NOW + CONFIRM_DELAY + 1
+    world.sync(hint("evt_3", created=NOW + 80))
     world.stripe.calls.clear()
     world.sync(confirm)
     assert world.stripe.calls == []

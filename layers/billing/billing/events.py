@@ -149,12 +149,12 @@ class Hint:
         )
 
     @classmethod
-    def confirm(cls, key: CustomerKey, *, as_of: int) -> Hint:
-        """One more fetch of `key`, unless the row has by then outgrown `as_of` by the margin."""
+    def confirm(cls, key: CustomerKey, *, created: int) -> Hint:
+        """One more fetch of `key`, for changes up to `created`, the last second it answers for."""
         return cls(
-            id=f"confirm-{key.customer}-{as_of}",
+            id=f"confirm-{key.customer}-{created}",
             type=CONFIRM,
-            created=as_of,
+            created=created,
             livemode=key.mode == "live",
             account=None if key.account == OWN_ACCOUNT else key.account,
             customer=key.customer,

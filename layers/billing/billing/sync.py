@@ -105,20 +105,24 @@ class Sync:
         raise Conflict(f"{ATTEMPTS} tries lost to other writers")
 
     def _confirm(self, row: CustomerRow, hints: Sequence[Hint], *, fetched_at: int) -> int:
-        """See to it that one confirm comes at least MARGIN after this fetch; return when it is due.
+        """See to it that a confirm comes more than MARGIN after this fetch; return when it is due.
 
         It is sent before the commit that records it: a crash in between sends one too many, the
-        other order none at all. A pending one that is late enough serves us too.
+        other order none at all. A pending one that is late enough serves us too; so a confirm is
+        outgrown only by a fetch as late as its own, whoever asked for it.
         """
         if all(hint.type == CONFIRM for hint in hints):
             return row.confirm_at
-        if row.confirm_at >= fetched_at + MARGIN:
+        if row.confirm_at > fetched_at + MARGIN:
             return row.confirm_at
-        self.queue.send_confirm(Hint.confirm(row.key, as_of=fetched_at), CONFIRM_DELAY)
-        return fetched_at + CONFIRM_DELAY
+        due = fetched_at + CONFIRM_DELAY
+        self.queue.send_confirm(Hint.confirm(row.key, created=due - MARGIN), CONFIRM_DELAY)
+        return due
 
 
 def covered(row: CustomerRow, hints: Sequence[Hint]) -> bool:
     """Whether the stored row already answers every hint: it is a tombstone, which nothing raises,
-    or it was fetched more than the margin after each of them was created."""
-    return row.deleted or all(hint.created + MARGIN <= row.as_of for hint in hints)
+    or it was fetched more than the margin after each of them was created.
+
+    More than: both count whole seconds, so a change may be almost one later than `created` says."""
+    return row.deleted or all(hint.created + MARGIN < row.as_of for hint in hints)
