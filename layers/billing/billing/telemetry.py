@@ -30,7 +30,8 @@ def report(name: str, /, **details: object) -> None:
     """
     metrics.add_metric(name=name, unit=MetricUnit.Count, value=1)
     log = logger.warning if name in WARNINGS else logger.info
-    log(name, extra=details)
+    # Under one name: a detail called "message" would collide with the log record's own.
+    log(name, extra={"details": details})
 
 
 def flush() -> None:

@@ -1,0 +1,154 @@
+"""Record `events/webhooks/`: one webhook payload for each event type we ask Stripe for.
+
+`make events` lets the simulator live through one customer's life and keeps the first event of each
+type. The ids repeat from run to run; what the simulator has no occasion for is told of an object
+that it did make.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import stripe
+
+from billing.events import EFFECTS
+from billing.settings import STRIPE_API_VERSION
+from local.catalogue import create_catalogue, create_customer, subscribe
+from local.engine import ROOT
+from local.stripe_simulator.control import Control
+
+FOLDER = ROOT / "events" / "webhooks"
+API_KEY = "sk_test_recording"
+
+#: Types for which the simulator has no occasion, each with the type whose object it is told of.
+TOLD_OF: dict[str, tuple[str, dict[str, Any]]] = {
+    "customer.subscription.pending_update_applied": ("customer.subscription.updated", {}),
+    "customer.subscription.pending_update_expired": ("customer.subscription.updated", {}),
+    "customer.tax_id.updated": ("customer.tax_id.created", {"verification": None}),
+    "payment_method.automatically_updated": (
+        "payment_method.attached",
+        {"card": {"exp_year": 2029}},
+    ),
+}
+
+
+def main() -> None:
+    """Start a simulator, live one customer's life, write the folder anew."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "local.stripe_simulator", "--seed", "1", "--api-key", API_KEY],
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().split()[-1]
+        recorded = record(address)
+    finally:
+        process.terminate()
+        process.wait(10)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for path in FOLDER.glob("*.json"):
+        path.unlink()
+    for name, event in recorded.items():
+        write(FOLDER / f"{name}.json", event)
+    print(f"{len(recorded)} webhook payloads in events/webhooks")
+
+
+def record(address: str) -> dict[str, dict[str, Any]]:
+    """The first event of each type that one customer's life gives, by type."""
+    client = stripe.StripeClient(
+        API_KEY, stripe_version=STRIPE_API_VERSION, base_addresses={"api": address}
+    )
+    with Control(address) as control:
+        _live(client, control)
+    first: dict[str, dict[str, Any]] = {}
+    for event in client.v1.events.list({"limit": 100}).auto_paging_iter():
+        first[event.type] = event.to_dict(for_json=True)
+    for name, (like, previous) in TOLD_OF.items():
+        about = first[like]
+        data = {"object": about["data"]["object"], "previous_attributes": previous}
+        first[name] = {**about, "id": f"{about['id']}_{len(name)}", "type": name, "data": data}
+    missing = sorted(set(EFFECTS) - set(first))
+    if missing:
+        raise SystemExit(f"the simulator gave no event of: {', '.join(missing)}")
+    return {name: first[name] for name in sorted(EFFECTS)}
+
+
+def _live(client: stripe.StripeClient, control: Control) -> None:
+    """Trial, purchase, upgrade, pause, failed renewals, portal, tax id, card, deletion."""
+    catalogue = create_catalogue(client, return_url="https://app.example.com/account")
+    customer = create_customer(client, "user_ada", name="Ada Okafor", email="ada@example.com")
+    trial = subscribe(client, customer, catalogue.prices["starter_monthly"], trial_days=7)
+    control.advance(days=5)
+    client.v1.subscriptions.cancel(trial)
+    team = subscribe(client, customer, catalogue.prices["team_monthly"], quantity=5)
+    item = client.v1.subscriptions.retrieve(team)["items"]["data"][0]["id"]
+    client.v1.subscriptions.update(
+        team, {"items": [{"id": item, "price": catalogue.prices["enterprise_monthly"]}]}
+    )
+    control.payment_outcome(customer, "requires_action")
+    control.advance(days=32)
+    control.payment_outcome(customer, "fail")
+    control.advance(days=3)
+    control.payment_outcome(customer, None)
+    tax_id = client.v1.customers.tax_ids.create(
+        customer, {"type": "eu_vat", "value": "DE123456789"}
+    )
+    client.v1.customers.tax_ids.delete(customer, tax_id.id)
+    card = client.v1.customers.retrieve(customer).invoice_settings
+    assert card is not None
+    method = str(card.default_payment_method)
+    client.v1.payment_methods.update(method, {"card": {"exp_month": 1, "exp_year": 2031}})
+    client.v1.billing_portal.sessions.create({"customer": customer})
+    _pause_and_resume(client, control, catalogue.prices["starter_monthly"])
+    _check_out(client, customer, catalogue.prices["starter_monthly"])
+    client.v1.payment_methods.detach(method)
+    client.v1.customers.delete(customer)
+
+
+def _pause_and_resume(client: stripe.StripeClient, control: Control, price: str) -> None:
+    """A trial that ends without a card pauses; with one it is resumed."""
+    customer = create_customer(client, "user_ben", card=None)
+    trial = client.v1.subscriptions.create(
+        {
+            "customer": customer,
+            "items": [{"price": price}],
+            "trial_period_days": 1,
+            "trial_settings": {"end_behavior": {"missing_payment_method": "pause"}},
+        }
+    )
+    control.advance(days=2)
+    method = client.v1.payment_methods.attach("pm_card_visa", {"customer": customer})
+    client.v1.customers.update(
+        customer, {"invoice_settings": {"default_payment_method": method.id}}
+    )
+    client.v1.subscriptions.resume(trial.id)
+
+
+def _check_out(client: stripe.StripeClient, customer: str, price: str) -> None:
+    session = client.v1.checkout.sessions.create(
+        {
+            "mode": "subscription",
+            "customer": customer,
+            "line_items": [{"price": price, "quantity": 1}],
+            "success_url": "https://app.example.com/welcome",
+        }
+    )
+    assert session.url is not None
+    card = {"number": "4242424242424242", "exp_month": "12", "exp_year": "2030", "cvc": "123"}
+    httpx.post(session.url, data=card)
+
+
+def write(path: Path, value: object) -> None:
+    """Write `value` as JSON that reads and diffs well."""
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

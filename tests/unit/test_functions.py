@@ -1,0 +1,223 @@
+"""The four handlers on the envelopes of `events/`, with moto's AWS around them and no network."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+from stripe import WebhookSignature
+
+from billing.events import EFFECTS, Effect, Event
+from billing.model import Billing, CustomerKey, CustomerRow, SubjectKey
+from billing.store import DynamoDBStore
+
+ROOT = Path(__file__).parents[2]
+SECRET = "whsec_envelopes"
+PAYLOADS = sorted((ROOT / "events" / "webhooks").glob("*.json"))
+
+
+def envelope(name: str) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads((ROOT / "events" / f"{name}.json").read_text())
+    return event
+
+
+class Context:
+    aws_request_id = "request"
+
+    @staticmethod
+    def get_remaining_time_in_millis() -> int:
+        return 60_000
+
+
+@dataclass
+class Deployed:
+    sqs: Any
+    events: str
+    dead_letters: str
+    store: DynamoDBStore
+
+    def invoke(self, function: str, event: dict[str, Any]) -> Any:
+        path = ROOT / "functions" / function / "app.py"
+        spec = importlib.util.spec_from_file_location(f"{function}_app", path)
+        assert spec is not None
+        assert spec.loader is not None
+        app = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(app)
+        return app.handler(event, Context())
+
+    def received(self, queue: str) -> list[str]:
+        answer = self.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
+        return [message["Body"] for message in answer.get("Messages", [])]
+
+    def give(self, customer: str, **billing: Any) -> None:
+        key = CustomerKey("own", "test", customer)
+        row = CustomerRow(
+            key=key,
+            revision=1,
+            as_of=int(time.time()),
+            subject="user_ada",
+            billing=Billing(**billing),
+        )
+        subject = SubjectKey("test", "https://login.example.com/", "user_ada")
+        self.store.commit_and_link(row, subject, replacing=None)
+
+
+@pytest.fixture
+def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    with mock_aws():
+        sqs = boto3.client("sqs")
+        events = sqs.create_queue(QueueName="events")["QueueUrl"]
+        dead_letters = sqs.create_queue(QueueName="dead")["QueueUrl"]
+        dynamodb = boto3.client("dynamodb")
+        dynamodb.create_table(
+            TableName="entitlements",
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        )
+        secrets = boto3.client("secretsmanager")
+        secrets.create_secret(Name="webhook", SecretString=SECRET)
+        secrets.create_secret(Name="key", SecretString="sk_test_x")
+        settings = {
+            "STAGE": "prod",
+            "STRIPE_MODE": "test",
+            "STRIPE_API_BASE": "http://127.0.0.1:9",
+            "STRIPE_API_KEY_SECRET": "key",
+            "STRIPE_WEBHOOK_SECRET": "webhook",
+            "STRIPE_ACCOUNT": "",
+            "JWT_ISSUER": "https://login.example.com/",
+            "SUBJECT_CLAIM": "sub",
+            "PORTAL_SCOPE": "",
+            "SUBJECT_METADATA_KEY": "user_id",
+            "ALLOWED_ORIGINS": "https://app.example.com",
+            "DEFAULT_RETURN_URL": "https://app.example.com/account",
+            "PAST_DUE_GRACE_DAYS": "7",
+            "RENEWAL_SLACK_HOURS": "72",
+            "PAUSE_COLLECTION_KEEPS_ACCESS": "true",
+            "TABLE_NAME": "entitlements",
+            "EVENT_QUEUE_URL": events,
+            "DEAD_LETTER_QUEUE_URL": dead_letters,
+        }
+        for name, value in settings.items():
+            monkeypatch.setenv(f"PORTCULLIS_{name}", value)
+        importlib.reload(importlib.import_module("billing.wiring"))
+        yield Deployed(sqs, events, dead_letters, DynamoDBStore(dynamodb, "entitlements"))
+
+
+def test_there_is_a_payload_for_every_event_type() -> None:
+    assert {path.stem for path in PAYLOADS} == set(EFFECTS)
+
+
+@pytest.mark.parametrize("path", PAYLOADS, ids=lambda path: path.stem)
+def test_every_webhook_payload_is_taken_in_and_its_customer_queued(
+    deployed: Deployed, path: Path
+) -> None:
+    body = path.read_text()
+    event = envelope("ingest_webhook")
+    event["body"] = body
+    event["headers"]["stripe-signature"] = WebhookSignature.generate_signature_header(body, SECRET)
+    response = deployed.invoke("ingest_webhook", event)
+    assert (response["statusCode"], json.loads(response["body"])) == (200, {"received": True})
+    queued = [json.loads(message) for message in deployed.received(deployed.events)]
+    if EFFECTS[path.stem] is Effect.SYNC_CUSTOMER:
+        (hint,) = queued
+        assert hint["type"] == path.stem
+        assert hint["customer"].startswith("cus_")
+        assert hint["customer"] == Event.from_body(body.encode()).customer
+    else:
+        assert queued == []
+    assert deployed.received(deployed.dead_letters) == []
+
+
+def test_the_ingest_envelope_with_its_made_up_signature_is_refused(deployed: Deployed) -> None:
+    response = deployed.invoke("ingest_webhook", envelope("ingest_webhook"))
+    assert response["statusCode"] == 400
+    assert json.loads(response["body"])["type"] == "urn:portcullis:problem:signature-rejected"
+    assert deployed.received(deployed.events) == []
+
+
+def test_a_webhook_without_a_queue_is_answered_503_so_that_stripe_tries_again(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployed.sqs.delete_queue(QueueUrl=deployed.events)
+    body = PAYLOADS[-1].read_text()
+    event = envelope("ingest_webhook")
+    event["body"] = body
+    event["headers"]["stripe-signature"] = WebhookSignature.generate_signature_header(body, SECRET)
+    response = deployed.invoke("ingest_webhook", event)
+    assert response["statusCode"] == 503
+    assert response["headers"]["retry-after"]
+
+
+def test_the_worker_acknowledges_a_hint_that_the_row_has_outgrown(deployed: Deployed) -> None:
+    event = envelope("sync_customer")
+    hint = json.loads(event["Records"][0]["body"]) | {"created": int(time.time()) - 3600}
+    event["Records"][0]["body"] = json.dumps(hint)
+    deployed.give(hint["customer"])
+    assert deployed.invoke("sync_customer", event) == {"batchItemFailures": []}
+
+
+def test_the_worker_keeps_what_stripe_cannot_answer_and_dead_letters_poison(
+    deployed: Deployed,
+) -> None:
+    event = envelope("sync_customer")
+    event["Records"].append(event["Records"][0] | {"messageId": "poison", "body": "not ours"})
+    answer = deployed.invoke("sync_customer", event)
+    kept = event["Records"][0]["messageId"]
+    assert answer == {"batchItemFailures": [{"itemIdentifier": kept}]}
+    assert deployed.received(deployed.dead_letters) == ["not ours"]
+
+
+def test_the_reader_answers_what_the_row_gives(deployed: Deployed) -> None:
+    deployed.give("cus_ada", features={"single_sign_on": int(time.time()) + 60})
+    everything = json.loads(
+        deployed.invoke("get_entitlements", envelope("get_entitlements"))["body"]
+    )
+    assert everything["customer"] == "cus_ada"
+    assert set(everything["features"]) == {"single_sign_on"}
+    one = json.loads(deployed.invoke("get_entitlements", envelope("get_entitlement"))["body"])
+    assert one["entitled"] is True
+
+
+def test_the_reader_never_says_entitled_when_the_table_does_not_answer(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORTCULLIS_TABLE_NAME", "gone")
+    importlib.reload(importlib.import_module("billing.wiring"))
+    response = deployed.invoke("get_entitlements", envelope("get_entitlement"))
+    assert response["statusCode"] == 503
+    assert "entitled" not in json.loads(response["body"])
+
+
+def test_a_subject_without_a_customer_has_no_portal_and_no_entitlements(
+    deployed: Deployed,
+) -> None:
+    assert (
+        deployed.invoke("create_portal_session", envelope("create_portal_session"))["statusCode"]
+        == 404
+    )
+    answer = deployed.invoke("get_entitlements", envelope("get_entitlements"))
+    assert answer["statusCode"] == 200
+    assert json.loads(answer["body"])["customer"] is None
+
+
+def test_the_portal_is_503_with_retry_after_when_stripe_cannot_be_reached(
+    deployed: Deployed,
+) -> None:
+    deployed.give("cus_ada")
+    response = deployed.invoke("create_portal_session", envelope("create_portal_session"))
+    assert response["statusCode"] == 503
+    assert response["headers"]["retry-after"]
+    assert response["headers"]["cache-control"] == "no-store"
