@@ -13,7 +13,10 @@ from local.stack import LocalStack, StackError, until_asked_to_stop
 
 
 def main() -> int:
-    """Run the demo until Ctrl-C. Answers the exit status: 0 after Ctrl-C, 1 when the stack did not start."""
+    """Run the demo until Ctrl-C.
+
+    Answers the exit status: 0 after Ctrl-C, 1 when the stack did not start.
+    """
     started = time.monotonic()
     print("\n  Portcullis on this machine\n", flush=True)
     stack = LocalStack(say=lambda line: print(f"    {line}", flush=True))

@@ -12,7 +12,7 @@ import stripe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A product with its monthly price (euro cents per seat) and the lookup keys of its features."""
+    """A product, its monthly price (euro cents per seat) and its features' lookup keys."""
 
     name: str
     lookup_key: str
@@ -22,7 +22,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoUser:
-    """Somebody to sign in as. `subject` is the token's `sub` and the customer's metadata `user_id`."""
+    """Somebody to sign in as; `subject` is the token's `sub` and the metadata's `user_id`."""
 
     subject: str
     name: str
@@ -83,7 +83,9 @@ DEMO_USERS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
-    """The ids that Stripe gave: products and prices by the price's lookup key, features by their own."""
+    """The ids that Stripe gave: products and prices by the price's lookup key, features by their
+    own.
+    """
 
     products: dict[str, str]
     prices: dict[str, str]
@@ -158,7 +160,10 @@ def create_customer(
     email: str = "",
     card: str | None = "pm_card_visa",
 ) -> str:
-    """Make a customer that belongs to subject, with a card to pay by unless card is None. Answers its id."""
+    """Make a customer that belongs to subject, with a card to pay by unless card is None.
+
+    Answers its id.
+    """
     params: stripe.params.CustomerCreateParams = {"metadata": {"user_id": subject}}
     if name:
         params["name"] = name
@@ -192,7 +197,10 @@ def subscribe(
 
 
 def create_demo_users(client: stripe.StripeClient, catalogue: Catalogue) -> dict[str, str]:
-    """Make a customer for each demo user, with the plan that is theirs. Answers customer ids by subject."""
+    """Make a customer for each demo user, with the plan that is theirs.
+
+    Answers customer ids by subject.
+    """
     customers: dict[str, str] = {}
     for user in DEMO_USERS:
         customer = create_customer(client, user.subject, name=user.name, email=user.email)

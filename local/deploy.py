@@ -1,7 +1,8 @@
 """Deploy the real template.yaml into the local engine in a few seconds, without the SAM CLI.
 
-What `sam build` and `sam deploy` do between them: pack, upload, rewrite the paths, create the stack. The SAM transform
-itself runs in the engine. `make deploy` and one integration test take the SAM CLI's own way.
+What `sam build` and `sam deploy` do between them: pack, upload, rewrite the paths, create the
+stack. The SAM transform itself runs in the engine. `make deploy` and one integration test take the
+SAM CLI's own way.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ class DeployError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """What a deployed stack is reached by. Functions are named by their logical ids in the template."""
+    """What a deployed stack is reached by.
+
+    Functions are named by their logical ids in the template.
+    """
 
     stack_name: str
     api_url: str
@@ -46,7 +50,9 @@ class Deployment:
 
 
 def client(service: str, endpoint: str) -> Any:
-    """Answer a boto3 client of the engine at endpoint; it reads no profile and finds no other account."""
+    """Answer a boto3 client of the engine at endpoint; it reads no profile and finds no other
+    account.
+    """
     return boto3.client(
         service,  # type: ignore[call-overload]
         endpoint_url=endpoint,
@@ -68,8 +74,12 @@ def deploy(
     template: Path = TEMPLATE,
     stack_name: str = "portcullis",
 ) -> Deployment:
-    """Create the stack from template with these parameters and wait until it stands. Raises DeployError."""
-    body = _packaged(endpoint, yaml.load(template.read_text(), Loader=_Loader), template.parent)
+    """Create the stack from template with these parameters and wait until it stands.
+
+    Raises DeployError.
+    """
+    written = yaml.load(template.read_text(), Loader=_Loader)  # noqa: S506 - a safe loader, see below
+    body = _packaged(endpoint, written, template.parent)
     with closing(client("cloudformation", endpoint)) as cloudformation:
         _create(cloudformation, stack_name, body, parameters)
     return describe(endpoint, stack_name)
@@ -143,7 +153,7 @@ def _packaged(endpoint: str, template: dict[str, Any], folder: Path) -> dict[str
 def _failures(cloudformation: Any, stack_name: str) -> str:
     events = cloudformation.describe_stack_events(StackName=stack_name)["StackEvents"]
     reasons = [
-        f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', event['ResourceStatus'])}"
+        f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason given')}"
         for event in reversed(events)
         if event["ResourceStatus"].endswith("FAILED")
     ]

@@ -1,10 +1,12 @@
-"""The local AWS engine: one process on a free loopback port that runs API Gateway, Lambda, SQS, DynamoDB and the rest.
+"""The local AWS engine: one process on a free loopback port that runs API Gateway, Lambda, SQS,
+DynamoDB and the rest.
 
 It starts under a clean environment, because the functions it runs inherit the engine's.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -72,7 +74,10 @@ class Engine:
         }
 
     def start(self) -> None:
-        """Start the engine and wait until it answers. Raises EngineError with the log's end if it does not."""
+        """Start the engine and wait until it answers.
+
+        Raises EngineError with the log's end if it does not.
+        """
         if not PYTHON.exists():
             raise EngineError("the local AWS engine is not installed: run `make setup`")
         self.folder = Path(tempfile.mkdtemp(prefix="portcullis-"))
@@ -85,7 +90,8 @@ class Engine:
             stderr=subprocess.STDOUT,
             env=self._environment(),
             cwd=self.folder,
-            # A group of its own: Ctrl-C reaches us alone, and we stop the engine and its workers together.
+            # A group of its own: Ctrl-C reaches us alone, and we stop the engine and its workers
+            # together.
             start_new_session=True,
         )
         deadline = time.monotonic() + START_TIMEOUT
@@ -103,10 +109,8 @@ class Engine:
             if process.stdin:
                 process.stdin.close()
             _signal_group(process.pid, signal.SIGTERM)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(STOP_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                pass
             # What did not leave by itself: the group is ours alone.
             _signal_group(process.pid, signal.SIGKILL)
             process.wait(STOP_TIMEOUT)
@@ -154,7 +158,5 @@ class Engine:
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(group, number)
-    except ProcessLookupError:
-        pass

@@ -1,7 +1,8 @@
-"""The local AWS engine's own process: ministack, with the gaps closed that the template meets and its waits removed.
+"""The local AWS engine's own process: ministack, with the gaps closed that the template meets and
+its waits removed.
 
-Run by the engine's interpreter (.venv-engine), never imported by ours. It ends when its standard input does, so it
-cannot outlive the process that started it.
+Run by the engine's interpreter (.venv-engine), never imported by ours. It ends when its standard
+input does, so it cannot outlive the process that started it.
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ END_OF_INVOCATION = "\x1dportcullis-end-of-invocation"
 
 
 def import_http_api(api_id: str, body: dict[str, Any]) -> None:
-    """Make an HTTP API's authorizers, integrations, routes and CORS from its OpenAPI body, as API Gateway's import.
+    """Make an HTTP API's authorizers, integrations, routes and CORS from its OpenAPI body, as API
+    Gateway's import.
 
-    SAM writes AWS::Serverless::HttpApi as one such body, which the engine's CloudFormation passes over.
-    Raises ValueError for what this does not know, rather than leaving a route open or out.
+    SAM writes AWS::Serverless::HttpApi as one such body, which the engine's CloudFormation passes
+    over. Raises ValueError for what this does not know, rather than leaving a route open or out.
     """
     for store in (apigateway._routes, apigateway._integrations, apigateway._authorizers):
         store[api_id] = {}
@@ -53,11 +55,11 @@ def import_http_api(api_id: str, body: dict[str, Any]) -> None:
             )
     cors = body.get("x-amazon-apigateway-cors")
     if cors is not None and not isinstance(cors, dict):
-        # SAM takes an AllowOrigins that is an intrinsic function for the whole configuration, and API Gateway
-        # refuses what comes out. One function around the whole of it (!If) does work.
+        # SAM takes an AllowOrigins that is an intrinsic function for the whole configuration, and
+        # API Gateway refuses what comes out. One function around the whole of it (!If) does work.
         raise ValueError(
             f"x-amazon-apigateway-cors must be an object, not {cors!r}: in template.yaml write "
-            "CorsConfiguration: !If [HasAllowedOrigins, {AllowOrigins: ..., AllowMethods: ...}, !Ref AWS::NoValue]"
+            "CorsConfiguration: !If [HasAllowedOrigins, {AllowOrigins: ...}, !Ref AWS::NoValue]"
         )
     if cors:
         apigateway._apis[api_id]["corsConfiguration"] = cors
@@ -72,7 +74,9 @@ def _created(answer: tuple[int, Any, bytes], what: str) -> dict[str, Any]:
 
 def _import_authorizer(api_id: str, name: str, given: dict[str, Any]) -> str:
     if given.get("type") != "jwt":
-        raise ValueError(f"authorizer {name}: only JWT authorizers are imported, not {given.get('type')}")
+        raise ValueError(
+            f"authorizer {name}: only JWT authorizers are imported, not {given.get('type')}"
+        )
     jwt = given["jwtConfiguration"]
     audience = jwt.get("audience", [])
     source = given["identitySource"]
@@ -99,7 +103,9 @@ def _import_route(
     authorizers: dict[str, str],
 ) -> None:
     if integration["type"].lower() != "aws_proxy":
-        raise ValueError(f"route {key}: only Lambda integrations are imported, not {integration['type']}")
+        raise ValueError(
+            f"route {key}: only Lambda integrations are imported, not {integration['type']}"
+        )
     made = apigateway._create_integration(
         api_id,
         {
@@ -134,7 +140,11 @@ def import_bodies_on_deploy() -> None:
         return physical_id, attributes
 
     def update_with_body(
-        physical_id: str, old: dict[str, Any], new: dict[str, Any], stack_name: str, logical_id: Any = None
+        physical_id: str,
+        old: dict[str, Any],
+        new: dict[str, Any],
+        stack_name: str,
+        logical_id: Any = None,
     ) -> Any:
         answer = update(physical_id, old, new, stack_name, logical_id)
         if new.get("Body"):
@@ -147,8 +157,8 @@ def import_bodies_on_deploy() -> None:
 def end_log_wait_by_mark() -> None:
     """Collect an invocation's log up to a mark its worker writes.
 
-    The engine otherwise waits 50 ms after each answer to see whether a line may still come: slow when nothing was
-    logged, and lossy when the line came late.
+    The engine otherwise waits 50 ms after each answer to see whether a line may still come: slow
+    when nothing was logged, and lossy when the line came late.
     """
     call = "            result = handler_fn(event, context)\n"
     script = lambda_runtime._PYTHON_WORKER_SCRIPT
@@ -183,8 +193,9 @@ def end_log_wait_by_mark() -> None:
 def unpack_layers_once() -> None:
     """Give every worker the same unpacked layer, and keep what is unpacked between runs.
 
-    The engine would unpack thousands of files anew for each worker, which takes seconds. Each package of a layer is
-    kept by its content; a layer is then a folder of links, and a changed line of our own costs our own package only.
+    The engine would unpack thousands of files anew for each worker, which takes seconds. Each
+    package of a layer is kept by its content; a layer is then a folder of links, and a changed line
+    of our own costs our own package only.
     """
     resolve = lambda_svc._resolve_layer_zip
     cache = Path(os.environ["LAYER_CACHE"])
@@ -231,7 +242,9 @@ def _link_packages(archive: zipfile.ZipFile, cache: Path, folder: Path) -> None:
 
 
 def _pointer(folder: Path) -> bytes:
-    """Answer a layer that is one line: a worker treats this path as site-packages, and Python runs such lines there."""
+    """Answer a layer that is one line: a worker treats this path as site-packages, and Python runs
+    such lines there.
+    """
     pointer = io.BytesIO()
     with zipfile.ZipFile(pointer, "w") as archive:
         archive.writestr(
@@ -242,10 +255,11 @@ def _pointer(folder: Path) -> bytes:
 
 
 def wait_for_warm_workers(most: int) -> None:
-    """Let a burst wait for one of at most `most` workers a function, milliseconds, instead of each starting its own.
+    """Let a burst wait for one of at most `most` workers a function, milliseconds, instead of each
+    starting its own.
 
-    The engine starts a process for every concurrent invocation; a dozen webhooks at once would be a dozen cold starts
-    on a machine with few cores.
+    The engine starts a process for every concurrent invocation; a dozen webhooks at once would be a
+    dozen cold starts on a machine with few cores.
     """
     acquire, release = lambda_svc.acquire_worker, lambda_svc.release_worker
     freed = threading.Condition()

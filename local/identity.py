@@ -1,6 +1,8 @@
-"""A tiny OpenID Connect issuer: its discovery document, its keys, and real RS256 tokens for demo users and tests.
+"""A tiny OpenID Connect issuer: its discovery document, its keys, and real RS256 tokens for demo
+users and tests.
 
-It stands where Cognito, Auth0 or Clerk stand in a real deployment; API Gateway's authorizer checks its tokens alike.
+It stands where Cognito, Auth0 or Clerk stand in a real deployment; API Gateway's authorizer checks
+its tokens alike.
 """
 
 from __future__ import annotations
@@ -17,7 +19,10 @@ LIFETIME = 3600
 
 
 class Issuer:
-    """Signs tokens as `url`. Each issuer has a key of its own, so another issuer's tokens are foreign to it."""
+    """Signs tokens as `url`.
+
+    Each issuer has a key of its own, so another issuer's tokens are foreign to it.
+    """
 
     def __init__(self, url: str, *, audience: str = AUDIENCE, key_id: str = "local-1") -> None:
         self.url = url
@@ -50,8 +55,8 @@ class Issuer:
     ) -> str:
         """Answer an access token for subject.
 
-        A negative lifetime (seconds) makes an expired one; claims add to or replace the usual ones, and a claim of
-        None leaves it out.
+        A negative lifetime (seconds) makes an expired one; claims add to or replace the usual ones,
+        and a claim of None leaves it out.
         """
         now = int(time.time())
         payload = {

@@ -1,4 +1,5 @@
-"""Somebody's way through the deployed service over HTTP: their token, their entitlements, their visit to the portal.
+"""Somebody's way through the deployed service over HTTP: their token, their entitlements, their
+visit to the portal.
 
 Smoke and the integration tests walk it; neither touches the table or calls a function directly.
 """
@@ -21,7 +22,10 @@ _T = TypeVar("_T")
 def eventually(
     ask: Callable[[], _T], satisfied: Callable[[_T], bool], *, within: float = PATIENCE
 ) -> _T:
-    """Ask until the answer satisfies, and answer it. Raises TimeoutError with the last answer after `within` seconds."""
+    """Ask until the answer satisfies, and answer it.
+
+    Raises TimeoutError with the last answer after `within` seconds.
+    """
     deadline = time.monotonic() + within
     while True:
         answer = ask()
@@ -52,7 +56,7 @@ class Journey:
         trial_days: int = 0,
         card: str | None = "pm_card_visa",
     ) -> Journey:
-        """Make a customer for subject, subscribed to the plan of this lookup key unless it is None."""
+        """Make a customer for subject, on the plan of this lookup key unless it is None."""
         journey = cls(stack, subject)
         journey.customer = create_customer(stack.stripe, subject, card=card)
         if plan is not None:
@@ -60,7 +64,10 @@ class Journey:
         return journey
 
     def subscribe(self, plan: str, *, seats: int = 1, trial_days: int = 0) -> str:
-        """Subscribe the customer. Answers the subscription's id, which the portal methods then act on."""
+        """Subscribe the customer.
+
+        Answers the subscription's id, which the portal methods then act on.
+        """
         price = self.stack.catalogue.prices[plan]
         self.subscription = subscribe(
             self.stack.stripe, self.customer, price, quantity=seats, trial_days=trial_days

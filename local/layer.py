@@ -1,6 +1,8 @@
-"""The layer as the local stack deploys it: dependencies cached by their lock, the package billing always fresh.
+"""The layer as the local stack deploys it: dependencies cached by their lock, the package billing
+always fresh.
 
-The real build (sam build) is for Lambda's platform; this one is for the interpreter that runs the functions here.
+The real build (sam build) is for Lambda's platform; this one is for the interpreter that runs the
+functions here.
 """
 
 from __future__ import annotations
@@ -84,7 +86,8 @@ def _install(target: Path) -> None:
     )
     if done.returncode:
         raise LayerError(f"the layer's dependencies could not be installed:\n{done.stderr}")
-    # Each worker process unpacks the layer anew: with the bytecode inside, it does not compile it as well.
+    # Each worker process unpacks the layer anew: with the bytecode inside, it does not compile it
+    # as well.
     subprocess.run(
         [PYTHON, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", target],
         check=True,

@@ -1,7 +1,7 @@
 """The demo's web site on loopback: the page, the issuer's documents, and the demo's sign-in.
 
-A real product has its own front end and its own identity provider; this stands for both. It runs in a thread of the
-process that starts it.
+A real product has its own front end and its own identity provider; this stands for both. It runs in
+a thread of the process that starts it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ PAGE = Path(__file__).with_name("demo")
 
 
 class Site:
-    """A running site. `url` is its origin; `describe` says what the page needs to know, asked for at each load."""
+    """A running site. `url` is its origin; `describe` says what the page needs to know, asked for
+    at each load.
+    """
 
     def __init__(self, describe: Callable[[], dict[str, Any]], *, port: int = 0) -> None:
         self._socket = socket.socket()
@@ -66,10 +68,10 @@ class Site:
             self._thread.join(5)
         self._socket.close()
 
-    async def _discovery(self, request: Request) -> Response:
+    async def _discovery(self, _: Request) -> Response:
         return JSONResponse(self.issuer.discovery())
 
-    async def _keys(self, request: Request) -> Response:
+    async def _keys(self, _: Request) -> Response:
         return JSONResponse(self.issuer.keys())
 
     async def _token(self, request: Request) -> Response:
@@ -83,5 +85,5 @@ class Site:
             headers={"cache-control": "no-store"},
         )
 
-    async def _stack(self, request: Request) -> Response:
+    async def _stack(self, _: Request) -> Response:
         return JSONResponse(self._describe(), headers={"cache-control": "no-store"})

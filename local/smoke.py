@@ -1,4 +1,6 @@
-"""The main job end to end over HTTP, without a person: nine steps, one line each, and the count that is true."""
+"""The main job end to end over HTTP, without a person: nine steps, one line each, and the count
+that is true.
+"""
 
 from __future__ import annotations
 
@@ -184,7 +186,10 @@ def run(stack: LocalStack) -> tuple[int, int]:
 
 
 def main(template: Path = TEMPLATE) -> int:
-    """Start the stack, walk the steps, stop it. Answers the exit status: 0 only when every step was ok."""
+    """Start the stack, walk the steps, stop it.
+
+    Answers the exit status: 0 only when every step was ok.
+    """
     started = time.monotonic()
     stack = LocalStack(demo_users=False, template=template)
     done, steps = 0, len(Smoke(stack).steps())

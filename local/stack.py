@@ -1,4 +1,5 @@
-"""The whole service on this machine: AWS engine, Stripe simulator, identity issuer and page, with the real template.
+"""The whole service on this machine: AWS engine, Stripe simulator, identity issuer and page, with
+the real template.
 
 Everything listens on 127.0.0.1 only, on ports that were free, and ends with the stack.
 """
@@ -21,9 +22,9 @@ from typing import Any, Self
 import httpx
 import requests
 import stripe
+
 from billing.events import EFFECTS
 from billing.settings import STRIPE_API_VERSION
-
 from local import deploy
 from local.catalogue import (
     DEMO_USERS,
@@ -62,7 +63,7 @@ class LocalStack:
         self,
         *,
         parameters: dict[str, str] | None = None,
-        say: Callable[[str], None] = lambda line: None,
+        say: Callable[[str], None] = lambda _: None,
         template: Path = deploy.TEMPLATE,
         deployed_by_sam: bool = False,
         enforce_iam: bool = False,
@@ -116,13 +117,18 @@ class LocalStack:
         return self._clients[service]
 
     def queue_depth(self, url: str) -> int:
-        """Answer how many messages wait or are being worked on; those delayed on purpose are not counted."""
+        """Answer how many messages wait or are being worked on; those delayed on purpose are not
+        counted.
+        """
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         answer = self.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=names)
         return sum(int(value) for value in answer["Attributes"].values())
 
     def wait_until_quiet(self, timeout: float = 20.0) -> None:
-        """Wait until Stripe has delivered everything and the worker has taken it in. Raises TimeoutError."""
+        """Wait until Stripe has delivered everything and the worker has taken it in.
+
+        Raises TimeoutError.
+        """
         deadline = time.monotonic() + timeout
         if not self.control.wait_until_quiet(timeout=timeout):
             raise TimeoutError(f"Stripe still had webhooks to deliver after {timeout} s")
@@ -144,7 +150,10 @@ class LocalStack:
     # ------------------------------------------------------------------ start and stop
 
     def start(self) -> None:
-        """Start every part and deploy. Raises EngineError, LayerError, DeployError or StackError; nothing is left."""
+        """Start every part and deploy.
+
+        Raises EngineError, LayerError, DeployError or StackError; nothing is left.
+        """
         try:
             self._start()
         except BaseException:
@@ -156,7 +165,9 @@ class LocalStack:
         self._closing.close()
 
     def adopt(self, stack_name: str) -> None:
-        """Take the stack that the SAM CLI deployed under this name, then go on as after a deploy of our own."""
+        """Take the stack that the SAM CLI deployed under this name, then go on as after a deploy of
+        our own.
+        """
         self._finish(deploy.describe(self.engine.endpoint, stack_name))
 
     def parameters(self) -> dict[str, str]:
@@ -279,9 +290,11 @@ class LocalStack:
 
 @contextlib.contextmanager
 def until_asked_to_stop() -> Iterator[None]:
-    """Turn SIGTERM into the KeyboardInterrupt that Ctrl-C gives, so that both end a stack the same way."""
+    """Turn SIGTERM into the KeyboardInterrupt that Ctrl-C gives, so that both end a stack the same
+    way.
+    """
 
-    def interrupt(number: int, frame: Any) -> None:
+    def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)

@@ -1,7 +1,8 @@
 """Set up one virtual environment from one hash-checked lock: python install.py VENV LOCK.
 
-Runs on a bare Python ≥ 3.11. pip fetches uv, pinned by hash; uv, many times faster, installs the lock. uv does not
-read pip's settings, so the index and the certificates that pip uses are handed on to it.
+Runs on a bare Python ≥ 3.11. pip fetches uv, pinned by hash; uv, many times faster, installs the
+lock. uv does not read pip's settings, so the index and the certificates that pip uses are handed on
+to it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ HERE = Path(__file__).resolve().parent
 
 
 def pip_settings(python: Path) -> dict[str, str]:
-    """Answer pip's own settings, from its files and the environment; the environment wins, as in pip."""
+    """Answer pip's own settings, from its files and the environment; the environment wins, as in
+    pip.
+    """
     shown = subprocess.run(
         [python, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
     ).stdout

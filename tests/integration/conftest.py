@@ -1,4 +1,6 @@
-"""One local stack for the whole run; each test brings a customer of its own, so none sees another's."""
+"""One local stack for the whole run; each test brings a customer of its own, so none sees
+another's.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,19 @@ _numbers = count(1)
 
 @pytest.fixture(scope="session")
 def deployed() -> Iterator[LocalStack]:
-    """The stack itself; tests take `stack`, which also undoes what a test did to Stripe's behaviour."""
+    """The stack itself; tests take `stack`, which also undoes what a test did to Stripe's
+    behaviour.
+    """
     with LocalStack(demo_users=False) as running:
         yield running
 
 
 @pytest.fixture
 def stack(deployed: LocalStack) -> Iterator[LocalStack]:
-    """The deployed stack. Faults and delivery rules a test sets end with it, and its webhooks have been taken in."""
+    """The deployed stack.
+
+    Faults and delivery rules a test sets end with it, and its webhooks have been taken in.
+    """
     yield deployed
     deployed.control.clear_faults()
     deployed.control.deliver_normally()
@@ -32,7 +39,9 @@ def stack(deployed: LocalStack) -> Iterator[LocalStack]:
 
 @pytest.fixture
 def begin(stack: LocalStack) -> Callable[..., Journey]:
-    """Make a fresh subject with a Stripe customer; see Journey.begin for the plan, seats, trial and card."""
+    """Make a fresh subject with a Stripe customer; see Journey.begin for the plan, seats, trial and
+    card.
+    """
 
     def make(**how: object) -> Journey:
         return Journey.begin(stack, f"user_{next(_numbers)}", **how)  # type: ignore[arg-type]

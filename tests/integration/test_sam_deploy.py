@@ -1,4 +1,6 @@
-"""The real way out: `sam build` and `sam deploy` of the template, into the local engine, then the main job."""
+"""The real way out: `sam build` and `sam deploy` of the template, into the local engine, then the
+main job.
+"""
 
 from __future__ import annotations
 
