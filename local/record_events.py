@@ -25,7 +25,7 @@ from local.stripe_simulator.control import Control
 FOLDER = ROOT / "events" / "webhooks"
 API_KEY = "sk_test_recording"
 
-#: Types for which the simulator has no occasion, each with the type whose object it is told of.
+#: Types the simulator has no occasion for, each with the type whose object it is told of.
 TOLD_OF: dict[str, tuple[str, dict[str, Any]]] = {
     "customer.subscription.pending_update_applied": ("customer.subscription.updated", {}),
     "customer.subscription.pending_update_expired": ("customer.subscription.updated", {}),
