@@ -78,12 +78,17 @@ def fields(cls: Any) -> dict[str, Any]:
     return _fields(cls)
 
 
+def _is_class_variable(annotation: Any) -> bool:
+    origin: Any = typing.get_origin(annotation)
+    return origin is ClassVar
+
+
 @functools.cache
 def _fields(cls: Any) -> dict[str, Any]:
     own = {
         name: annotation
         for name, annotation in inspect.get_annotations(cls).items()
-        if typing.get_origin(annotation) != ClassVar and not name.startswith("_")
+        if not _is_class_variable(annotation) and not name.startswith("_")
     }
     holder = types.SimpleNamespace(__annotations__=own)
     return typing.get_type_hints(holder, globalns=_namespace(cls.__module__))

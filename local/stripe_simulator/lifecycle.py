@@ -233,22 +233,24 @@ def _steps(world: World, subscription: Json) -> list[Step]:
 def run_due(world: World, until: int) -> list[Json]:
     """Runs what is due up to `until` (Unix seconds), oldest first. Gives the steps that ran."""
     ran: list[Json] = []
-    while True:
-        due = min(
-            (
-                step
-                for subscription in world.tables.all("subscription")
-                for step in _steps(world, subscription)
-                if step[0] <= until
-            ),
-            default=None,
-        )
-        if due is None:
-            return ran
+    while (due := _next(world)) is not None and due[0] <= until:
         moment, _, name, id = due
         with world.clock.pinned_at(moment), world.changing():
             _RUN[name](world, id)
         ran.append({"at": moment, "step": name, "subscription": id})
+    return ran
+
+
+def _next(world: World) -> Step | None:
+    """The step that is due first. Looked for again only once something has changed."""
+    if world.next_step is None or world.next_step[0] != world.tables.change:
+        steps = (
+            step
+            for subscription in world.tables.all("subscription")
+            for step in _steps(world, subscription)
+        )
+        world.next_step = (world.tables.change, min(steps, default=None))
+    return world.next_step[1]
 
 
 def _remind(world: World, id: str) -> None:

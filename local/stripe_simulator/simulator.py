@@ -87,6 +87,8 @@ class Simulator:
             if name not in current:
                 raise KeyError(name)
             setattr(self.settings, name, value)
+        for world in self.worlds.values():
+            world.next_step = None
         return asdict(self.settings)
 
     async def reset(self) -> None:

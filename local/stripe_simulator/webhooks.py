@@ -72,6 +72,7 @@ class Deliveries:
         if not endpoints:
             return
         world.pending_webhooks(event["id"], len(endpoints))
+        event = {**event, "pending_webhooks": len(endpoints)}
         for endpoint in endpoints:
             self._submit(world, endpoint, event)
 

@@ -79,6 +79,7 @@ class Tables:
         self._index: dict[tuple[str, str, str], dict[str, None]] = {}
         self._journal: list[tuple[str, str]] | None = None
         self._counted = False
+        self._began_at = 0
 
     def peek(self, kind: str, id: str) -> Json | None:
         """The current value, to be read only; None when it never was or no longer is."""
@@ -119,13 +120,14 @@ class Tables:
             self._journal.append((kind, id))
 
     def begin(self) -> None:
-        self._journal, self._counted = [], False
+        self._journal, self._counted, self._began_at = [], False, self.change
 
     def commit(self) -> None:
         self._journal = None
 
     def undo(self) -> None:
         """Takes back everything put since `begin`."""
+        self.change = self._began_at
         for kind, id in reversed(self._journal or []):
             versions = self._rows[kind][id]
             versions.pop()
@@ -207,6 +209,8 @@ class World:
         # Customers and products whose entitlements may differ when the change is settled.
         self.touched_customers: set[str] = set()
         self.touched_products: set[str] = set()
+        # The billing step that is due first, and the change after which it was worked out.
+        self.next_step: tuple[int, Any] | None = None
         self._ids = ids
         self._settle = settle
         self._publish = publish

@@ -78,7 +78,7 @@ class Receiver:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            def log_message(self, format: str, *args: Any) -> None:
+            def log_message(self, *args: Any) -> None:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -87,10 +87,7 @@ class Receiver:
         self.thread.start()
 
     def events(self) -> list[stripe.Event]:
-        return [
-            stripe.Event.construct_from(json.loads(body), KEY)
-            for _, body in self.received
-        ]
+        return [stripe.Event.construct_from(json.loads(body), KEY) for _, body in self.received]
 
     def types(self) -> list[str]:
         return [event.type for event in self.events()]

@@ -255,7 +255,9 @@ def test_events_are_filtered_by_type_and_time_and_kept_for_30_days(
 ) -> None:
     api.customers.create()
     api.products.create({"name": "x"})
-    assert [e.type for e in api.events.list({"types": ["customer.created"]})] == ["customer.created"]
+    assert [e.type for e in api.events.list({"types": ["customer.created"]})] == [
+        "customer.created"
+    ]
     assert [e.type for e in api.events.list({"type": "product.*"})] == ["product.created"]
     later = control.now() + 5
     assert api.events.list({"created": {"gte": later}}).data == []

@@ -91,7 +91,9 @@ def test_a_failed_renewal_is_past_due_then_retried_then_ends_as_the_setting_says
 
 
 def test_retries_that_all_fail_cancel_by_default(api: Any, shop: Shop, control: Control) -> None:
-    subscription = shop.subscription(shop.customer("pm_card_chargeCustomerFail"), trial_period_days=1)
+    subscription = shop.subscription(
+        shop.customer("pm_card_chargeCustomerFail"), trial_period_days=1
+    )
     control.advance(days=20)
     ended = api.subscriptions.retrieve(subscription.id)
     assert ended.status == "canceled"
@@ -236,9 +238,7 @@ def test_an_incomplete_subscription_is_active_once_its_invoice_is_paid(
     assert shop.keys(customer.id) == ["export"]
 
 
-def test_an_upgrade_changes_price_and_entitlements_and_tells_what_was(
-    api: Any, shop: Shop
-) -> None:
+def test_an_upgrade_changes_price_and_entitlements_and_tells_what_was(api: Any, shop: Shop) -> None:
     customer = shop.customer()
     subscription = shop.subscription(customer)
     (item,) = subscription["items"].data
@@ -249,9 +249,7 @@ def test_an_upgrade_changes_price_and_entitlements_and_tells_what_was(
     was = updated.data.previous_attributes.to_dict()["items"]["data"][0]
     assert (was["price"]["id"], was["quantity"]) == (shop.basic_price.id, 1)
     assert shop.keys(customer.id) == ["export", "priority"]
-    (summary, _) = api.events.list(
-        {"type": "entitlements.active_entitlement_summary.updated"}
-    ).data
+    (summary, _) = api.events.list({"type": "entitlements.active_entitlement_summary.updated"}).data
     held = summary.data.object["entitlements"]["data"]
     assert sorted(each["lookup_key"] for each in held) == ["export", "priority"]
 

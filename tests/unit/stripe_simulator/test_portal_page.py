@@ -25,10 +25,10 @@ def open_portal(shop: Shop, customer: Any, **features: Any) -> Any:
     return shop.portal(customer.id, configuration=configuration.id)
 
 
-def flow(type: str, subscription: Any = None, **more: Any) -> dict[str, Any]:
-    data: dict[str, Any] = {"type": type}
+def flow(kind: str, subscription: Any = None, **more: Any) -> dict[str, Any]:
+    data: dict[str, Any] = {"type": kind}
     if subscription is not None:
-        data[type] = {"subscription": subscription.id}
+        data[kind] = {"subscription": subscription.id}
     return {**data, **more}
 
 

@@ -1,4 +1,4 @@
-"""Objects carry what stripe-python declares for them: no other field, no other type, none missing."""
+"""Objects carry what stripe-python declares: no other field, no other type, none missing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from stripe._stripe_object import StripeObject, UntypedStripeObject
 from local.stripe_simulator import library, routes
 from local.stripe_simulator.control import Control
 from tests.unit.stripe_simulator.conftest import KEY, Shop
-
 
 
 def problems(value: Any, annotation: Any, path: str) -> list[str]:
@@ -119,7 +118,9 @@ def test_every_object_is_what_the_library_declares(
     api.subscriptions.update(subscription.id, {"pause_collection": {"behavior": "void"}})
     ended = shop.subscription()
     api.subscriptions.cancel(ended.id, {"cancellation_details": {"feedback": "unused"}})
-    api.webhook_endpoints.create({"url": "http://127.0.0.1:9/x", "enabled_events": ["coupon.created"]})
+    api.webhook_endpoints.create(
+        {"url": "http://127.0.0.1:9/x", "enabled_events": ["coupon.created"]}
+    )
     configuration = shop.portal_configuration(subscription_pause={"enabled": True})
     sessions = [
         shop.portal(customer.id, configuration=configuration.id, **params)
@@ -199,6 +200,4 @@ def test_every_endpoint_answers_an_object_the_library_knows() -> None:
 
 
 def test_the_newest_version_is_the_librarys_own() -> None:
-    assert library.CURRENT_VERSION == stripe.api_version
-
-
+    assert stripe.api_version == library.CURRENT_VERSION

@@ -173,9 +173,7 @@ def test_a_forged_delivery_does_not_verify(api: Any, control: Control, receiver:
 def test_a_payload_has_the_shape_of_its_endpoints_version(
     api: Any, control: Control, receiver: Receiver, shop: Shop
 ) -> None:
-    endpoint(
-        api, receiver, "customer.subscription.created", api_version="2025-02-24.acacia"
-    )
+    endpoint(api, receiver, "customer.subscription.created", api_version="2025-02-24.acacia")
     shop.subscription()
     assert control.wait_until_quiet()
     (event,) = receiver.events()
