@@ -128,6 +128,7 @@ function summary(now) {
 }
 
 function renderFeatures(now) {
+  const lasting = now.subscriptions.some((each) => each.gives_access && !each.cancel_at);
   byId("features").replaceChildren(...Object.entries(stack.features).map(([key, name]) => {
     const granted = now.features[key];
     const changed = last && Boolean(last.features[key]) !== Boolean(granted);
@@ -136,7 +137,7 @@ function renderFeatures(now) {
     const row = element("li", { className: `${granted ? "on" : ""} ${changed ? "changed" : ""}` },
       sign,
       element("span", { className: "name", textContent: name }),
-      element("span", { className: "until", textContent: granted ? `until ${day(granted.until)}` : "not included" }));
+      element("span", { className: "until", textContent: !granted ? "not included" : lasting ? "included" : `until ${day(granted.until)}` }));
     row.dataset.feature = key;
     return row;
   }));
@@ -167,7 +168,7 @@ function renderFacts(now) {
   const card = now.payment_method;
   const facts = {
     "Stripe customer": now.customer ?? "none",
-    "Payment method": card ? `${card.brand} ending in ${card.last4}, ${card.exp_month}/${card.exp_year}` : "none",
+    "Payment method": card ? `${card.brand[0].toUpperCase()}${card.brand.slice(1)} ending in ${card.last4}, ${card.exp_month}/${card.exp_year}` : "none",
     "Read from Stripe at": now.as_of ? clock(new Date(now.as_of)) : "never",
     "Holds without news until": now.valid_until ? day(now.valid_until) : "nothing to hold",
   };
