@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
 from local.deploy import DeployError
 from local.engine import EngineError
@@ -34,5 +38,26 @@ def main() -> int:
     return 0
 
 
+@contextlib.contextmanager
+def terminal_of_our_own() -> Iterator[None]:
+    """Take the terminal's Ctrl-C for this process alone, and give it back.
+
+    It would reach `make` as well, which then ends with an error, however well we end.
+    """
+    if not sys.stdin.isatty() or os.getpgrp() != os.tcgetpgrp(0) or os.getpgrp() == os.getpid():
+        yield
+        return
+    before, group = signal.signal(signal.SIGTTOU, signal.SIG_IGN), os.getpgrp()
+    os.setpgid(0, 0)
+    os.tcsetpgrp(0, os.getpid())
+    try:
+        yield
+    finally:
+        os.tcsetpgrp(0, group)
+        signal.signal(signal.SIGTTOU, before)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    with terminal_of_our_own():
+        status = main()
+    sys.exit(status)
