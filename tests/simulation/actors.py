@@ -1,0 +1,254 @@
+"""The real code, stopped at every I/O point.
+
+A program runs in a greenlet. Each call of a port hands an `Op` to whoever resumes the program and waits
+for its outcome; so the scheduler alone decides what happens between two I/O points, and whether the
+second ever comes. Between them the code is deterministic: it has no clock, no dice and no threads.
+
+One stop per operation, before its effect, is enough for a crash on either side of it: dying at the
+stop of the next operation is dying after the effect of this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from billing.batch import Message
+from billing.events import Hint
+from billing.model import CustomerKey, CustomerRow, SubjectKey
+from billing.projection import StripeObject
+from billing.stripe_state import Page
+
+Program = Callable[[], None]
+
+
+class Op(NamedTuple):
+    """An I/O operation that a program waits for."""
+
+    service: str
+    method: str
+    args: tuple[Any, ...] = ()
+
+
+class Raised(NamedTuple):
+    """The outcome of an operation that raises in the program."""
+
+    error: Callable[[str], Exception]
+    reason: str
+
+
+def io(service: str, method: str, *args: Any) -> Any:
+    """Stop here until the scheduler performs the operation; return or raise its outcome."""
+    outcome = getcurrent().parent.switch(Op(service, method, args))  # type: ignore[union-attr]
+    if type(outcome) is Raised:
+        raise outcome.error(outcome.reason)
+    return outcome
+
+
+# Ports: what the real code is given in place of its adapters.
+
+
+class StorePort:
+    """link.Store."""
+
+    def load(self, key: CustomerKey) -> CustomerRow:
+        row: CustomerRow = io("store", "load", key)
+        return row
+
+    def customer_of(self, subject: SubjectKey) -> CustomerKey | None:
+        key: CustomerKey | None = io("store", "customer_of", subject)
+        return key
+
+    def commit(self, row: CustomerRow) -> None:
+        io("store", "commit", row)
+
+    def commit_and_link(
+        self, row: CustomerRow, subject: SubjectKey, *, replacing: CustomerKey | None
+    ) -> None:
+        io("store", "commit_and_link", row, subject, replacing)
+
+
+class StripePort:
+    """stripe_state.StripeReads."""
+
+    def customer(self, customer: str) -> tuple[StripeObject, int]:
+        answer: tuple[StripeObject, int] = io("stripe", "customer", customer, None)
+        return answer
+
+    def subscriptions(self, customer: str, after: str | None) -> Page:
+        return self._page("subscriptions", customer, after)
+
+    def subscription_items(self, subscription: str, after: str | None) -> Page:
+        return self._page("subscription_items", subscription, after)
+
+    def tax_ids(self, customer: str, after: str | None) -> Page:
+        return self._page("tax_ids", customer, after)
+
+    def active_entitlements(self, customer: str, after: str | None) -> Page:
+        return self._page("active_entitlements", customer, after)
+
+    def product_features(self, product: str, after: str | None) -> Page:
+        return self._page("product_features", product, after)
+
+    def _page(self, method: str, id: str, after: str | None) -> Page:
+        page: Page = io("stripe", method, id, after)
+        return page
+
+
+class QueuePort:
+    """ingest.HintQueue, sync.ConfirmQueue and batch.MessageQueue."""
+
+    def send(self, hint: Hint) -> None:
+        io("queue", "send", hint)
+
+    def send_confirm(self, hint: Hint, delay: int) -> None:
+        io("queue", "send_confirm", hint, delay)
+
+    def hide(self, message: Message, seconds: int) -> None:
+        io("queue", "hide", message, seconds)
+
+    def dead_letter(self, body: str, reason: str) -> None:
+        io("queue", "dead_letter", body, reason)
+
+
+class SecretsPort:
+    """ingest.Secrets."""
+
+    def current(self) -> tuple[str, ...]:
+        secrets: tuple[str, ...] = io("secrets", "current")
+        return secrets
+
+    def refreshed(self) -> tuple[str, ...]:
+        secrets: tuple[str, ...] = io("secrets", "refreshed")
+        return secrets
+
+
+def clock() -> float:
+    """Epoch seconds, by this worker's own clock."""
+    seconds: float = io("here", "clock")
+    return seconds
+
+
+def jitter() -> float:
+    """From 0 to 1."""
+    share: float = io("here", "jitter")
+    return share
+
+
+def remaining_ms() -> int:
+    """Milliseconds until the invocation is killed."""
+    left: int = io("here", "remaining_ms")
+    return left
+
+
+def pause(attempt: int) -> None:
+    """Wait a moment before try `attempt`."""
+    io("here", "pause", attempt)
+
+
+def side_by_side(tasks: Sequence[Callable[[], None]]) -> None:
+    """batch.SideBySide: strands that the scheduler interleaves as it likes."""
+    if len(tasks) > 1:
+        io("here", "side_by_side", tuple(tasks))
+    else:
+        for task in tasks:
+            task()
+
+
+def one_after_another(tasks: Sequence[Callable[[], None]]) -> None:
+    """batch.SideBySide where strands would only multiply what is explored elsewhere."""
+    for task in tasks:
+        task()
+
+
+# Positions: where in its program an actor stands.
+
+
+class Position(Protocol):
+    """A program stopped at `op`, or ended where that is None."""
+
+    @property
+    def op(self) -> Op | None: ...
+
+    def next(self, outcome: object, mark: Hashable) -> Position:
+        """Where the program stands after `outcome`, which `mark` tells from every other."""
+        ...
+
+    def kill(self) -> None: ...
+
+
+class Live:
+    """A program running in a greenlet of its own. It only goes forward."""
+
+    __slots__ = ("_greenlet", "op")
+
+    def __init__(self, program: Program) -> None:
+        self._greenlet = greenlet(program)
+        self.op: Op | None = self._greenlet.switch()
+
+    def next(self, outcome: object, mark: Hashable) -> Live:
+        self.op = self._greenlet.switch(outcome)
+        return self
+
+    def kill(self) -> None:
+        self._greenlet.throw(GreenletExit)
+        self.op = None
+
+
+class Remembered:
+    """A program's position as the outcomes that led to it: a node in the tree of all its behaviours.
+
+    A program is a function of its outcomes, so it runs once for each distinct sequence of them and
+    is remembered from then on. That makes a position a value: exploring can return to it at will.
+    """
+
+    __slots__ = ("_next", "_parent", "_program", "op", "outcome")
+
+    def __init__(self, program: Program, parent: Remembered | None, outcome: object) -> None:
+        self._program, self._parent, self.outcome = program, parent, outcome
+        self._next: dict[Hashable, Remembered] = {}
+        self.op: Op | None = self._run()
+
+    def next(self, outcome: object, mark: Hashable) -> Remembered:
+        node = self._next.get(mark)
+        if node is None:
+            node = self._next[mark] = Remembered(self._program, self, outcome)
+        return node
+
+    def kill(self) -> None:
+        """A position is a value: there is nothing to end."""
+
+    def _run(self) -> Op | None:
+        outcomes: list[object] = []
+        node = self
+        while node._parent is not None:
+            outcomes.append(node.outcome)
+            node = node._parent
+        running = greenlet(self._program)
+        op: Op | None = running.switch()
+        for outcome in reversed(outcomes):
+            op = running.switch(outcome)
+        if not running.dead:
+            running.throw(GreenletExit)
+        return op
+
+
+@dataclass(slots=True)
+class Memory:
+    """Where programs start, so that each is remembered once."""
+
+    roots: dict[Hashable, Remembered]
+
+    def __call__(self, key: Hashable, program: Program) -> Remembered:
+        root = self.roots.get(key)
+        if root is None:
+            root = self.roots[key] = Remembered(program, None, None)
+        return root
+
+
+def live(key: Hashable, program: Program) -> Live:
+    """Start a program that is run once, in time."""
+    return Live(program)

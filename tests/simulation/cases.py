@@ -1,0 +1,58 @@
+"""The small worlds that are explored to the end, by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.simulation.actors import Memory
+from tests.simulation.design import Design
+from tests.simulation.lifecycles import (
+    LIFECYCLES,
+    ends_deleted,
+    three_changes,
+    two_customers,
+)
+from tests.simulation.stripe_model import Script
+from tests.simulation.world import Budgets, Setup
+
+#: Script and faults of each case, with two workers that stop at every I/O point.
+CASES: dict[str, tuple[Script, Budgets]] = {
+    "a duplicate and a crash": (three_changes(0, 0, 0), Budgets(crashes=1, duplicates=1)),
+    "a duplicate and a crash, two changes": (
+        three_changes(0, 0),
+        Budgets(crashes=1, duplicates=1),
+    ),
+    "two reads lag": (three_changes(0, 0), Budgets(lags=2)),
+    "a read lags, a worker crashes": (three_changes(0, 20), Budgets(lags=1, crashes=1)),
+    "two calls fail": (three_changes(0, 1), Budgets(failures=2)),
+    "a read lags past a pending confirm": (three_changes(0, 32, 25), Budgets(lags=2, waits=1)),
+    "a late webhook, reads at the margin": (
+        three_changes(0, 0.9, 59.1),
+        Budgets(lags=3, holds=1),
+    ),
+    "a pending confirm at the margin": (three_changes(0, 30.9, 0), Budgets(lags=1)),
+    "a late webhook, a crash, a lagging read": (
+        three_changes(0, 71, 4),
+        Budgets(crashes=1, lags=2, holds=1),
+    ),
+    "time passes between the steps": (three_changes(0, 0), Budgets(waits=2, duplicates=1)),
+    "the customer is deleted": (ends_deleted(0, 0, 0), Budgets(crashes=1)),
+    "two customers claim one subject": (two_customers(0, 0, 0), Budgets(crashes=1)),
+}
+
+#: Duplicates of each event of a lifecycle: one, so that every subset of them occurs.
+DUPLICATES = 5
+
+
+def names() -> list[str]:
+    """The names of all cases, the small worlds first."""
+    return [*CASES, *LIFECYCLES]
+
+
+def case(name: str, design: Design) -> Setup:
+    """The world of a case. Raises KeyError."""
+    if name in CASES:
+        script, budgets = CASES[name]
+        return Setup(script=script, budgets=budgets, design=design, start=Memory({}))
+    setup = Setup(script=LIFECYCLES[name], design=design, start=Memory({}), workers=1)
+    return replace(setup, budgets=Budgets(duplicates=DUPLICATES), worker_stops=False)

@@ -1,0 +1,66 @@
+"""The entitlement table, by the condition expressions of store.py.
+
+Conditional puts, transactions of a row and a link, consistent reads, and reads that are not: those
+answer what was there before the last write. `test_models.py` runs it side by side with the adapter.
+"""
+
+from __future__ import annotations
+
+from billing.errors import Conflict, SubjectTaken
+from billing.model import CustomerKey, CustomerRow, SubjectKey
+
+Rows = dict[CustomerKey, CustomerRow]
+Links = dict[SubjectKey, CustomerKey]
+
+
+class StoreModel:
+    """link.Store. Every field is a value: what changes is replaced."""
+
+    def __init__(self) -> None:
+        self.rows: Rows = {}
+        self.links: Links = {}
+        self.former: Rows = {}
+
+    def snapshot(self) -> tuple[Rows, Links, Rows]:
+        return self.rows, self.links, self.former
+
+    def restore(self, values: tuple[Rows, Links, Rows]) -> None:
+        self.rows, self.links, self.former = values
+
+    def load(self, key: CustomerKey, *, consistent: bool = True) -> CustomerRow:
+        rows = self.rows if consistent else self.former
+        return rows.get(key) or CustomerRow(key=key)
+
+    def customer_of(self, subject: SubjectKey) -> CustomerKey | None:
+        return self.links.get(subject)
+
+    def commit(self, row: CustomerRow) -> None:
+        self._check_revision(row)
+        self._put(row)
+
+    def commit_and_link(
+        self, row: CustomerRow, subject: SubjectKey, *, replacing: CustomerKey | None
+    ) -> None:
+        self._check_revision(row)
+        holder = self.links.get(subject)
+        if holder is not None and holder.customer != (replacing or row.key).customer:
+            raise SubjectTaken(subject.pk)
+        if replacing is not None and not self.load(replacing).deleted:
+            raise SubjectTaken(subject.pk)
+        self._put(row)
+        self.links = {**self.links, subject: row.key}
+
+    def put(self, row: CustomerRow) -> None:
+        """An unconditional write: what the real code never does and a mutant may."""
+        self._put(row)
+
+    def _check_revision(self, row: CustomerRow) -> None:
+        """`rev = :before`, or `attribute_not_exists(pk)` for a row's first revision."""
+        held = self.rows.get(row.key)
+        if (held.revision if held else None) != (row.revision - 1 if row.revision > 1 else None):
+            raise Conflict(row.key.pk)
+
+    def _put(self, row: CustomerRow) -> None:
+        if row.key in self.rows:
+            self.former = {**self.former, row.key: self.rows[row.key]}
+        self.rows = {**self.rows, row.key: row}

@@ -1,0 +1,284 @@
+"""What must hold in every history. Each check states one promise and looks where it could break."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from billing.model import CustomerKey, CustomerRow, Item, SubjectKey
+from billing.sync import ATTEMPTS
+from tests.simulation.design import ISSUER
+from tests.simulation.sqs_model import Taken
+from tests.simulation.stripe_model import Script, Seen, State
+
+if TYPE_CHECKING:
+    from tests.simulation.world import Actor, World
+
+
+class Violated(AssertionError):
+    """A promise was broken: which one, and how."""
+
+    def __init__(self, invariant: str, detail: str) -> None:
+        super().__init__(f"{invariant}: {detail}")
+        self.invariant, self.detail = invariant, detail
+
+
+class Invariant:
+    """A promise. The hooks are called when something happens that could break it."""
+
+    def read(self, world: World, actor: Actor) -> None:
+        """`actor` is about to read from Stripe."""
+
+    def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
+        """`actor` has put `after` in the place of `before`."""
+
+    def acknowledge(self, world: World, taken: Taken) -> None:
+        """A message is about to be deleted from the queue."""
+
+    def answer(self, world: World, event: str) -> None:
+        """The webhook of `event` is about to be answered 200."""
+
+    def quiet(self, world: World) -> None:
+        """Nothing is left to happen."""
+
+    def broken(self, detail: str) -> Violated:
+        return Violated(type(self).__name__, detail)
+
+
+class QuietStoreEqualsStripe(Invariant):
+    """When the queue is quiet, each customer's row is the projection of Stripe's true state."""
+
+    def quiet(self, world: World) -> None:
+        for customer in world.setup.script.versions:
+            state, row = world.stripe.state(customer), _row(world, customer)
+            if state is not None and row.billing != state.billing:
+                raise self.broken(
+                    f"{customer} is {_brief(state)} at Stripe; revision {row.revision} says otherwise"
+                )
+
+
+class NeverBackwards(Invariant):
+    """A stored state is never replaced by one that was fetched when less had happened; and what its
+    fetch saw is behind what the one before saw only where the read itself lagged."""
+
+    def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
+        held, fetch = world.seen.get(after.key), actor.fetch
+        if held is None or fetch is None or fetch.customer != after.key:
+            return
+        self._compare(after, held[0], fetch.profile)
+        self._compare(after, held[1], fetch.entitlements)
+
+    def _compare(self, row: CustomerRow, held: Seen | None, new: Seen | None) -> None:
+        if held is None or new is None:
+            return
+        lagged = new.version < new.truth
+        if new.truth < held.truth or (new.version < held.version and not lagged):
+            raise self.broken(
+                f"{row.key.customer} held change {held.version}, fetched after change {held.truth}; "
+                f"overwritten with change {new.version}, fetched after change {new.truth}"
+            )
+
+
+class AcknowledgedMeansCovered(Invariant):
+    """A message of an event is deleted only when a commit covers it whose fetch began after the
+    message was taken, or the row has seen the event's change already, or is a tombstone, or the
+    message is in the dead-letter queue."""
+
+    def acknowledge(self, world: World, taken: Taken) -> None:
+        event = world.setup.script.events.get(taken.hint.id)
+        if event is None or taken.receipt in world.covered:
+            return
+        key = taken.hint.key
+        if world.store.load(key).deleted:
+            return
+        profile, entitlements = world.seen.get(key, (None, None))
+        if (
+            profile is not None
+            and profile.version >= event.change
+            and (entitlements is None or entitlements.version >= event.change)
+        ):
+            return
+        if any(body == taken.hint.to_message() for body, _ in world.queue.dead):
+            return
+        raise self.broken(f"{taken.id} was deleted, and no fetch since it was taken is stored")
+
+
+class AnsweredMeansKept(Invariant):
+    """A webhook answered 200 is on the queue, in the dead-letter queue, or acknowledged there."""
+
+    def answer(self, world: World, event: str) -> None:
+        self._look(world, event)
+
+    def quiet(self, world: World) -> None:
+        for event in world.answered:
+            self._look(world, event)
+
+    def _look(self, world: World, event: str) -> None:
+        if (
+            event not in world.acknowledged
+            and not any(message.hint.id == event for message in world.queue.messages.values())
+            and not any(event in body for body, _ in world.queue.dead)
+        ):
+            raise self.broken(f"{event} was answered 200 and is nowhere")
+
+
+class NoAccessBeyondHistory(Invariant):
+    """Whatever a row gives, Stripe once gave: each subscription item word for word, each feature,
+    each product, and none of them longer than Stripe ever did."""
+
+    def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
+        customer, billing = after.key.customer, after.billing
+        versions = world.stripe.versions(customer)
+        given = _given(world.setup.script, customer, len(versions))
+        for subscription in billing.subscriptions:
+            for item in subscription.items:
+                if (subscription.id, item) not in given.items:
+                    raise self.broken(f"{customer}: {subscription.id} never had {item}")
+        for feature, until in billing.features.items():
+            if until > given.features.get(feature, 0):
+                raise self.broken(f"{customer}: feature {feature} until {until} was never given")
+        for product, grant in billing.products.items():
+            quantity, until = given.products.get(product, (0, 0))
+            if grant.quantity > quantity or grant.until > until:
+                raise self.broken(f"{customer}: {product} {grant} was never given")
+
+
+class RevisionCountsCommits(Invariant):
+    """The revision rises by exactly one with each commit."""
+
+    def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
+        if after.revision != before.revision + 1:
+            raise self.broken(
+                f"{after.key.customer} went from revision {before.revision} to {after.revision}"
+            )
+
+
+class TombstoneStays(Invariant):
+    """A deleted customer is given nothing, ever again."""
+
+    def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
+        if before.deleted and not after.deleted:
+            raise self.broken(f"{after.key.customer} was deleted and is back")
+        if after.deleted and (after.billing.features or after.billing.products):
+            raise self.broken(f"{after.key.customer} is deleted and is given something")
+
+
+class OneCustomerOneSubject(Invariant):
+    """A subject belongs to one living customer at most, a customer to one subject for good; link and
+    row agree; and whoever alone ever claimed a subject, and never another, has it in the end."""
+
+    def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
+        if before.subject is not None and after.subject != before.subject:
+            raise self.broken(
+                f"{after.key.customer} passed from {before.subject} to {after.subject}"
+            )
+        if after.subject is None or after.subject == before.subject:
+            return
+        link = world.store.links.get(SubjectKey(after.key.mode, ISSUER, after.subject))
+        if link != after.key:
+            raise self.broken(f"{after.key.customer} has {after.subject}, whose link says {link}")
+        for key, row in world.store.rows.items():
+            if key != after.key and row.subject == after.subject and not row.deleted:
+                raise self.broken(f"{after.subject} is held by {key.customer} as well")
+
+    def quiet(self, world: World) -> None:
+        for customer, claim in _sole_claims(world.setup.script).items():
+            row = _row(world, customer)
+            state = world.stripe.state(customer)
+            if state is None or state.deleted:
+                continue
+            if row.subject != claim:
+                raise self.broken(f"{customer} alone claimed {claim} and has {row.subject}")
+
+
+class ReadsWithinBudget(Invariant):
+    """One invocation fetches a customer as often as a sync may try, and no more; and a sync that
+    asks for a confirm is not itself one: confirms never outnumber the fetches for events."""
+
+    def read(self, world: World, actor: Actor) -> None:
+        if actor.reads and actor.reads.count(actor.reads[-1]) > ATTEMPTS:
+            raise self.broken(f"{actor.name} fetched {actor.reads[-1]} {len(actor.reads)} times")
+
+    def acknowledge(self, world: World, taken: Taken) -> None:
+        if world.queue.confirms > world.fetches_for_events:
+            raise self.broken(
+                f"{world.queue.confirms} confirms for {world.fetches_for_events} fetches"
+            )
+
+
+class Progress(Invariant):
+    """Every history ends quiet. Whoever explores raises it, at the limit of steps."""
+
+
+INVARIANTS: tuple[Invariant, ...] = (
+    RevisionCountsCommits(),
+    TombstoneStays(),
+    NeverBackwards(),
+    NoAccessBeyondHistory(),
+    OneCustomerOneSubject(),
+    AcknowledgedMeansCovered(),
+    AnsweredMeansKept(),
+    ReadsWithinBudget(),
+    QuietStoreEqualsStripe(),
+    Progress(),
+)
+
+
+class _Given(NamedTuple):
+    """The most that the first versions of a customer ever gave."""
+
+    items: frozenset[tuple[str, Item]]
+    features: dict[str, int]
+    products: dict[str, tuple[int, int]]
+
+
+@lru_cache(maxsize=1 << 12)
+def _given(script: Script, customer: str, versions: int) -> _Given:
+    items: set[tuple[str, Item]] = set()
+    features: dict[str, int] = {}
+    quantities: dict[tuple[str, str], int] = {}
+    untils: dict[str, int] = {}
+    longest = 0
+    for index in script.versions[customer][:versions]:
+        billing = script.changes[index].state.billing
+        longest = max([longest, *(s.until or 0 for s in billing.subscriptions)])
+        features |= dict.fromkeys(billing.features, 0)
+        for subscription in billing.subscriptions:
+            items |= {(subscription.id, item) for item in subscription.items}
+            sums: dict[str, int] = {}
+            for item in subscription.items:
+                sums[item.product] = sums.get(item.product, 0) + item.quantity
+            for product, quantity in sums.items():
+                held = quantities.get((subscription.id, product), 0)
+                quantities[subscription.id, product] = max(held, quantity)
+        for product, grant in billing.products.items():
+            untils[product] = max(untils.get(product, 0), grant.until)
+    # A fetch that is torn by a change may see one subscription before and another after it.
+    products = {
+        product: (sum(most for (_, p), most in quantities.items() if p == product), until)
+        for product, until in untils.items()
+    }
+    return _Given(frozenset(items), dict.fromkeys(features, longest), products)
+
+
+@lru_cache(maxsize=1 << 12)
+def _sole_claims(script: Script) -> dict[str, str]:
+    """Customers that claimed one subject from first to last, which nobody else ever claimed."""
+    claims: dict[str, set[str | None]] = {}
+    for change in script.changes:
+        if not change.state.deleted:
+            claims.setdefault(change.state.id, set()).add(change.state.claim)
+    sole = {c: next(iter(found)) for c, found in claims.items() if len(found) == 1}
+    everyone = [claim for found in claims.values() for claim in found]
+    return {c: claim for c, claim in sole.items() if claim and everyone.count(claim) == 1}
+
+
+def _row(world: World, customer: str) -> CustomerRow:
+    return world.store.load(CustomerKey("own", "test", customer))
+
+
+def _brief(state: State) -> str:
+    if state.deleted:
+        return "deleted"
+    statuses = [f"{s['id']} {s['status']}" for s in state.subscriptions]
+    return ", ".join(statuses) or "without a subscription"

@@ -1,0 +1,269 @@
+"""Scripts: what customers live through at Stripe, as lists of changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+
+from tests.simulation.stripe_model import EPOCH, METADATA_KEY, Change, Script, State
+
+MONTH = 30 * 86400
+
+#: Features of each product. `pro` has three, so its entitlements take two pages.
+CATALOGUE: Mapping[str, tuple[str, ...]] = {
+    "prod_basic": ("export",),
+    "prod_pro": ("export", "reports", "sso"),
+    "prod_seats": ("seats",),
+}
+
+SUB = "customer.subscription"
+SUMMARY = "entitlements.active_entitlement_summary.updated"
+
+
+def subscription(
+    id: str, status: str, *products: str, quantity: int = 1, period: int = 1, **more: Any
+) -> dict[str, Any]:
+    """A subscription to `products`, `period` months on. Its items are a plain list."""
+    start = EPOCH + (period - 1) * MONTH
+    return {
+        "id": id,
+        "status": status,
+        "items": [
+            {
+                "id": f"si_{id}_{product}",
+                "price": {"id": f"price_{product}", "product": product, "lookup_key": None},
+                "quantity": quantity,
+                "current_period_start": start,
+                "current_period_end": start + MONTH,
+            }
+            for product in products
+        ],
+        "cancel_at": None,
+        "cancel_at_period_end": False,
+        "trial_end": None,
+        "latest_invoice": {
+            "id": f"in_{id}_{period}",
+            "status": "open" if status == "past_due" else "paid",
+            "created": start,
+        },
+        **more,
+    }
+
+
+def state(
+    customer: str,
+    *subscriptions: Mapping[str, Any],
+    catalogue: Mapping[str, tuple[str, ...]] = CATALOGUE,
+    claim: str | None = None,
+    **more: Any,
+) -> State:
+    """A customer with these subscriptions; what they entitle to follows from the catalogue."""
+    entitled = {
+        feature
+        for held in subscriptions
+        if held["status"] in ("active", "trialing")
+        for item in held["items"]
+        for feature in catalogue[item["price"]["product"]]
+    }
+    return State(
+        customer,
+        subscriptions=tuple(subscriptions),
+        entitlements=tuple(sorted(entitled)),
+        catalogue=catalogue,
+        profile={"delinquent": False, "metadata": {METADATA_KEY: claim} if claim else {}, **more},
+    )
+
+
+def script(*changes: tuple[float, State, str]) -> Script:
+    return Script(Change(wait, after, tuple(events.split())) for wait, after, events in changes)
+
+
+CUS = "cus_a"
+
+
+def _lifecycles() -> dict[str, Script]:
+    def sub(status: str, *products: str, **more: Any) -> dict[str, Any]:
+        return subscription("sub_1", status, *(products or ("prod_basic",)), **more)
+
+    def one(*subscriptions: Mapping[str, Any], **more: Any) -> State:
+        return state(CUS, *subscriptions, claim="user_1", **more)
+
+    created, updated = f"{SUB}.created", f"{SUB}.updated"
+    soon = EPOCH + 14 * 86400
+    card = {
+        "invoice_settings": {"default_payment_method": {"type": "card", "card": {"brand": "visa"}}}
+    }
+    more_features = {**CATALOGUE, "prod_basic": ("export", "priority")}
+    born = (0.0, one(), "customer.created")
+    return {
+        "trial to paid": script(
+            born,
+            (0, one(sub("trialing", trial_end=soon)), created),
+            (1, one(sub("trialing", trial_end=soon), **card), "payment_method.attached"),
+            (40, one(sub("active", trial_end=soon), **card), f"{updated} invoice.paid"),
+        ),
+        "upgrade": script(
+            (0, one(sub("active")), created),
+            (0, one(sub("active", "prod_pro")), f"{updated} {SUMMARY}"),
+            (0, one(sub("active", "prod_pro", quantity=3)), f"{updated} invoice.paid"),
+        ),
+        "downgrade": script(
+            (0, one(sub("active", "prod_pro")), created),
+            (70, one(sub("active", "prod_basic")), f"{updated} {SUMMARY}"),
+            (20, one(sub("active", "prod_basic", period=2)), f"{updated} invoice.paid"),
+        ),
+        "cancel at period end, then reactivate": script(
+            (0, one(sub("active")), f"{created} invoice.paid"),
+            (0, one(sub("active", cancel_at=EPOCH + MONTH)), updated),
+            (5, one(sub("active")), updated),
+            (70, one(sub("active", cancel_at_period_end=True)), updated),
+        ),
+        "cancel now": script(
+            (0, one(sub("active", "prod_pro")), f"{created} invoice.paid"),
+            (30, one(), f"{SUB}.deleted {SUMMARY}"),
+            (0, one(subscription("sub_2", "incomplete", "prod_basic")), created),
+        ),
+        "past due, then paid": script(
+            (0, one(sub("active")), created),
+            (30, one(sub("past_due", period=2), delinquent=True), "invoice.payment_failed"),
+            (0, one(sub("past_due", period=2), delinquent=True), updated),
+            (65, one(sub("active", period=2)), f"invoice.paid {updated}"),
+        ),
+        "pause, then resume": script(
+            (0, one(sub("active")), created),
+            (10, one(sub("paused")), f"{SUB}.paused {SUMMARY}"),
+            (0, one(sub("active")), f"{SUB}.resumed {SUMMARY}"),
+        ),
+        "customer deleted": script(
+            born,
+            (0, one(sub("active")), f"{created} invoice.paid"),
+            (0, one(), f"{SUB}.deleted"),
+            (0, State(CUS, deleted=True), "customer.deleted"),
+        ),
+        "two subscriptions": script(
+            (0, one(sub("active")), created),
+            (
+                0,
+                one(sub("active"), subscription("sub_2", "active", "prod_seats", quantity=5)),
+                f"{created} {SUMMARY}",
+            ),
+            (62, one(subscription("sub_2", "active", "prod_seats", quantity=5)), f"{SUB}.deleted"),
+            (0, one(subscription("sub_2", "active", "prod_seats", "prod_basic")), updated),
+        ),
+        "feature added to a product": script(
+            (0, one(sub("active")), f"{created} {SUMMARY}"),
+            (45, one(sub("active"), catalogue=more_features), SUMMARY),
+            (0, one(sub("past_due", period=2), catalogue=more_features), f"{updated} {SUMMARY}"),
+        ),
+    }
+
+
+LIFECYCLES = _lifecycles()
+
+
+def three_changes(*waits: float) -> Script:
+    """Subscribe, upgrade, cancel: one event each, `waits` seconds apart."""
+    states = (
+        state(CUS, subscription("sub_1", "active", "prod_basic"), claim="user_1"),
+        state(CUS, subscription("sub_1", "active", "prod_seats"), claim="user_1"),
+        state(CUS, claim="user_1"),
+    )
+    kinds = (f"{SUB}.created", f"{SUB}.updated", f"{SUB}.deleted")
+    return script(*zip(waits, states, kinds, strict=False))
+
+
+def ends_deleted(*waits: float) -> Script:
+    """Subscribe, upgrade, delete the customer."""
+    first, second = three_changes(0, 0).changes
+    last = State(CUS, deleted=True)
+    states = (first.state, second.state, last)
+    kinds = (f"{SUB}.created", f"{SUB}.updated", "customer.deleted")
+    return script(*zip(waits, states, kinds, strict=False))
+
+
+def two_customers(*waits: float) -> Script:
+    """Two customers claim one subject; the first is deleted in the end."""
+    first = state("cus_a", subscription("sub_1", "active", "prod_basic"), claim="user_1")
+    second = state("cus_b", subscription("sub_2", "active", "prod_seats"), claim="user_1")
+    states = (first, second, State("cus_a", deleted=True))
+    kinds = ("customer.created", "customer.created", "customer.deleted")
+    return script(*zip(waits, states, kinds, strict=False))
+
+
+def random_script(rng: Random, *, customers: int, changes: int) -> Script:
+    """A course of `changes` changes, at least, over `customers` customers."""
+    catalogue = dict(CATALOGUE)
+    held: dict[str, dict[str, dict[str, Any]]] = {}
+    claims: dict[str, str | None] = {}
+    gone: set[str] = set()
+    found: list[Change] = []
+    serial = 0
+    while len(found) < changes and len(gone) < customers:
+        customer = f"cus_{rng.randrange(customers)}"
+        if customer in gone:
+            continue
+        wait = rng.choice((0.0, 0.0, rng.uniform(0, 2), rng.uniform(0, 40), rng.uniform(0, 200)))
+        if customer not in held:
+            held[customer] = {}
+            # Most claim a subject of their own; some contend for one.
+            claims[customer] = rng.choice((customer, customer, "user_shared", None))
+            events = "customer.created"
+        else:
+            events = _random_change(rng, held[customer], f"sub_{customer}_{(serial := serial + 1)}")
+            if events == "customer.deleted":
+                gone.add(customer)
+                tombstone = State(customer, deleted=True, catalogue=dict(catalogue))
+                found.append(Change(wait, tombstone, (events,)))
+                continue
+            if events == SUMMARY:
+                product = rng.choice(sorted(catalogue))
+                catalogue[product] = (*catalogue[product], f"feature_{serial}")
+                for other in sorted(held.keys() - gone - {customer}):
+                    # A feature of a product changes every customer who has it.
+                    after = state(
+                        other, *held[other].values(), catalogue=dict(catalogue), claim=claims[other]
+                    )
+                    found.append(Change(wait, after, (SUMMARY,)))
+                    wait = 0.0
+        after = state(
+            customer, *held[customer].values(), catalogue=dict(catalogue), claim=claims[customer]
+        )
+        found.append(Change(wait, after, tuple(events.split())))
+    return Script(found)
+
+
+def _random_change(rng: Random, held: dict[str, dict[str, Any]], new_id: str) -> str:
+    """Change what a customer holds; return the events that tell of it."""
+    kind = rng.random()
+    if not held or (kind < 0.2 and len(held) < 3):
+        status = rng.choice(("active", "active", "trialing", "incomplete"))
+        held[new_id] = subscription(new_id, status, *_some_products(rng))
+        return f"{SUB}.created {SUMMARY}" if rng.random() < 0.5 else f"{SUB}.created"
+    id = rng.choice(sorted(held))
+    period = rng.randrange(1, 4)
+    if kind < 0.30:
+        del held[id]
+        return f"{SUB}.deleted"
+    if kind < 0.34:
+        return "customer.deleted"
+    if kind < 0.42:
+        return SUMMARY
+    if kind < 0.55:
+        status = "past_due"
+        held[id] = subscription(id, status, *_some_products(rng), period=period)
+        return f"invoice.payment_failed {SUB}.updated"
+    if kind < 0.65:
+        held[id] = subscription(id, "paused", *_some_products(rng), period=period)
+        return f"{SUB}.paused"
+    ends = rng.choice(({}, {}, {"cancel_at": EPOCH + MONTH}, {"cancel_at_period_end": True}))
+    held[id] = subscription(
+        id, "active", *_some_products(rng), quantity=rng.randrange(1, 9), period=period, **ends
+    )
+    return f"{SUB}.updated"
+
+
+def _some_products(rng: Random) -> list[str]:
+    """Two at most, so that a subscription's items come in one answer. More come in pages, and a change
+    between two of them may for a moment yield a mixture that Stripe never gave."""
+    return rng.sample(sorted(CATALOGUE), rng.choice((1, 1, 2)))

@@ -1,0 +1,114 @@
+"""SQS standard with its dead-letter queue, and the event source mapping's view of it.
+
+At least once and in no order: any visible message may be received next, and one that was received
+may be handed out again. A message lives until it is deleted or was received too often.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from billing.batch import Message
+from billing.events import CONFIRM, Hint
+
+#: template.yaml's VisibilityTimeout, maxReceiveCount and BatchSize.
+VISIBILITY_TIMEOUT = 360
+MAX_RECEIVES = 1000
+BATCH_SIZE = 10
+
+
+class Stored(NamedTuple):
+    """A message on the queue. `visible_at`, `sent_at` in epoch seconds."""
+
+    id: str
+    hint: Hint
+    sent_at: float
+    visible_at: float
+    receives: int
+
+
+class Taken(NamedTuple):
+    """A message as one receive handed it out."""
+
+    receipt: str
+    id: str
+    hint: Hint
+
+
+Values = tuple[dict[str, Stored], tuple[tuple[str, str], ...], dict[str, int], int]
+
+
+class QueueModel:
+    """Both queues. Every field is a value: what changes is replaced."""
+
+    def __init__(self) -> None:
+        self.messages: dict[str, Stored] = {}
+        self.dead: tuple[tuple[str, str], ...] = ()
+        self.numbers: dict[str, int] = {}
+        self.confirms = 0
+
+    def snapshot(self) -> Values:
+        return self.messages, self.dead, self.numbers, self.confirms
+
+    def restore(self, values: Values) -> None:
+        self.messages, self.dead, self.numbers, self.confirms = values
+
+    def send(self, hint: Hint, now: float, delay: float = 0) -> None:
+        number = self.numbers.get(hint.id, 0)
+        self.numbers = {**self.numbers, hint.id: number + 1}
+        self.confirms += hint.type == CONFIRM
+        id = f"{hint.id}#{number}"
+        self.messages = {**self.messages, id: Stored(id, hint, now, now + delay, 0)}
+
+    def visible(self, now: float) -> list[str]:
+        return [id for id, message in self.messages.items() if message.visible_at <= now]
+
+    def receive(self, ids: tuple[str, ...], now: float) -> tuple[tuple[Taken, ...], list[Message]]:
+        """Hand these messages to a worker; one that was received too often goes to the DLQ."""
+        taken: list[Taken] = []
+        messages: list[Message] = []
+        for id in ids:
+            held = self.messages[id]
+            if held.receives >= MAX_RECEIVES:
+                self.delete(id)
+                self.dead_letter(body_of(held.hint), "received too often")
+                continue
+            held = held._replace(visible_at=now + VISIBILITY_TIMEOUT, receives=held.receives + 1)
+            self.messages = {**self.messages, id: held}
+            receipt = f"{id}/{held.receives}"
+            taken.append(Taken(receipt, id, held.hint))
+            messages.append(
+                Message(
+                    id=id,
+                    receipt=receipt,
+                    body=body_of(held.hint),
+                    sent_at=held.sent_at,
+                    receives=held.receives,
+                )
+            )
+        return tuple(taken), messages
+
+    def hide(self, message: Message, now: float, seconds: float) -> None:
+        held = self.messages.get(message.id)
+        if held is not None and held.receives == message.receives:
+            held = held._replace(visible_at=now + seconds)
+            self.messages = {**self.messages, message.id: held}
+
+    def delete(self, id: str) -> None:
+        """Delete a message. An old receipt may still do it, so any does: that is the harder case."""
+        self.messages = {other: held for other, held in self.messages.items() if other != id}
+
+    def dead_letter(self, body: str, reason: str) -> None:
+        self.dead = (*self.dead, (body, reason))
+
+    def duplicate(self, id: str) -> None:
+        """At least once: a message in flight is visible again, as if it had not been received."""
+        held = self.messages[id]
+        self.messages = {**self.messages, id: held._replace(visible_at=0.0)}
+
+
+@lru_cache(maxsize=1 << 12)
+def body_of(hint: Hint) -> str:
+    """The message's body: made once, since hints never change."""
+    return hint.to_message()

@@ -1,0 +1,276 @@
+"""Stripe, exactly as far as Portcullis can see it.
+
+A script of changes unfolds; each puts one customer into a new state and gives rise to events. A read
+answers from the state that holds, or from one that was replaced less than LAG ago: reads lag, by a
+bound. Lists come in pages. Clocks count seconds, so changes of one second cannot be told apart.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
+
+from stripe import WebhookSignature
+
+from billing.access import AccessPolicy
+from billing.errors import CustomerNotFound
+from billing.model import Billing
+from billing.projection import StripeObject, StripeState, project
+from billing.sync import MARGIN
+
+#: A read answers from no state that was replaced longer ago, in seconds. The worker relies on MARGIN.
+LAG = MARGIN
+
+#: Small, so that lists of three already have a second page.
+PAGE_SIZE = 2
+
+#: Stripe's time when a script begins, epoch seconds.
+EPOCH = 1_790_000_000
+
+NOTHING_MORE: Mapping[str, Any] = {"data": [], "has_more": False}
+
+METADATA_KEY = "user_id"
+
+POLICY = AccessPolicy(
+    past_due_grace=7 * 86400, renewal_slack=72 * 3600, pause_collection_keeps_access=True
+)
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """All there is to know about one customer at one moment.
+
+    `subscriptions` have their items' whole list in `items`; `catalogue` says which features each
+    product has. Two states are the same only if they are one: a state is a version.
+    """
+
+    id: str
+    subscriptions: tuple[StripeObject, ...] = ()
+    entitlements: tuple[str, ...] = ()
+    catalogue: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    profile: Mapping[str, Any] = field(default_factory=dict)
+    tax_ids: tuple[StripeObject, ...] = ()
+    deleted: bool = False
+
+    @cached_property
+    def customer(self) -> StripeObject:
+        """The customer as GET /v1/customers/:id answers it, its lists cut to their first page."""
+        if self.deleted:
+            return {"id": self.id, "object": "customer", "deleted": True}
+        return {
+            "id": self.id,
+            "object": "customer",
+            **self.profile,
+            "subscriptions": self.page("subscriptions", self.id, None),
+            "tax_ids": self.page("tax_ids", self.id, None),
+        }
+
+    def page(self, method: str, id: str, after: str | None) -> Mapping[str, Any]:
+        """A page of the list `method` of the object `id`; the same page is the same object."""
+        key = (method, id, after)
+        page = self._pages.get(key)
+        if page is None:
+            objects = self._list(method, id)
+            start = 0 if after is None else [o["id"] for o in objects].index(after) + 1
+            page = self._pages[key] = {
+                "data": objects[start : start + PAGE_SIZE],
+                "has_more": start + PAGE_SIZE < len(objects),
+            }
+        return page
+
+    @cached_property
+    def _pages(self) -> dict[tuple[str, str, str | None], Mapping[str, Any]]:
+        return {}
+
+    def _list(self, method: str, id: str) -> Sequence[StripeObject]:
+        match method:
+            case "subscriptions":
+                return [
+                    {
+                        **subscription,
+                        "items": self.page("subscription_items", subscription["id"], None),
+                    }
+                    for subscription in self.subscriptions
+                ]
+            case "subscription_items":
+                return [i for s in self.subscriptions if s["id"] == id for i in s["items"]]
+            case "tax_ids":
+                return self.tax_ids
+            case "active_entitlements":
+                return [{"id": f"ent_{key}", "lookup_key": key} for key in self.entitlements]
+            case "product_features":
+                return [
+                    {"id": f"pf_{key}", "entitlement_feature": {"lookup_key": key}}
+                    for key in self.catalogue.get(id, ())
+                ]
+            case _:
+                raise LookupError(method)
+
+    @cached_property
+    def billing(self) -> Billing:
+        """What the row must say when the queue is quiet: the projection of the whole state."""
+        return project(
+            StripeState(
+                as_of=0,
+                customer=self.customer,
+                subscriptions=[{**s, "items": {"data": s["items"]}} for s in self.subscriptions],
+                tax_ids=self.tax_ids,
+                active_entitlements=self._list("active_entitlements", self.id),
+                product_features={
+                    product: self.catalogue.get(product, ()) for product in self.catalogue
+                },
+            ),
+            POLICY,
+            METADATA_KEY,
+        )
+
+    @property
+    def claim(self) -> str | None:
+        """The subject its metadata names."""
+        claim: str | None = (self.profile.get("metadata") or {}).get(METADATA_KEY)
+        return claim
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """`wait` seconds after the change before, the customer comes to be in `state`; `events` tell so."""
+
+    wait: float
+    state: State
+    events: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class StripeEvent:
+    """An event: `change` is the index of the change that it tells of, `customer` whom it is about."""
+
+    id: str
+    type: str
+    change: int
+    customer: str
+
+    def body(self, created: int) -> bytes:
+        """Its bytes as Stripe delivers them."""
+        kind = (
+            "customer"
+            if self.type in ("customer.created", "customer.updated", "customer.deleted")
+            else "subscription"
+        )
+        named = {"id": self.customer} if kind == "customer" else {"customer": self.customer}
+        payload = {
+            "id": self.id,
+            "object": "event",
+            "type": self.type,
+            "created": created,
+            "livemode": False,
+            "data": {"object": {"object": kind, **named}},
+        }
+        return json.dumps(payload).encode()
+
+
+class Seen(NamedTuple):
+    """What a read saw: the version it answered from, and the one that held when it was read."""
+
+    version: int
+    truth: int
+
+
+class Script:
+    """A fixed course of changes, and the events they give rise to."""
+
+    def __init__(self, changes: Iterable[Change]) -> None:
+        self.changes = tuple(changes)
+        self.events: dict[str, StripeEvent] = {}
+        self.versions: dict[str, list[int]] = {}
+        self.owners: dict[str, str] = {}
+        for index, change in enumerate(self.changes):
+            customer = change.state.id
+            self.versions.setdefault(customer, []).append(index)
+            for subscription in change.state.subscriptions:
+                self.owners[subscription["id"]] = customer
+            for number, type in enumerate(change.events):
+                id = f"evt_{index}_{number}"
+                self.events[id] = StripeEvent(id, type, index, customer)
+
+    def events_of(self, change: int) -> list[str]:
+        return [f"evt_{change}_{number}" for number in range(len(self.changes[change].events))]
+
+
+class StripeModel:
+    """Stripe at a moment: the first changes of the script have happened, each at its time."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.happened: tuple[float, ...] = ()
+
+    def snapshot(self) -> tuple[float, ...]:
+        return self.happened
+
+    def restore(self, happened: tuple[float, ...]) -> None:
+        self.happened = happened
+
+    def next_due(self, start: float) -> float | None:
+        """When the next change is due; None after the last."""
+        count = len(self.happened)
+        if count == len(self.script.changes):
+            return None
+        return (self.happened[-1] if count else start) + self.script.changes[count].wait
+
+    def versions(self, customer: str) -> list[int]:
+        """Indices of the changes of `customer` so far, the one that holds last."""
+        count = len(self.happened)
+        return [index for index in self.script.versions.get(customer, ()) if index < count]
+
+    def state(self, customer: str) -> State | None:
+        """What truly holds."""
+        versions = self.versions(customer)
+        return self.script.changes[versions[-1]].state if versions else None
+
+    def lags(self, op_args: tuple[Any, ...], now: float) -> int:
+        """How many versions back a read may answer from at `now`."""
+        versions = self.versions(self._owner(op_args[0]))
+        return sum(1 for index in versions if self.happened[index] > now - LAG)
+
+    def read(
+        self, method: str, id: str, after: str | None, now: float, lag: int
+    ) -> tuple[Any, Seen]:
+        """The answer to a read, `lag` versions back. Raises CustomerNotFound before the first."""
+        versions = self.versions(self._owner(id))
+        if method == "product_features":
+            # A product belongs to no customer: whoever was changed last knows the catalogue.
+            state = self.script.changes[len(self.happened) - 1].state
+            return state.page(method, id, after), Seen(0, 0)
+        if lag >= len(versions):
+            raise CustomerNotFound(id)
+        seen = Seen(versions[-1 - lag], versions[-1])
+        state = self.script.changes[seen.version].state
+        if method == "customer":
+            return (state.customer, int(now)), seen
+        if after is None or any(o["id"] == after for o in state._list(method, id)):
+            return state.page(method, id, after), seen
+        # The list moved under the cursor; it then ends here.
+        return NOTHING_MORE, seen
+
+    def body(self, event: StripeEvent) -> bytes:
+        return _body(event, int(self.happened[event.change]))
+
+    def _owner(self, id: str) -> str:
+        return self.script.owners.get(id, id)
+
+
+@lru_cache(maxsize=1 << 14)
+def _body(event: StripeEvent, created: int) -> bytes:
+    return event.body(created)
+
+
+@lru_cache(maxsize=1 << 14)
+def signed(body: bytes, secrets: tuple[str, ...], timestamp: int) -> str:
+    """The Stripe-Signature header: one signature for each secret that is active."""
+    headers = [
+        WebhookSignature.generate_signature_header(body.decode(), secret, timestamp)
+        for secret in secrets
+    ]
+    return ",".join([headers[0], *(header.split(",", 1)[1] for header in headers[1:])])

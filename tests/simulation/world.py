@@ -1,0 +1,653 @@
+"""The world around the real code: Stripe, SQS, DynamoDB, workers, and time.
+
+At each moment the world offers *moves*: a change at Stripe, a webhook delivered, a batch taken, one
+I/O operation of one worker performed, time passing when nothing else can happen. And, as long as their
+budgets last, *faults*: a crash, a duplicate, a read that lags, a call refused, an answer lost. Whoever
+explores picks one, and the world performs it and has the invariants look.
+
+All state is kept in values, so a moment can be remembered, compared and returned to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from billing.errors import (
+    Conflict,
+    CustomerNotFound,
+    QueueUnavailable,
+    StoreUnavailable,
+    StripeUnavailable,
+    SubjectTaken,
+)
+from billing.events import CONFIRM
+from billing.model import OWN_ACCOUNT, CustomerKey, CustomerRow
+from tests.simulation.actors import Op, Position, Program, Raised, live
+from tests.simulation.design import Design
+from tests.simulation.dynamodb_model import StoreModel
+from tests.simulation.invariants import INVARIANTS, Invariant, Violated
+from tests.simulation.sqs_model import BATCH_SIZE, QueueModel, Taken
+from tests.simulation.stripe_model import EPOCH, Script, Seen, StripeModel, signed
+
+#: template.yaml's Timeout of the worker, in seconds.
+WORKER_TIMEOUT = 60
+
+#: Stripe's first retry of a webhook, in seconds; later ones come later, which shows nothing new.
+WEBHOOK_RETRY = 60
+
+#: Seconds that one `wait` fault takes: longer than queues are punctual.
+WAIT = 5.0
+
+#: Seconds that Stripe's first delivery is late by one `hold` fault: more than the worker's margin.
+HOLD = 70.0
+
+Move = tuple[Any, ...]
+
+
+class Budgets(NamedTuple):
+    """How many faults of each kind may still strike."""
+
+    crashes: int = 0
+    duplicates: int = 0
+    lags: int = 0
+    failures: int = 0
+    waits: int = 0
+    holds: int = 0
+
+
+class Fetch(NamedTuple):
+    """What a sync has read of Stripe so far, and which messages had been taken when it began."""
+
+    customer: CustomerKey
+    taken: frozenset[str]
+    profile: Seen
+    entitlements: Seen | None
+
+
+class Actor(NamedTuple):
+    """A running function, or one strand of it. `reads` counts its fetches by customer."""
+
+    name: str
+    position: Position
+    event: str | None = None
+    taken: tuple[Taken, ...] = ()
+    deadline: float = 0.0
+    wakes: float = 0.0
+    fetch: Fetch | None = None
+    reads: tuple[str, ...] = ()
+    parent: str | None = None
+    strands: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """The signing secret is rolled `roll` seconds in; until `overlap` later both sign.
+
+    Secrets Manager has both from `stored` seconds after the roll. A function's copy may be as old as
+    secret_store keeps it, a refreshed one as old as two forced reads are apart.
+    """
+
+    roll: float = float("inf")
+    stored: float = 30.0
+    overlap: float = 120.0
+
+    def signing(self, elapsed: float) -> tuple[str, ...]:
+        if elapsed < self.roll:
+            return ("whsec_old",)
+        return ("whsec_old", "whsec_new") if elapsed < self.roll + self.overlap else ("whsec_new",)
+
+    def verifying(self, elapsed: float) -> tuple[str, ...]:
+        if elapsed < self.roll + self.stored:
+            return ("whsec_old",)
+        return ("whsec_new", "whsec_old")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """A world to be. `chance(low, high)` draws a number; the least of all where nothing is random."""
+
+    script: Script
+    design: Design
+    workers: int = 2
+    budgets: Budgets = field(default_factory=Budgets)
+    start: Callable[[Hashable, Program], Position] = live
+    chance: Callable[[float, float], float] = lambda low, high: low
+    clock_skews: tuple[float, ...] = ()
+    secrets: Secrets = field(default_factory=Secrets)
+    webhook_delay: float = 0.0
+    #: Whether functions stop at each I/O point, or run from trigger to answer at one go; a worker
+    #: that does not stop takes each message as soon as it is there.
+    ingest_stops: bool = False
+    worker_stops: bool = True
+    #: Stripe refuses everything between these seconds.
+    outage: tuple[float, float] = (0.0, 0.0)
+    invariants: tuple[Invariant, ...] = INVARIANTS
+
+
+class World:
+    """One history, as far as it has got."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.start = self.now = float(EPOCH)
+        self.stripe = StripeModel(setup.script)
+        self.queue = QueueModel()
+        self.store = StoreModel()
+        self.actors: dict[str, Actor] = {}
+        self.budgets = setup.budgets
+        #: Webhooks not yet answered 200, with the time of their next delivery.
+        self.pending: dict[str, float] = {}
+        #: Events whose webhook was answered 200; those acknowledged on the queue since.
+        self.answered: frozenset[str] = frozenset()
+        self.acknowledged: frozenset[str] = frozenset()
+        #: Events delivered again after that; each once at most.
+        self.repeated: frozenset[str] = frozenset()
+        #: Receipts that a commit covers, its fetch having begun after they were taken.
+        self.covered: frozenset[str] = frozenset()
+        #: What the fetch behind each row saw.
+        self.seen: dict[CustomerKey, tuple[Seen, Seen | None]] = {}
+        self.story: list[str] | None = None
+        #: Fetches on behalf of an event.
+        self.fetches_for_events = 0
+        self._marks: dict[int, tuple[CustomerRow, int]] = {}
+        self._remembers = setup.start is not live
+        self._checks = {
+            hook: [
+                getattr(invariant, hook)
+                for invariant in setup.invariants
+                if getattr(type(invariant), hook) is not getattr(Invariant, hook)
+            ]
+            for hook in ("commit", "acknowledge", "answer", "read", "quiet")
+        }
+
+    # What may happen next.
+
+    def moves(self) -> list[Move]:
+        """What happens without any fault; empty when the world is quiet."""
+        now, found = self.now, list[Move]()
+        due = self.stripe.next_due(self.start)
+        if due is not None and due <= now:
+            found.append(("change",))
+        found += [
+            ("deliver", event)
+            for event, at in self.pending.items()
+            if at <= now and f"webhook {event}" not in self.actors
+        ]
+        idle = self._idle_worker()
+        if not self.setup.worker_stops and (visible := self.queue.visible(now)):
+            return [("take", idle, (id,)) for id in visible]
+        if idle is not None and (visible := self.queue.visible(now)):
+            found += [("take", idle, (id,)) for id in visible]
+            if len(visible) > 1:
+                found.append(("take", idle, tuple(visible[:BATCH_SIZE])))
+        found += [
+            ("step", name, "")
+            for name, actor in self.actors.items()
+            if not actor.strands and actor.wakes <= now
+        ]
+        if not found and (next_due := self._next_due(due)) is not None:
+            found.append(("time", next_due))
+        return found
+
+    def faults(self) -> list[Move]:
+        """What else may happen, as long as the budgets last."""
+        budgets, found = self.budgets, list[Move]()
+        if not self.setup.worker_stops and self.queue.visible(self.now):
+            return found
+        if budgets.crashes:
+            found += [("crash", n) for n, actor in self.actors.items() if actor.parent is None]
+        if budgets.duplicates:
+            found += [
+                ("again", event)
+                for event in sorted(self.answered - self.repeated)
+                if f"webhook {event}" not in self.actors
+            ]
+            if self.setup.worker_stops:
+                found += [
+                    ("copy", message.id)
+                    for message in self.queue.messages.values()
+                    if message.receives and message.visible_at > self.now
+                ]
+        if budgets.lags or budgets.failures:
+            for name, actor in self.actors.items():
+                op = actor.position.op
+                if op is not None and not actor.strands and actor.wakes <= self.now:
+                    found += [("step", name, variant) for variant in self._variants(op)]
+        if budgets.waits and self.actors:
+            found.append(("wait",))
+        if budgets.holds:
+            found += [
+                ("hold", event)
+                for event, at in self.pending.items()
+                if at <= self.now and f"webhook {event}" not in self.actors
+            ]
+        return found
+
+    def _variants(self, op: Op) -> list[str | int]:
+        if op.service == "stripe":
+            lags = self.stripe.lags(op.args, self.now) if self.budgets.lags else 0
+            failure: list[str | int] = ["refused"] if self.budgets.failures else []
+            return failure + list(range(1, lags + 1))
+        if op.service in ("store", "queue") and self.budgets.failures:
+            reads = op.method in ("load", "customer_of")
+            return ["refused"] if reads else ["refused", "lost"]
+        return []
+
+    def _idle_worker(self) -> str | None:
+        for number in range(1, self.setup.workers + 1):
+            if f"worker {number}" not in self.actors:
+                return f"worker {number}"
+        return None
+
+    def _next_due(self, change: float | None) -> float | None:
+        times = [] if change is None else [change]
+        times += self.pending.values()
+        times += [message.visible_at for message in self.queue.messages.values()]
+        times += [actor.wakes for actor in self.actors.values()]
+        return min((time for time in times if time > self.now), default=None)
+
+    # Making it happen.
+
+    def take(self, move: Move) -> None:
+        """Make one move. Raises Violated."""
+        match move:
+            case ("step", name, variant):
+                self._step(name, variant)
+            case ("take", worker, ids):
+                self._receive(worker, ids)
+            case ("deliver", event):
+                self._deliver(event)
+            case ("change",):
+                self._change()
+            case ("time", until):
+                self._tell(f"nothing to do; {until - self.now:g} s pass")
+                self.now = until
+            case ("crash", name):
+                self._spend(crashes=1)
+                self._crash(name)
+            case ("again", event):
+                self._spend(duplicates=1)
+                self.repeated |= {event}
+                self._deliver(event)
+            case ("hold", event):
+                self._spend(holds=1)
+                self._tell(f"Stripe's delivery of {event} is {HOLD:g} s late")
+                self.pending = {**self.pending, event: self.now + HOLD}
+            case ("copy", id):
+                self._spend(duplicates=1)
+                self._tell(f"SQS hands out {id} once more")
+                self.queue.duplicate(id)
+            case ("wait",):
+                self._spend(waits=1)
+                self.now += WAIT
+                self._tell(f"{WAIT:g} s pass")
+
+    def check_quiet(self) -> None:
+        """Have the invariants look at the end of the history. Raises Violated."""
+        for check in self._checks["quiet"]:
+            check(self)
+
+    def _spend(self, **amounts: int) -> None:
+        self.budgets = self.budgets._replace(
+            **{kind: getattr(self.budgets, kind) - amount for kind, amount in amounts.items()}
+        )
+
+    def _change(self) -> None:
+        index = len(self.stripe.happened)
+        change = self.setup.script.changes[index]
+        self.stripe.happened = (*self.stripe.happened, self.now)
+        self._tell(f"Stripe: change {index} of {change.state.id} ({', '.join(change.events)})")
+        self.pending = self.pending | {
+            event: self.now + self.setup.chance(0, self.setup.webhook_delay)
+            for event in self.setup.script.events_of(index)
+        }
+
+    def _deliver(self, event: str) -> None:
+        self._tell(f"Stripe delivers {event}")
+        body = self.stripe.body(self.setup.script.events[event])
+        secrets = self.setup.secrets.signing(self.now - self.start)
+        header = signed(body, secrets, int(self.now))
+        take_in = self.setup.design.take_in
+        name = f"webhook {event}"
+        position = self.setup.start((body, header), lambda: take_in(body, header))
+        self._settle(Actor(name, position, event=event))
+        if not self.setup.ingest_stops:
+            self._run_to_end(name)
+
+    def _receive(self, worker: str, ids: tuple[str, ...]) -> None:
+        taken, messages = self.queue.receive(ids, self.now)
+        self._tell(f"{worker} takes {', '.join(ids)}")
+        work = self.setup.design.work
+        position = self.setup.start(tuple(messages), lambda: work(messages))
+        self._settle(Actor(worker, position, taken=taken, deadline=self.now + WORKER_TIMEOUT))
+        if not self.setup.worker_stops:
+            self._run_to_end(worker)
+
+    def _run_to_end(self, name: str) -> None:
+        while name in self.actors:
+            self._step(name, "")
+
+    def _crash(self, name: str) -> None:
+        self._tell(f"{name} dies")
+        for other in [n for n in self.actors if n == name or n.startswith(f"{name}/")]:
+            self.actors[other].position.kill()
+        gone = {taken.receipt for taken in self.actors[name].taken}
+        self.covered -= gone
+        self.actors = {
+            other: actor
+            for other, actor in self.actors.items()
+            if other != name and not other.startswith(f"{name}/")
+        }
+
+    def _step(self, name: str, variant: str | int) -> None:
+        actor = self.actors[name]
+        if actor.deadline and self.now >= actor.deadline:
+            self._crash(name.split("/", maxsplit=1)[0])
+            return
+        op = actor.position.op
+        assert op is not None
+        if op.service == "edge":
+            self._end(actor, op)
+            return
+        outcome = self._perform(actor, op, variant)
+        if self.story is not None:
+            self._tell_step(name, op, variant, outcome)
+        actor = self.actors[name]
+        position = actor.position.next(outcome, self._mark(outcome))
+        self._settle(actor._replace(position=position))
+
+    def _settle(self, actor: Actor) -> None:
+        """Let the actor run on to its next I/O point, or its end."""
+        position = actor.position
+        while (op := position.op) is not None and op.service == "here":
+            if op.method == "side_by_side":
+                self._fork(actor._replace(position=position), op.args[0])
+                return
+            if op.method == "pause" and actor.wakes <= self.now and not self._remembers:
+                actor = actor._replace(wakes=self.now + self.setup.chance(0.05, op.args[0]))
+                break
+            outcome = self._here(actor, op)
+            position = position.next(outcome, outcome)
+        if position.op is None:
+            self._strand_ended(actor)
+            return
+        self.actors = {**self.actors, actor.name: actor._replace(position=position)}
+
+    def _here(self, actor: Actor, op: Op) -> object:
+        """What needs no I/O: the worker's own clock and dice."""
+        match op.method:
+            case "clock":
+                skews = self.setup.clock_skews
+                number = int(actor.name.split("/")[0].split()[1]) if actor.taken else 0
+                return self.now + (skews[number] if skews else 0.0)
+            case "jitter":
+                return self.setup.chance(0, 1)
+            case "remaining_ms":
+                return int(max(0.0, actor.deadline - self.now) * 1000)
+            case _:
+                return None
+
+    def _fork(self, parent: Actor, tasks: tuple[Program, ...]) -> None:
+        self.actors = {**self.actors, parent.name: parent._replace(strands=len(tasks))}
+        for number, task in enumerate(tasks):
+            position = self.setup.start((parent.name, number), task)
+            self._settle(
+                parent._replace(
+                    name=f"{parent.name}/{number}", parent=parent.name, position=position
+                )
+            )
+
+    def _strand_ended(self, strand: Actor) -> None:
+        self.actors = {name: a for name, a in self.actors.items() if name != strand.name}
+        assert strand.parent is not None, "a function ends with its answer"
+        parent = self.actors[strand.parent]
+        parent = parent._replace(strands=parent.strands - 1)
+        self.actors = {**self.actors, parent.name: parent}
+        if not parent.strands:
+            self._settle(parent._replace(position=parent.position.next(None, None)))
+
+    # Operations.
+
+    def _perform(self, actor: Actor, op: Op, variant: str | int) -> Any:
+        if variant in ("refused", "lost"):
+            self._spend(failures=1)
+        elif variant:
+            self._spend(lags=1)
+        match op.service:
+            case "stripe":
+                return self._read(actor, op, variant)
+            case "store":
+                return self._store(actor, op, variant)
+            case "queue":
+                return self._queue(op, variant)
+            case "secrets":
+                age = self.setup.chance(0, 300 if op.method == "current" else 60)
+                return self.setup.secrets.verifying(self.now - self.start - age)
+            case "here":
+                return None
+        raise LookupError(op)
+
+    def _read(self, actor: Actor, op: Op, variant: str | int) -> Any:
+        begin, end = self.setup.outage
+        if variant == "refused" or begin <= self.now - self.start < end:
+            return Raised(StripeUnavailable, "rate_limit")
+        id, after = op.args
+        if op.method == "customer":
+            actor = actor._replace(reads=(*actor.reads, id))
+            if any(t.hint.customer == id and t.hint.type != CONFIRM for t in actor.taken):
+                self.fetches_for_events += 1
+            self.actors = {**self.actors, actor.name: actor}
+        for check in self._checks["read"]:
+            check(self, actor)
+        try:
+            answer, seen = self.stripe.read(op.method, id, after, self.now, int(variant or 0))
+        except CustomerNotFound:
+            return Raised(CustomerNotFound, id)
+        if op.method == "customer":
+            key = key_of(id)
+            taken = frozenset(
+                taken.receipt
+                for other in self.actors.values()
+                for taken in other.taken
+                if taken.hint.customer == id
+            )
+            fetch = Fetch(key, taken, seen, None)
+            self.actors = {**self.actors, actor.name: actor._replace(fetch=fetch)}
+        elif op.method == "active_entitlements" and after is None and actor.fetch is not None:
+            fetch = actor.fetch._replace(entitlements=seen)
+            self.actors = {**self.actors, actor.name: actor._replace(fetch=fetch)}
+        return answer
+
+    def _store(self, actor: Actor, op: Op, variant: str | int) -> Any:
+        if variant == "refused":
+            return Raised(StoreUnavailable, "ThrottlingException")
+        match op.method:
+            case "load":
+                return self.store.load(op.args[0])
+            case "customer_of":
+                return self.store.customer_of(op.args[0])
+        row: CustomerRow = op.args[0]
+        before = self.store.load(row.key)
+        try:
+            match op.method:
+                case "commit":
+                    self.store.commit(row)
+                case "commit_and_link":
+                    self.store.commit_and_link(row, op.args[1], replacing=op.args[2])
+                case "put":
+                    self.store.put(row)
+        except Conflict as error:
+            return Raised(Conflict, str(error))
+        except SubjectTaken as error:
+            return Raised(SubjectTaken, str(error))
+        for check in self._checks["commit"]:
+            check(self, actor, before, row)
+        fetch = actor.fetch
+        if fetch is not None and fetch.customer == row.key:
+            self.covered |= fetch.taken
+            self.seen = {**self.seen, row.key: (fetch.profile, fetch.entitlements)}
+        return Raised(StoreUnavailable, "timeout") if variant == "lost" else None
+
+    def _queue(self, op: Op, variant: str | int) -> Any:
+        if variant == "refused":
+            return Raised(QueueUnavailable, "ServiceUnavailable")
+        match op.method:
+            case "send":
+                self.queue.send(op.args[0], self.now)
+            case "send_confirm":
+                self.queue.send(op.args[0], self.now, op.args[1])
+            case "hide":
+                self.queue.hide(op.args[0], self.now, op.args[1])
+            case "dead_letter":
+                self.queue.dead_letter(*op.args)
+        return Raised(QueueUnavailable, "timeout") if variant == "lost" else None
+
+    def _end(self, actor: Actor, op: Op) -> None:
+        """The function's answer: Stripe has its status, or SQS deletes what need not stay."""
+        if actor.event is not None:
+            self._answer(actor.event, op.args[0])
+        else:
+            self._finish(actor, op.args[0])
+        self.actors = {name: a for name, a in self.actors.items() if name != actor.name}
+
+    def _answer(self, event: str, status: int) -> None:
+        self._tell(f"webhook {event} is answered {status}")
+        if status == 200:
+            for check in self._checks["answer"]:
+                check(self, event)
+            self.answered |= {event}
+            self.pending = {e: at for e, at in self.pending.items() if e != event}
+        elif event in self.pending:
+            self.pending = {**self.pending, event: self.now + WEBHOOK_RETRY}
+
+    def _finish(self, actor: Actor, waiting: tuple[str, ...]) -> None:
+        done = [taken for taken in actor.taken if taken.id not in waiting]
+        self._tell(f"{actor.name} ends: {', '.join(t.id for t in done) or 'nothing'} acknowledged")
+        for taken in done:
+            for check in self._checks["acknowledge"]:
+                check(self, taken)
+            self.queue.delete(taken.id)
+        self.acknowledged |= {taken.hint.id for taken in done}
+        self.covered -= {taken.receipt for taken in actor.taken}
+
+    # Moments as values.
+
+    def snapshot(self) -> tuple[Any, ...]:
+        """All there is to return to this moment. The actors must stand at remembered positions."""
+        return (
+            self.now,
+            self.stripe.snapshot(),
+            self.queue.snapshot(),
+            self.store.snapshot(),
+            self.actors,
+            self.budgets,
+            self.pending,
+            self.answered,
+            self.acknowledged,
+            self.repeated,
+            self.covered,
+            self.seen,
+            self.fetches_for_events,
+        )
+
+    def restore(self, moment: tuple[Any, ...]) -> None:
+        (
+            self.now,
+            happened,
+            queue,
+            store,
+            self.actors,
+            self.budgets,
+            self.pending,
+            self.answered,
+            self.acknowledged,
+            self.repeated,
+            self.covered,
+            self.seen,
+            self.fetches_for_events,
+        ) = moment
+        self.stripe.restore(happened)
+        self.queue.restore(queue)
+        self.store.restore(store)
+
+    def fingerprint(self) -> int:
+        """Tells this moment from every other: the world's state and the actors' positions.
+
+        Which of the workers stands at a position does not matter, so they go unnamed.
+        """
+        return hash(
+            (
+                self.now,
+                self.stripe.happened,
+                frozenset(self.queue.messages.values()),
+                len(self.queue.dead),
+                frozenset([self._mark(row) for row in self.store.rows.values()]),
+                frozenset(self.store.links.items()),
+                frozenset(self.seen.items()),
+                frozenset(
+                    [(id(a.position), a.taken, a.fetch, a.deadline) for a in self.actors.values()]
+                ),
+                self.budgets,
+                frozenset(self.pending.items()),
+                self.answered,
+                self.acknowledged,
+                self.repeated,
+                self.covered,
+            )
+        )
+
+    def _mark(self, outcome: object) -> Hashable:
+        """Tells an outcome from every other that the same operation may have."""
+        if not self._remembers:
+            return None
+        if isinstance(outcome, CustomerRow):
+            if not outcome.revision:
+                return None
+            known = self._marks.get(id(outcome))
+            if known is None:
+                known = self._marks[id(outcome)] = (outcome, hash(repr(outcome)))
+            return known[1]
+        if isinstance(outcome, dict):
+            return id(outcome)  # Stripe's pages: the model keeps each and gives it out again
+        if type(outcome) is tuple and outcome and isinstance(outcome[0], dict):
+            return (id(outcome[0]), outcome[1])
+        return outcome  # type: ignore[return-value]
+
+    # The story.
+
+    def _tell(self, text: str) -> None:
+        if self.story is not None:
+            self.story.append(f"{self.now - self.start:9.2f} s  {text}")
+
+    def _tell_step(self, name: str, op: Op, variant: str | int, outcome: Any) -> None:
+        detail = ""
+        match op.method:
+            case "load" if isinstance(outcome, CustomerRow):
+                detail = f"revision {outcome.revision}"
+            case "customer" | "active_entitlements":
+                actor = self.actors[name]
+                fetch = actor.fetch
+                if fetch is not None and type(outcome) is not Raised:
+                    seen = fetch.profile if op.method == "customer" else fetch.entitlements
+                    lag = f", {variant} behind" if variant else ""
+                    detail = f"as of change {seen.version}{lag}" if seen else ""
+            case "commit" | "commit_and_link" | "put":
+                row: CustomerRow = op.args[0]
+                gives = sorted([*row.billing.features, *row.billing.products]) or "nothing"
+                state = "deleted" if row.deleted else f"gives {gives}"
+                detail = f"{row.key.customer} revision {row.revision} as of {row.as_of - EPOCH} s, {state}"
+            case "send" | "send_confirm":
+                detail = f"{op.args[0].id}"
+            case "hide":
+                detail = f"{op.args[0].id} for {op.args[1]} s"
+        ending = f": {outcome.error.__name__}" if type(outcome) is Raised else ""
+        self._tell(f"{name}: {op.service}.{op.method} {detail}{ending}")
+
+
+def key_of(customer: str) -> CustomerKey:
+    return CustomerKey(OWN_ACCOUNT, "test", customer)
+
+
+__all__ = ["Budgets", "Move", "Secrets", "Setup", "Violated", "World", "key_of"]
