@@ -106,6 +106,12 @@ def _live(client: stripe.StripeClient, control: Control) -> None:
     method = str(card.default_payment_method)
     client.v1.payment_methods.update(method, {"card": {"exp_month": 1, "exp_year": 2031}})
     client.v1.billing_portal.sessions.create({"customer": customer})
+    configuration = client.v1.billing_portal.configurations.create(
+        {"name": "invoices only", "features": {"invoice_history": {"enabled": True}}}
+    )
+    client.v1.billing_portal.configurations.update(
+        configuration.id, {"features": {"payment_method_update": {"enabled": True}}}
+    )
     _pause_and_resume(client, control, catalogue.prices["starter_monthly"])
     _check_out(client, customer, catalogue.prices["starter_monthly"])
     client.v1.payment_methods.detach(method)

@@ -167,7 +167,7 @@ class MemoryQueue:
 
 
 def hint(
-    event: str = "evt_1", *, created: int = NOW, customer: str = "cus_1", **fields: Any
+    event: str = "evt_1", *, created: int = NOW, customer: str | None = "cus_1", **fields: Any
 ) -> Hint:
     values: Mapping[str, Any] = {
         "id": event,

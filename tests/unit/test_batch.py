@@ -28,7 +28,7 @@ from billing.errors import (
     StripeUnavailable,
 )
 from billing.events import Hint
-from billing.model import CustomerKey
+from billing.model import CustomerKey, Key
 from tests.unit.fakes import MemoryQueue, Reports, hint
 from tests.unit.stripe_objects import NOW
 
@@ -55,7 +55,8 @@ class Run:
         self.queue = MemoryQueue()
         self.reports = Reports()
 
-    def sync(self, key: CustomerKey, hints: Sequence[Hint], remaining: Callable[[], int]) -> None:
+    def sync(self, key: Key, hints: Sequence[Hint], remaining: Callable[[], int]) -> None:
+        assert isinstance(key, CustomerKey)
         self.synced.append((key.customer, [each.id for each in hints]))
         outcome = self.outcomes.get(key.customer)
         if outcome:

@@ -18,6 +18,7 @@ from billing.errors import (
 )
 from billing.events import EFFECTS, Effect, Event, Hint, NotAnEvent
 from billing.ingest import LARGEST_BODY, Ingest
+from billing.model import CustomerKey
 from tests.unit.fakes import MemoryQueue, Reports
 from tests.unit.stripe_objects import NOW
 
@@ -84,7 +85,8 @@ def test_a_verified_event_is_queued_by_name_and_without_its_payload() -> None:
 
 
 def test_a_hint_survives_the_queue() -> None:
-    hint = Hint.of(Event.from_body(json.dumps(event()).encode()), "cus_1")
+    hint = Hint.of(Event.from_body(json.dumps(event()).encode()))
+    assert hint is not None
     assert Hint.from_message(hint.to_message()) == hint
 
 
@@ -168,7 +170,7 @@ def test_events_of_the_other_mode_or_of_an_unknown_account_are_dropped() -> None
     assert [details["reason"] for _, details in world.reports.all] == ["other_account"] * 2
     connected = World(account="acct_1")
     connected.take(event(account="acct_1"))
-    assert connected.queue.sent[0].key.account == "acct_1"
+    assert connected.queue.sent[0].key == CustomerKey("acct_1", "test", "cus_1")
 
 
 def test_other_types_are_dropped_and_counted() -> None:

@@ -1,4 +1,4 @@
-"""A batch of queue messages: one sync a customer, and for each message one of three ends.
+"""A batch of queue messages: one sync for each key they name, and for each one of three ends.
 
 done   covered by our own commit: acknowledged
 wait   not now (Stripe down, conflict, no time left): back to the queue, visible after a backoff
@@ -21,7 +21,7 @@ from billing.errors import (
 )
 from billing.events import Hint
 from billing.link import Report
-from billing.model import CustomerKey
+from billing.model import Key
 
 #: A message waits at most this long for Stripe or AWS, in seconds; then it is dead-lettered.
 PATIENCE = 3 * 24 * 3600
@@ -92,7 +92,7 @@ def threads(tasks: Sequence[Callable[[], None]]) -> None:
 class Batch:
     """A batch's dependencies. `clock` gives epoch seconds; `jitter()` a number from 0 to 1."""
 
-    sync: Callable[[CustomerKey, Sequence[Hint], Callable[[], int]], None]
+    sync: Callable[[Key, Sequence[Hint], Callable[[], int]], None]
     queue: MessageQueue
     side_by_side: SideBySide
     clock: Callable[[], float]
@@ -102,24 +102,24 @@ class Batch:
     def __call__(self, messages: Iterable[Message], remaining_ms: Callable[[], int]) -> list[str]:
         """Process the messages; return the ids of those that stay on the queue."""
         waiting: list[str] = []
-        by_customer: dict[CustomerKey, list[tuple[Message, Hint]]] = {}
+        by_key: dict[Key, list[tuple[Message, Hint]]] = {}
         for message in messages:
             try:
                 hint = Hint.from_message(message.body)
             except Unprocessable as error:
                 self._bury(message, error.reason, waiting)
             else:
-                by_customer.setdefault(hint.key, []).append((message, hint))
+                by_key.setdefault(hint.key, []).append((message, hint))
 
-        def task(key: CustomerKey, group: list[tuple[Message, Hint]]) -> Callable[[], None]:
+        def task(key: Key, group: list[tuple[Message, Hint]]) -> Callable[[], None]:
             return lambda: self._sync(key, group, remaining_ms, waiting)
 
-        self.side_by_side([task(key, group) for key, group in by_customer.items()])
+        self.side_by_side([task(key, group) for key, group in by_key.items()])
         return waiting
 
     def _sync(
         self,
-        key: CustomerKey,
+        key: Key,
         group: list[tuple[Message, Hint]],
         remaining_ms: Callable[[], int],
         waiting: list[str],
@@ -134,10 +134,10 @@ class Batch:
         except CustomerNotFound:
             self._give_time(messages, "customer_not_found", NOT_FOUND_PATIENCE, waiting)
         except (Conflict, Unavailable) as error:
-            self.report("SyncWaits", customer=key.customer, reason=type(error).__name__)
+            self.report("SyncWaits", key=key.pk, reason=type(error).__name__)
             self._give_time(messages, type(error).__name__, PATIENCE, waiting)
         except Exception as error:  # noqa: BLE001  the outermost edge of one customer: the others go on
-            self.report("SyncFailed", customer=key.customer, error=repr(error))
+            self.report("SyncFailed", key=key.pk, error=repr(error))
             for message in messages:
                 self._bury(message, f"unexpected {type(error).__name__}", waiting)
 

@@ -12,18 +12,21 @@ from enum import Enum
 from typing import Any
 
 from billing.errors import Unprocessable
-from billing.model import OWN_ACCOUNT, CustomerKey
+from billing.model import OWN_ACCOUNT, CustomerKey, DocumentKey, Key
 
 
 class Effect(Enum):
     """What an event type leads to."""
 
     SYNC_CUSTOMER = "sync the customer it names"
+    SYNC_CONFIGURATION = "refresh the portal configuration it names"
     AUDIT = "an audit line and a metric"
 
 
 #: Every event type we ask Stripe for. Any other is answered 200 and dropped.
 EFFECTS: Mapping[str, Effect] = {
+    "billing_portal.configuration.created": Effect.SYNC_CONFIGURATION,
+    "billing_portal.configuration.updated": Effect.SYNC_CONFIGURATION,
     "billing_portal.session.created": Effect.AUDIT,
     "checkout.session.completed": Effect.SYNC_CUSTOMER,
     "customer.created": Effect.SYNC_CUSTOMER,
@@ -49,6 +52,9 @@ EFFECTS: Mapping[str, Effect] = {
     "payment_method.detached": Effect.SYNC_CUSTOMER,
     "payment_method.updated": Effect.SYNC_CUSTOMER,
 }
+
+#: Kind of the documents that are portal configurations.
+CONFIGURATION = "CONFIG"
 
 #: Type of the message by which a sync asks for one more fetch, against stale reads.
 CONFIRM = "portcullis.confirm"
@@ -126,27 +132,29 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hint:
-    """A queue message: something happened to this customer. It names the event, no more."""
+    """A queue message: something happened to what `key` names. It names the event, no more."""
 
     id: str
     type: str
     created: int
     livemode: bool
     account: str | None
-    customer: str
+    customer: str | None
     object: str | None
 
     @classmethod
-    def of(cls, event: Event, customer: str) -> Hint:
-        return cls(
+    def of(cls, event: Event) -> Hint | None:
+        """The hint that `event` gives; None where it does not say whom or what it is about."""
+        hint = cls(
             id=event.id,
             type=event.type,
             created=event.created,
             livemode=event.livemode,
             account=event.account,
-            customer=customer,
+            customer=event.customer,
             object=_id(event.object),
         )
+        return None if hint._key() is None else hint
 
     @classmethod
     def confirm(cls, key: CustomerKey, *, created: int) -> Hint:
@@ -162,12 +170,23 @@ class Hint:
         )
 
     @property
-    def key(self) -> CustomerKey:
-        return CustomerKey(
-            account=self.account or OWN_ACCOUNT,
-            mode="live" if self.livemode else "test",
-            customer=self.customer,
-        )
+    def key(self) -> Key:
+        """What is to be synced."""
+        key = self._key()
+        if key is None:
+            raise Unprocessable("names neither a customer nor an object to sync")
+        return key
+
+    def _key(self) -> Key | None:
+        account = self.account or OWN_ACCOUNT
+        mode = "live" if self.livemode else "test"
+        match EFFECTS.get(self.type):
+            case Effect.SYNC_CONFIGURATION if self.object:
+                return DocumentKey(CONFIGURATION, account, mode, self.object)
+            case Effect.SYNC_CONFIGURATION:
+                return None
+            case _:
+                return CustomerKey(account, mode, self.customer) if self.customer else None
 
     def to_message(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))
@@ -187,20 +206,23 @@ class Hint:
             and type(fields.get("created")) is int
             and type(fields.get("livemode")) is bool
             and (fields.get("account") is None or _is_name(fields["account"]))
-            and _is_name(fields.get("customer"))
+            and (fields.get("customer") is None or _is_name(fields["customer"]))
             and (fields.get("object") is None or _is_name(fields["object"]))
         )
         if not fields_hold:
             raise Unprocessable("not a message of ours")
-        return cls(
+        hint = cls(
             id=fields["id"],
             type=fields["type"],
             created=fields["created"],
             livemode=fields["livemode"],
             account=fields.get("account"),
-            customer=fields["customer"],
+            customer=fields.get("customer"),
             object=fields.get("object"),
         )
+        if hint._key() is None:
+            raise Unprocessable("not a message of ours")
+        return hint
 
 
 def _is_name(value: object) -> bool:

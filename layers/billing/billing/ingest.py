@@ -69,11 +69,6 @@ class Ingest:
             self.report("EventDropped", event=event.id, type=event.type, reason="other_account")
             return
         match EFFECTS.get(event.type):
-            case Effect.SYNC_CUSTOMER if (customer := event.customer) is not None:
-                self.queue.send(Hint.of(event, customer))
-                self.report("EventAccepted", event=event.id, type=event.type, customer=customer)
-            case Effect.SYNC_CUSTOMER:
-                self.report("EventDropped", event=event.id, type=event.type, reason="no_customer")
             case Effect.AUDIT:
                 self.report(
                     "PortalSessionCreated",
@@ -83,6 +78,13 @@ class Ingest:
                 )
             case None:
                 self.report("EventDropped", event=event.id, type=event.type, reason="other_type")
+            case _ if (hint := Hint.of(event)) is not None:
+                self.queue.send(hint)
+                self.report(
+                    "EventAccepted", event=event.id, type=event.type, customer=event.customer
+                )
+            case _:
+                self.report("EventDropped", event=event.id, type=event.type, reason="no_customer")
 
     def _verify(self, body: bytes, header: str | None) -> None:
         try:

@@ -28,6 +28,24 @@ class CustomerKey(NamedTuple):
         return f"CUS#{self.account}#{self.mode}#{self.customer}"
 
 
+class DocumentKey(NamedTuple):
+    """Something of the account's, kept as it is in Stripe: `kind` is CONFIG or CATALOG."""
+
+    kind: str
+    account: str
+    mode: str
+    id: str = ""
+
+    @property
+    def pk(self) -> str:
+        """`CONFIG#test#bpc_…`; a connected account's are its platform's, so no account is named."""
+        return f"{self.kind}#{self.mode}#{self.id}".rstrip("#")
+
+
+#: What a hint may be about.
+Key = CustomerKey | DocumentKey
+
+
 class SubjectKey(NamedTuple):
     """Who is billed: the value of one verified claim of one issuer."""
 
@@ -213,6 +231,34 @@ class CustomerRow:
                 )
                 for stored in item.get("transitions", ())
             ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentRow:
+    """The row of one document. `revision` 0: nothing is stored yet. `content` is plain data."""
+
+    key: DocumentKey
+    revision: int = 0
+    as_of: int = 0
+    content: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_item(self) -> dict[str, Any]:
+        return {
+            "pk": self.key.pk,
+            "rev": self.revision,
+            "as_of": self.as_of,
+            "content": dict(self.content),
+        }
+
+    @classmethod
+    def from_item(cls, key: DocumentKey, item: Mapping[str, Any]) -> DocumentRow:
+        """The row in a DynamoDB item made by `to_item`; an empty item gives revision 0."""
+        return cls(
+            key=key,
+            revision=int(item.get("rev", 0)),
+            as_of=int(item.get("as_of", 0)),
+            content=item.get("content", {}),
         )
 
 

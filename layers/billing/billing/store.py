@@ -10,7 +10,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from billing.errors import Conflict, StoreUnavailable, SubjectTaken
-from billing.model import CustomerKey, CustomerRow, SubjectKey
+from billing.model import CustomerKey, CustomerRow, DocumentKey, DocumentRow, SubjectKey
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -38,13 +38,17 @@ class DynamoDBStore:
         item = self._get(subject.pk, consistent)
         return CustomerKey(item["account"], subject.mode, item["customer"]) if item else None
 
-    def commit(self, row: CustomerRow) -> None:
+    def commit(self, row: CustomerRow | DocumentRow) -> None:
         """Write the row if the stored revision is one less. Raises Conflict."""
         with _unavailable():
             try:
                 self._client.put_item(**self._put(row))
             except self._client.exceptions.ConditionalCheckFailedException as error:
                 raise Conflict(row.key.pk) from error
+
+    def load_document(self, key: DocumentKey, *, consistent: bool = True) -> DocumentRow:
+        """The document's row; revision 0 where there is none."""
+        return DocumentRow.from_item(key, self._get(key.pk, consistent))
 
     def commit_and_link(
         self, row: CustomerRow, subject: SubjectKey, *, replacing: CustomerKey | None
@@ -85,7 +89,7 @@ class DynamoDBStore:
             )
         return {name: _from_dynamodb(value) for name, value in answer.get("Item", {}).items()}
 
-    def _put(self, row: CustomerRow) -> dict[str, Any]:
+    def _put(self, row: CustomerRow | DocumentRow) -> dict[str, Any]:
         """A Put of `row` over the revision before it."""
         put: dict[str, Any] = {"TableName": self._table, "Item": _serialized(row.to_item())}
         if row.revision == 1:

@@ -67,11 +67,7 @@ class StripeApi:
                 if error.code == "resource_missing":
                     raise CustomerNotFound(customer) from error
                 raise
-        response = found.last_response
-        assert response is not None
-        headers: Mapping[str, str] = response.headers
-        date = next(value for name, value in headers.items() if name.lower() == "date")
-        return _plain(found), int(parsedate_to_datetime(date).timestamp())
+        return _plain(found), _date(found)
 
     def subscriptions(self, customer: str, after: str | None) -> Page:
         page = _page(after)
@@ -105,6 +101,14 @@ class StripeApi:
     def product_features(self, product: str, after: str | None) -> Page:
         with _translated():
             return _plain(self._connect().v1.products.features.list(product, _page(after)))
+
+    # -- documents
+
+    def portal_configuration(self, configuration: str) -> tuple[StripeObject, int]:
+        """The portal configuration and Stripe's Date of this answer."""
+        with _translated():
+            found = self._connect().v1.billing_portal.configurations.retrieve(configuration)
+        return _plain(found), _date(found)
 
     # -- the portal: portal.PortalApi
 
@@ -145,6 +149,15 @@ class StripeApi:
             return session.url
 
         return _with_one_retry(create)
+
+
+def _date(found: stripe.StripeObject) -> int:
+    """Stripe's own Date (epoch seconds) of the answer that `found` is."""
+    response = found.last_response
+    assert response is not None
+    headers: Mapping[str, str] = response.headers
+    date = next(value for name, value in headers.items() if name.lower() == "date")
+    return int(parsedate_to_datetime(date).timestamp())
 
 
 def _page(after: str | None) -> Any:

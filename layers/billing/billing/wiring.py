@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from botocore.config import Config
 
 from billing import telemetry
 from billing.customers import Customers
+from billing.events import Hint
+from billing.model import CustomerKey, DocumentKey, Key
 from billing.settings import STRIPE_API_VERSION, Settings
 from billing.store import DynamoDBStore
 
@@ -112,14 +115,22 @@ def ingest() -> Ingest:
 def batch() -> Batch:
     """For sync_customer."""
     from billing.batch import Batch, threads
+    from billing.documents import DocumentSync, Fetched, portal_configuration
+    from billing.events import CONFIGURATION
     from billing.sync import Sync
 
     def pause(attempt: int) -> None:
         time.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311 (spreads retries, guards nothing)
 
-    sync = Sync(
+    stripe = _stripe()
+
+    def fetch_configuration(key: DocumentKey) -> Fetched:
+        configuration, as_of = stripe.portal_configuration(key.id)
+        return portal_configuration(configuration), as_of
+
+    sync_customer = Sync(
         store=_store(),
-        stripe=_stripe(),
+        stripe=stripe,
         queue=_queues(),
         policy=SETTINGS.access_policy,
         issuer=SETTINGS.jwt_issuer,
@@ -127,6 +138,17 @@ def batch() -> Batch:
         pause=pause,
         report=telemetry.report,
     )
+    sync_document = DocumentSync(
+        store=_store(), fetch={CONFIGURATION: fetch_configuration}, pause=pause
+    )
+
+    def sync(key: Key, hints: Sequence[Hint], remaining_ms: Callable[[], int]) -> None:
+        match key:
+            case CustomerKey():
+                sync_customer(key, hints, remaining_ms)
+            case DocumentKey():
+                sync_document(key, hints, remaining_ms)
+
     return Batch(
         sync=sync,
         queue=_queues(),
