@@ -15,7 +15,7 @@ import httpx
 from local.catalogue import create_customer, subscribe
 from local.stack import LocalStack
 
-PATIENCE = 8.0
+PATIENCE = 10.0
 _T = TypeVar("_T")
 
 
