@@ -229,7 +229,7 @@ class LocalStack:
         self.webhook_secret = endpoint.secret or ""
         self._put_secret(WEBHOOK_SECRET, self.webhook_secret)
         self._say(f"webhook endpoint   {endpoint.id}, API version {endpoint.api_version}")
-        # An unsigned webhook, refused: it starts the first worker and unpacks the layer, which takes
+        # An unsigned webhook, refused, starts the first worker and unpacks the layer. That takes
         # seconds the first time ever and would otherwise be part of whatever is asked first.
         self.http.post(made.webhook_url, content=b"{}")
         self._catalogue = create_catalogue(self.stripe, return_url=f"{self.site.url}/")
