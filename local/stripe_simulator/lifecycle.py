@@ -14,7 +14,7 @@ from typing import Any
 
 from . import invoices, payment_methods
 from .rendering import render
-from .world import Json, Step, World
+from .world import Json, World
 
 DAY = 86_400
 INCOMPLETE_SECONDS = 23 * 3600
@@ -199,7 +199,10 @@ def start_period(world: World, subscription: Json, anchor: int) -> None:
 # Steps of time
 
 
-def _steps(world: World, subscription: Json, latest: Json | None) -> list[Step]:
+Step = tuple[int, int, str, str]  # due at, rank among equals, name, id of the object
+
+
+def _steps(world: World, subscription: Json) -> list[Step]:
     id, status = subscription["id"], subscription["status"]
     if status in ENDED:
         return []
@@ -218,6 +221,7 @@ def _steps(world: World, subscription: Json, latest: Json | None) -> list[Step]:
     collection = subscription["pause_collection"]
     if collection is not None and collection["resumes_at"] is not None:
         found.append((collection["resumes_at"], 4, "resume_collection", id))
+    latest = world.tables.peek("invoice", subscription["latest_invoice"] or "")
     if latest is not None and latest["auto_advance"]:
         if latest["status"] == "draft" and latest["automatically_finalizes_at"] is not None:
             found.append((latest["automatically_finalizes_at"], 6, "finalize", id))
@@ -239,22 +243,14 @@ def run_due(world: World, until: int) -> list[Json]:
 
 def _next(world: World) -> Step | None:
     """The step that is due first. Looked for again only once something has changed."""
-    known = world.agenda
-    if known.change != world.tables.change:
-        firsts = (_first(world, each) for each in world.tables.all("subscription"))
-        known.first = min((step for step in firsts if step is not None), default=None)
-        known.change = world.tables.change
-    return known.first
-
-
-def _first(world: World, subscription: Json) -> Step | None:
-    """The first step of one subscription, remembered while it and its invoice are the same."""
-    latest = world.tables.peek("invoice", subscription["latest_invoice"] or "")
-    known = world.agenda.of_subscription.get(subscription["id"])
-    if known is None or known[0] is not subscription or known[1] is not latest:
-        known = (subscription, latest, min(_steps(world, subscription, latest), default=None))
-        world.agenda.of_subscription[subscription["id"]] = known
-    return known[2]
+    if world.next_step is None or world.next_step[0] != world.tables.change:
+        steps = (
+            step
+            for subscription in world.tables.all("subscription")
+            for step in _steps(world, subscription)
+        )
+        world.next_step = (world.tables.change, min(steps, default=None))
+    return world.next_step[1]
 
 
 def _remind(world: World, id: str) -> None:

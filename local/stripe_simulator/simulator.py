@@ -11,7 +11,7 @@ from .clock import Clock
 from .faults import Faults
 from .library import CURRENT_VERSION
 from .webhooks import Deliveries
-from .world import Agenda, Caller, Json, Settings, World
+from .world import Caller, Json, Settings, World
 
 TEST, LIVE = False, True
 
@@ -88,7 +88,7 @@ class Simulator:
                 raise KeyError(name)
             setattr(self.settings, name, value)
         for world in self.worlds.values():
-            world.agenda = Agenda()
+            world.next_step = None
         return asdict(self.settings)
 
     async def reset(self) -> None:

@@ -174,19 +174,6 @@ class Settings:
     trial_will_end_days: int = 3
 
 
-# A billing step: due at, rank among equals, name, id of the subscription.
-Step = tuple[int, int, str, str]
-
-
-@dataclass
-class Agenda:
-    """What `lifecycle` worked out about the steps to come, so that it need not at every call."""
-
-    change: int = -1
-    first: Step | None = None
-    of_subscription: dict[str, tuple[Json, Json | None, Step | None]] = field(default_factory=dict)
-
-
 @dataclass(frozen=True)
 class Caller:
     """Who caused the change that is under way: it is named in the events."""
@@ -222,7 +209,8 @@ class World:
         # Customers and products whose entitlements may differ when the change is settled.
         self.touched_customers: set[str] = set()
         self.touched_products: set[str] = set()
-        self.agenda = Agenda()
+        # The billing step that is due first, and the change after which it was worked out.
+        self.next_step: tuple[int, Any] | None = None
         self._ids = ids
         self._settle = settle
         self._publish = publish
