@@ -50,6 +50,17 @@ class DynamoDBStore:
         """The document's row; revision 0 where there is none."""
         return DocumentRow.from_item(key, self._get(key.pk, consistent))
 
+    def configuration_named(self, mode: str, name: str, *, consistent: bool = False) -> str | None:
+        """The id of the portal configuration that portal.toml calls `name`."""
+        item = self._get(_name_pk(mode, name), consistent)
+        return item.get("configuration")
+
+    def name_configuration(self, mode: str, name: str, configuration_id: str) -> None:
+        """Point `name` to this portal configuration; only a deploy does, one at a time."""
+        row = {"pk": _name_pk(mode, name), "configuration": configuration_id}
+        with _unavailable():
+            self._client.put_item(TableName=self._table, Item=_serialized(row))
+
     def commit_and_link(
         self, row: CustomerRow, subject: SubjectKey, *, replacing: CustomerKey | None
     ) -> None:
@@ -98,6 +109,10 @@ class DynamoDBStore:
             "ConditionExpression": "rev = :before",
             "ExpressionAttributeValues": _serialized({":before": row.revision - 1}),
         }
+
+
+def _name_pk(mode: str, name: str) -> str:
+    return f"CONFIG#{mode}#name#{name}"
 
 
 def _serialized(attributes: dict[str, Any]) -> dict[str, Any]:
