@@ -1,8 +1,8 @@
 """The real code, stopped at every I/O point.
 
-A program runs in a greenlet. Each call of a port hands an `Op` to whoever resumes the program and waits
-for its outcome; so the scheduler alone decides what happens between two I/O points, and whether the
-second ever comes. Between them the code is deterministic: it has no clock, no dice and no threads.
+A program runs in a greenlet. Each call of a port hands an `Op` to whoever resumes the program and
+waits for its outcome; so the scheduler alone decides what happens between two I/O points, and
+whether the second ever comes. Between them the code has no clock, no dice, no threads.
 
 One stop per operation, before its effect, is enough for a crash on either side of it: dying at the
 stop of the next operation is dying after the effect of this one.
@@ -93,8 +93,8 @@ class StripePort:
     def product_features(self, product: str, after: str | None) -> Page:
         return self._page("product_features", product, after)
 
-    def _page(self, method: str, id: str, after: str | None) -> Page:
-        page: Page = io("stripe", method, id, after)
+    def _page(self, method: str, name: str, after: str | None) -> Page:
+        page: Page = io("stripe", method, name, after)
         return page
 
 
@@ -199,7 +199,7 @@ class Live:
 
 
 class Remembered:
-    """A program's position as the outcomes that led to it: a node in the tree of all its behaviours.
+    """A program's position as the outcomes that led to it: a node in the tree of its behaviours.
 
     A program is a function of its outcomes, so it runs once for each distinct sequence of them and
     is remembered from then on. That makes a position a value: exploring can return to it at will.

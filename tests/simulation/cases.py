@@ -17,6 +17,9 @@ from tests.simulation.world import Budgets, Setup
 
 #: Script and faults of each case, with two workers that stop at every I/O point.
 CASES: dict[str, tuple[Script, Budgets]] = {
+    "two workers": (three_changes(0, 0), Budgets()),
+    "a crash": (three_changes(0, 0), Budgets(crashes=1)),
+    "time passes": (three_changes(0, 0), Budgets(waits=1)),
     "a duplicate and a crash": (three_changes(0, 0, 0), Budgets(crashes=1, duplicates=1)),
     "a duplicate and a crash, two changes": (
         three_changes(0, 0),
@@ -36,7 +39,7 @@ CASES: dict[str, tuple[Script, Budgets]] = {
         Budgets(crashes=1, lags=2, holds=1),
     ),
     "time passes between the steps": (three_changes(0, 0), Budgets(waits=2, duplicates=1)),
-    "the customer is deleted": (ends_deleted(0, 0, 0), Budgets(crashes=1)),
+    "the customer is deleted": (ends_deleted(0, 0, 0), Budgets(lags=1)),
     "two customers claim one subject": (two_customers(0, 0, 0), Budgets(crashes=1)),
 }
 
@@ -53,6 +56,12 @@ def case(name: str, design: Design) -> Setup:
     """The world of a case. Raises KeyError."""
     if name in CASES:
         script, budgets = CASES[name]
-        return Setup(script=script, budgets=budgets, design=design, start=Memory({}))
+        return Setup(
+            script=script,
+            budgets=budgets,
+            design=design,
+            start=Memory({}),
+            delivers_at_once=not budgets.holds,
+        )
     setup = Setup(script=LIFECYCLES[name], design=design, start=Memory({}), workers=1)
     return replace(setup, budgets=Budgets(duplicates=DUPLICATES), worker_stops=False)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from billing.batch import Batch, Message
 from billing.errors import RequestRefused, Unavailable
+from billing.events import Hint
 from billing.ingest import Ingest
+from billing.model import CustomerKey, Key
 from billing.sync import Sync
 from tests.simulation.actors import (
     QueuePort,
@@ -75,6 +78,12 @@ def design(
     strands: bool = True,
 ) -> Design:
     """Wire the functions; `strands` lets the customers of a batch be synced side by side."""
+    sync_customer = sync or real_sync()
+
+    def synced(key: Key, hints: Sequence[Hint], remaining_ms: Callable[[], int]) -> None:
+        assert isinstance(key, CustomerKey), "nothing else happens at this Stripe"
+        sync_customer(key, hints, remaining_ms)
+
     return Design(
         ingest=ingest(
             secrets=SecretsPort(),
@@ -85,7 +94,7 @@ def design(
             report=unreported,
         ),
         batch=batch(
-            sync=sync or real_sync(),
+            sync=synced,
             queue=QueuePort(),
             side_by_side=side_by_side if strands else one_after_another,
             clock=clock,

@@ -6,6 +6,8 @@ answer what was there before the last write. `test_models.py` runs it side by si
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from billing.errors import Conflict, SubjectTaken
 from billing.model import CustomerKey, CustomerRow, SubjectKey
 
@@ -50,9 +52,22 @@ class StoreModel:
         self._put(row)
         self.links = {**self.links, subject: row.key}
 
-    def put(self, row: CustomerRow) -> None:
-        """An unconditional write: what the real code never does and a mutant may."""
+    def put(
+        self, row: CustomerRow, subject: SubjectKey | None = None, *, newer: str = ""
+    ) -> CustomerRow:
+        """What the real code never does and a mutant may: write with no regard to the revision,
+        or if what is stored is older ("<", "<=") by `as_of`. Returns the row as written."""
+        held = self.load(row.key)
+        if held.revision and (
+            (newer == "<" and not held.as_of < row.as_of)
+            or (newer == "<=" and not held.as_of <= row.as_of)
+        ):
+            raise Conflict(row.key.pk)
+        row = replace(row, revision=held.revision + 1)
         self._put(row)
+        if subject is not None:
+            self.links = {**self.links, subject: row.key}
+        return row
 
     def _check_revision(self, row: CustomerRow) -> None:
         """`rev = :before`, or `attribute_not_exists(pk)` for a row's first revision."""

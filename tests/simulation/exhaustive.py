@@ -15,9 +15,11 @@ LONGEST = 400
 
 @dataclass(slots=True)
 class Explored:
-    """What an exploration found. `moves` is the failing history, as indices into the choices."""
+    """What an exploration found: distinct moments, the ways between them, and the histories, each
+    ending quiet or where another has been. `moves`: the failing one, as indices of choices."""
 
     states: int = 0
+    histories: int = 0
     transitions: int = 0
     violation: Violated | None = None
     moves: tuple[int, ...] = ()
@@ -43,6 +45,7 @@ def explore(setup: Setup, *, limit: int | None = None) -> Explored:
             raise Violated("Progress", f"not quiet after {LONGEST} moves")
         moves = world.moves()
         if not moves:
+            found.histories += 1
             world.check_quiet()
         stack.append((world.snapshot(), enumerate(moves + world.faults())))
 
@@ -62,6 +65,7 @@ def explore(setup: Setup, *, limit: int | None = None) -> Explored:
             found.transitions += 1
             fingerprint = world.fingerprint()
             if fingerprint in seen:
+                found.histories += 1
                 path.pop()
                 continue
             seen.add(fingerprint)
@@ -70,6 +74,7 @@ def explore(setup: Setup, *, limit: int | None = None) -> Explored:
                 return found
             enter()
     except Violated as violation:
+        found.histories += 1
         found.violation, found.moves = violation, tuple(path)
     else:
         found.complete = True

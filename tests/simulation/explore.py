@@ -1,7 +1,7 @@
 """Explore: `python -m tests.simulation.explore [--seeds N] [--replay SEED | NAME:MOVES]`.
 
-Small worlds and lifecycles to the end, then long histories by seed, on two processes. Prints what was
-explored, and each violation with the line that replays it; exits 1 if there is one.
+Small worlds and lifecycles to the end, then long histories by seed, on two processes. Prints what
+was explored, and each violation with the line that replays it; exits 1 if there is one.
 """
 
 from __future__ import annotations

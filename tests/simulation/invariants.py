@@ -53,7 +53,8 @@ class QuietStoreEqualsStripe(Invariant):
             state, row = world.stripe.state(customer), _row(world, customer)
             if state is not None and row.billing != state.billing:
                 raise self.broken(
-                    f"{customer} is {_brief(state)} at Stripe; revision {row.revision} says otherwise"
+                    f"{customer} is {_brief(state)} at Stripe; "
+                    f"revision {row.revision} says otherwise"
                 )
 
 
@@ -74,8 +75,8 @@ class NeverBackwards(Invariant):
         lagged = new.version < new.truth
         if new.truth < held.truth or (new.version < held.version and not lagged):
             raise self.broken(
-                f"{row.key.customer} held change {held.version}, fetched after change {held.truth}; "
-                f"overwritten with change {new.version}, fetched after change {new.truth}"
+                f"{row.key.customer} held change {held.version}, fetched after {held.truth}; "
+                f"overwritten with change {new.version}, fetched after {new.truth}"
             )
 
 
@@ -88,7 +89,7 @@ class AcknowledgedMeansCovered(Invariant):
         event = world.setup.script.events.get(taken.hint.id)
         if event is None or taken.receipt in world.covered:
             return
-        key = taken.hint.key
+        key = CustomerKey("own", "test", event.customer)
         if world.store.load(key).deleted:
             return
         profile, entitlements = world.seen.get(key, (None, None))
@@ -164,8 +165,8 @@ class TombstoneStays(Invariant):
 
 
 class OneCustomerOneSubject(Invariant):
-    """A subject belongs to one living customer at most, a customer to one subject for good; link and
-    row agree; and whoever alone ever claimed a subject, and never another, has it in the end."""
+    """A subject belongs to one living customer at most, a customer to one subject for good; link
+    and row agree; and whoever claimed one subject only, which nobody else ever did, has it."""
 
     def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
         if before.subject is not None and after.subject != before.subject:
@@ -239,7 +240,7 @@ def _given(script: Script, customer: str, versions: int) -> _Given:
     quantities: dict[tuple[str, str], int] = {}
     untils: dict[str, int] = {}
     longest = 0
-    for index in script.versions[customer][:versions]:
+    for index in script.versions.get(customer, [])[:versions]:
         billing = script.changes[index].state.billing
         longest = max([longest, *(s.until or 0 for s in billing.subscriptions)])
         features |= dict.fromkeys(billing.features, 0)

@@ -22,16 +22,16 @@ SUMMARY = "entitlements.active_entitlement_summary.updated"
 
 
 def subscription(
-    id: str, status: str, *products: str, quantity: int = 1, period: int = 1, **more: Any
+    name: str, status: str, *products: str, quantity: int = 1, period: int = 1, **more: Any
 ) -> dict[str, Any]:
     """A subscription to `products`, `period` months on. Its items are a plain list."""
     start = EPOCH + (period - 1) * MONTH
     return {
-        "id": id,
+        "id": name,
         "status": status,
         "items": [
             {
-                "id": f"si_{id}_{product}",
+                "id": f"si_{name}_{product}",
                 "price": {"id": f"price_{product}", "product": product, "lookup_key": None},
                 "quantity": quantity,
                 "current_period_start": start,
@@ -43,7 +43,7 @@ def subscription(
         "cancel_at_period_end": False,
         "trial_end": None,
         "latest_invoice": {
-            "id": f"in_{id}_{period}",
+            "id": f"in_{name}_{period}",
             "status": "open" if status == "past_due" else "paid",
             "created": start,
         },
@@ -240,10 +240,10 @@ def _random_change(rng: Random, held: dict[str, dict[str, Any]], new_id: str) ->
         status = rng.choice(("active", "active", "trialing", "incomplete"))
         held[new_id] = subscription(new_id, status, *_some_products(rng))
         return f"{SUB}.created {SUMMARY}" if rng.random() < 0.5 else f"{SUB}.created"
-    id = rng.choice(sorted(held))
+    name = rng.choice(sorted(held))
     period = rng.randrange(1, 4)
     if kind < 0.30:
-        del held[id]
+        del held[name]
         return f"{SUB}.deleted"
     if kind < 0.34:
         return "customer.deleted"
@@ -251,19 +251,19 @@ def _random_change(rng: Random, held: dict[str, dict[str, Any]], new_id: str) ->
         return SUMMARY
     if kind < 0.55:
         status = "past_due"
-        held[id] = subscription(id, status, *_some_products(rng), period=period)
+        held[name] = subscription(name, status, *_some_products(rng), period=period)
         return f"invoice.payment_failed {SUB}.updated"
     if kind < 0.65:
-        held[id] = subscription(id, "paused", *_some_products(rng), period=period)
+        held[name] = subscription(name, "paused", *_some_products(rng), period=period)
         return f"{SUB}.paused"
     ends = rng.choice(({}, {}, {"cancel_at": EPOCH + MONTH}, {"cancel_at_period_end": True}))
-    held[id] = subscription(
-        id, "active", *_some_products(rng), quantity=rng.randrange(1, 9), period=period, **ends
+    held[name] = subscription(
+        name, "active", *_some_products(rng), quantity=rng.randrange(1, 9), period=period, **ends
     )
     return f"{SUB}.updated"
 
 
 def _some_products(rng: Random) -> list[str]:
-    """Two at most, so that a subscription's items come in one answer. More come in pages, and a change
-    between two of them may for a moment yield a mixture that Stripe never gave."""
+    """Two at most, so that a subscription's items come in one answer. More come in pages, and a
+    change between two of them may for a moment yield a mixture that Stripe never gave."""
     return rng.sample(sorted(CATALOGUE), rng.choice((1, 1, 2)))

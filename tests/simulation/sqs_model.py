@@ -58,29 +58,29 @@ class QueueModel:
         number = self.numbers.get(hint.id, 0)
         self.numbers = {**self.numbers, hint.id: number + 1}
         self.confirms += hint.type == CONFIRM
-        id = f"{hint.id}#{number}"
-        self.messages = {**self.messages, id: Stored(id, hint, now, now + delay, 0)}
+        message = Stored(f"{hint.id}#{number}", hint, now, now + delay, 0)
+        self.messages = {**self.messages, message.id: message}
 
     def visible(self, now: float) -> list[str]:
-        return [id for id, message in self.messages.items() if message.visible_at <= now]
+        return [name for name, message in self.messages.items() if message.visible_at <= now]
 
     def receive(self, ids: tuple[str, ...], now: float) -> tuple[tuple[Taken, ...], list[Message]]:
         """Hand these messages to a worker; one that was received too often goes to the DLQ."""
         taken: list[Taken] = []
         messages: list[Message] = []
-        for id in ids:
-            held = self.messages[id]
+        for name in ids:
+            held = self.messages[name]
             if held.receives >= MAX_RECEIVES:
-                self.delete(id)
+                self.delete(name)
                 self.dead_letter(body_of(held.hint), "received too often")
                 continue
             held = held._replace(visible_at=now + VISIBILITY_TIMEOUT, receives=held.receives + 1)
-            self.messages = {**self.messages, id: held}
-            receipt = f"{id}/{held.receives}"
-            taken.append(Taken(receipt, id, held.hint))
+            self.messages = {**self.messages, name: held}
+            receipt = f"{name}/{held.receives}"
+            taken.append(Taken(receipt, name, held.hint))
             messages.append(
                 Message(
-                    id=id,
+                    id=name,
                     receipt=receipt,
                     body=body_of(held.hint),
                     sent_at=held.sent_at,
@@ -95,17 +95,17 @@ class QueueModel:
             held = held._replace(visible_at=now + seconds)
             self.messages = {**self.messages, message.id: held}
 
-    def delete(self, id: str) -> None:
-        """Delete a message. An old receipt may still do it, so any does: that is the harder case."""
-        self.messages = {other: held for other, held in self.messages.items() if other != id}
+    def delete(self, name: str) -> None:
+        """Delete a message. An old receipt may do it still, so any does: the harder case."""
+        self.messages = {other: held for other, held in self.messages.items() if other != name}
 
     def dead_letter(self, body: str, reason: str) -> None:
         self.dead = (*self.dead, (body, reason))
 
-    def duplicate(self, id: str) -> None:
+    def duplicate(self, name: str) -> None:
         """At least once: a message in flight is visible again, as if it had not been received."""
-        held = self.messages[id]
-        self.messages = {**self.messages, id: held._replace(visible_at=0.0)}
+        held = self.messages[name]
+        self.messages = {**self.messages, name: held._replace(visible_at=0.0)}
 
 
 @lru_cache(maxsize=1 << 12)

@@ -1,8 +1,8 @@
 """Stripe, exactly as far as Portcullis can see it.
 
-A script of changes unfolds; each puts one customer into a new state and gives rise to events. A read
-answers from the state that holds, or from one that was replaced less than LAG ago: reads lag, by a
-bound. Lists come in pages. Clocks count seconds, so changes of one second cannot be told apart.
+A script of changes unfolds; each puts one customer into a new state and gives rise to events. A
+read answers from the state that holds, or from one that was replaced less than LAG ago: reads lag,
+by a bound. Lists come in pages. Clocks count seconds, so changes of one second look alike.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from billing.model import Billing
 from billing.projection import StripeObject, StripeState, project
 from billing.sync import MARGIN
 
-#: A read answers from no state that was replaced longer ago, in seconds. The worker relies on MARGIN.
+#: A read answers from no state that was replaced longer ago, in seconds: what the worker relies on.
 LAG = MARGIN
 
 #: Small, so that lists of three already have a second page.
@@ -68,12 +68,12 @@ class State:
             "tax_ids": self.page("tax_ids", self.id, None),
         }
 
-    def page(self, method: str, id: str, after: str | None) -> Mapping[str, Any]:
-        """A page of the list `method` of the object `id`; the same page is the same object."""
-        key = (method, id, after)
+    def page(self, method: str, name: str, after: str | None) -> Mapping[str, Any]:
+        """A page of the list `method` of the object `name`; the same page is the same object."""
+        key = (method, name, after)
         page = self._pages.get(key)
         if page is None:
-            objects = self._list(method, id)
+            objects = self._list(method, name)
             start = 0 if after is None else [o["id"] for o in objects].index(after) + 1
             page = self._pages[key] = {
                 "data": objects[start : start + PAGE_SIZE],
@@ -85,7 +85,7 @@ class State:
     def _pages(self) -> dict[tuple[str, str, str | None], Mapping[str, Any]]:
         return {}
 
-    def _list(self, method: str, id: str) -> Sequence[StripeObject]:
+    def _list(self, method: str, name: str) -> Sequence[StripeObject]:
         match method:
             case "subscriptions":
                 return [
@@ -96,7 +96,7 @@ class State:
                     for subscription in self.subscriptions
                 ]
             case "subscription_items":
-                return [i for s in self.subscriptions if s["id"] == id for i in s["items"]]
+                return [i for s in self.subscriptions if s["id"] == name for i in s["items"]]
             case "tax_ids":
                 return self.tax_ids
             case "active_entitlements":
@@ -104,7 +104,7 @@ class State:
             case "product_features":
                 return [
                     {"id": f"pf_{key}", "entitlement_feature": {"lookup_key": key}}
-                    for key in self.catalogue.get(id, ())
+                    for key in self.catalogue.get(name, ())
                 ]
             case _:
                 raise LookupError(method)
@@ -136,7 +136,7 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """`wait` seconds after the change before, the customer comes to be in `state`; `events` tell so."""
+    """`wait` seconds after the one before, a customer comes to be in `state`; `events` tell so."""
 
     wait: float
     state: State
@@ -145,7 +145,7 @@ class Change:
 
 @dataclass(frozen=True, eq=False)
 class StripeEvent:
-    """An event: `change` is the index of the change that it tells of, `customer` whom it is about."""
+    """An event: the index of the `change` that it tells of, and whom it is about."""
 
     id: str
     type: str
@@ -191,9 +191,8 @@ class Script:
             self.versions.setdefault(customer, []).append(index)
             for subscription in change.state.subscriptions:
                 self.owners[subscription["id"]] = customer
-            for number, type in enumerate(change.events):
-                id = f"evt_{index}_{number}"
-                self.events[id] = StripeEvent(id, type, index, customer)
+            for name, event_type in zip(self.events_of(index), change.events, strict=True):
+                self.events[name] = StripeEvent(name, event_type, index, customer)
 
     def events_of(self, change: int) -> list[str]:
         return [f"evt_{change}_{number}" for number in range(len(self.changes[change].events))]
@@ -235,30 +234,30 @@ class StripeModel:
         return sum(1 for index in versions if self.happened[index] > now - LAG)
 
     def read(
-        self, method: str, id: str, after: str | None, now: float, lag: int
+        self, method: str, name: str, after: str | None, now: float, lag: int
     ) -> tuple[Any, Seen]:
         """The answer to a read, `lag` versions back. Raises CustomerNotFound before the first."""
-        versions = self.versions(self._owner(id))
+        versions = self.versions(self._owner(name))
         if method == "product_features":
             # A product belongs to no customer: whoever was changed last knows the catalogue.
             state = self.script.changes[len(self.happened) - 1].state
-            return state.page(method, id, after), Seen(0, 0)
+            return state.page(method, name, after), Seen(0, 0)
         if lag >= len(versions):
-            raise CustomerNotFound(id)
+            raise CustomerNotFound(name)
         seen = Seen(versions[-1 - lag], versions[-1])
         state = self.script.changes[seen.version].state
         if method == "customer":
             return (state.customer, int(now)), seen
-        if after is None or any(o["id"] == after for o in state._list(method, id)):
-            return state.page(method, id, after), seen
+        if after is None or any(o["id"] == after for o in state._list(method, name)):
+            return state.page(method, name, after), seen
         # The list moved under the cursor; it then ends here.
         return NOTHING_MORE, seen
 
     def body(self, event: StripeEvent) -> bytes:
         return _body(event, int(self.happened[event.change]))
 
-    def _owner(self, id: str) -> str:
-        return self.script.owners.get(id, id)
+    def _owner(self, name: str) -> str:
+        return self.script.owners.get(name, name)
 
 
 @lru_cache(maxsize=1 << 14)

@@ -1,9 +1,9 @@
 """The world around the real code: Stripe, SQS, DynamoDB, workers, and time.
 
 At each moment the world offers *moves*: a change at Stripe, a webhook delivered, a batch taken, one
-I/O operation of one worker performed, time passing when nothing else can happen. And, as long as their
-budgets last, *faults*: a crash, a duplicate, a read that lags, a call refused, an answer lost. Whoever
-explores picks one, and the world performs it and has the invariants look.
+I/O operation of one worker performed, time passing when nothing else can happen. And, as long as
+their budgets last, *faults*: a crash, a duplicate, a read that lags, a call refused, an answer
+lost. Whoever explores picks one, and the world performs it and has the invariants look.
 
 All state is kept in values, so a moment can be remembered, compared and returned to.
 """
@@ -11,7 +11,7 @@ All state is kept in values, so a moment can be remembered, compared and returne
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from billing.errors import (
@@ -29,7 +29,7 @@ from tests.simulation.design import Design
 from tests.simulation.dynamodb_model import StoreModel
 from tests.simulation.invariants import INVARIANTS, Invariant, Violated
 from tests.simulation.sqs_model import BATCH_SIZE, QueueModel, Taken
-from tests.simulation.stripe_model import EPOCH, Script, Seen, StripeModel, signed
+from tests.simulation.stripe_model import EPOCH, Script, Seen, State, StripeModel, signed
 
 #: template.yaml's Timeout of the worker, in seconds.
 WORKER_TIMEOUT = 60
@@ -85,8 +85,8 @@ class Actor(NamedTuple):
 class Secrets:
     """The signing secret is rolled `roll` seconds in; until `overlap` later both sign.
 
-    Secrets Manager has both from `stored` seconds after the roll. A function's copy may be as old as
-    secret_store keeps it, a refreshed one as old as two forced reads are apart.
+    Secrets Manager has both from `stored` seconds after the roll. A function's copy may be as old
+    as secret_store keeps it, a refreshed one as old as two forced reads are apart.
     """
 
     roll: float = float("inf")
@@ -106,7 +106,7 @@ class Secrets:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """A world to be. `chance(low, high)` draws a number; the least of all where nothing is random."""
+    """A world to be. `chance(low, high)` draws a number: the least where nothing is random."""
 
     script: Script
     design: Design
@@ -121,6 +121,8 @@ class Setup:
     #: that does not stop takes each message as soon as it is there.
     ingest_stops: bool = False
     worker_stops: bool = True
+    #: Whether a webhook arrives with its change: a message may be late as well as a webhook.
+    delivers_at_once: bool = False
     #: Stripe refuses everything between these seconds.
     outage: tuple[float, float] = (0.0, 0.0)
     invariants: tuple[Invariant, ...] = INVARIANTS
@@ -177,9 +179,9 @@ class World:
         ]
         idle = self._idle_worker()
         if not self.setup.worker_stops and (visible := self.queue.visible(now)):
-            return [("take", idle, (id,)) for id in visible]
+            return [("take", idle, (message,)) for message in visible]
         if idle is not None and (visible := self.queue.visible(now)):
-            found += [("take", idle, (id,)) for id in visible]
+            found += [("take", idle, (message,)) for message in visible]
             if len(visible) > 1:
                 found.append(("take", idle, tuple(visible[:BATCH_SIZE])))
         found += [
@@ -275,10 +277,10 @@ class World:
                 self._spend(holds=1)
                 self._tell(f"Stripe's delivery of {event} is {HOLD:g} s late")
                 self.pending = {**self.pending, event: self.now + HOLD}
-            case ("copy", id):
+            case ("copy", message):
                 self._spend(duplicates=1)
-                self._tell(f"SQS hands out {id} once more")
-                self.queue.duplicate(id)
+                self._tell(f"SQS hands out {message} once more")
+                self.queue.duplicate(message)
             case ("wait",):
                 self._spend(waits=1)
                 self.now += WAIT
@@ -303,6 +305,9 @@ class World:
             event: self.now + self.setup.chance(0, self.setup.webhook_delay)
             for event in self.setup.script.events_of(index)
         }
+        if self.setup.delivers_at_once:
+            for event in self.setup.script.events_of(index):
+                self._deliver(event)
 
     def _deliver(self, event: str) -> None:
         self._tell(f"Stripe delivers {event}")
@@ -348,7 +353,7 @@ class World:
             return
         op = actor.position.op
         assert op is not None
-        if op.service == "edge":
+        if op.service == "edge" and op.method != "delete":
             self._end(actor, op)
             return
         outcome = self._perform(actor, op, variant)
@@ -425,6 +430,9 @@ class World:
             case "secrets":
                 age = self.setup.chance(0, 300 if op.method == "current" else 60)
                 return self.setup.secrets.verifying(self.now - self.start - age)
+            case "edge":
+                self._delete(actor.taken, op.args[0])
+                return None
             case "here":
                 return None
         raise LookupError(op)
@@ -433,25 +441,27 @@ class World:
         begin, end = self.setup.outage
         if variant == "refused" or begin <= self.now - self.start < end:
             return Raised(StripeUnavailable, "rate_limit")
-        id, after = op.args
+        name, after = op.args
+        if op.method == "payload":
+            return self._payload(actor, name)
         if op.method == "customer":
-            actor = actor._replace(reads=(*actor.reads, id))
-            if any(t.hint.customer == id and t.hint.type != CONFIRM for t in actor.taken):
+            actor = actor._replace(reads=(*actor.reads, name))
+            if any(t.hint.customer == name and t.hint.type != CONFIRM for t in actor.taken):
                 self.fetches_for_events += 1
             self.actors = {**self.actors, actor.name: actor}
         for check in self._checks["read"]:
             check(self, actor)
         try:
-            answer, seen = self.stripe.read(op.method, id, after, self.now, int(variant or 0))
+            answer, seen = self.stripe.read(op.method, name, after, self.now, int(variant or 0))
         except CustomerNotFound:
-            return Raised(CustomerNotFound, id)
+            return Raised(CustomerNotFound, name)
         if op.method == "customer":
-            key = key_of(id)
+            key = key_of(name)
             taken = frozenset(
                 taken.receipt
                 for other in self.actors.values()
                 for taken in other.taken
-                if taken.hint.customer == id
+                if taken.hint.customer == name
             )
             fetch = Fetch(key, taken, seen, None)
             self.actors = {**self.actors, actor.name: actor._replace(fetch=fetch)}
@@ -459,6 +469,15 @@ class World:
             fetch = actor.fetch._replace(entitlements=seen)
             self.actors = {**self.actors, actor.name: actor._replace(fetch=fetch)}
         return answer
+
+    def _payload(self, actor: Actor, name: str) -> State:
+        """The state in an event's payload, which only a mutant looks at."""
+        event = self.setup.script.events[name]
+        taken = frozenset(taken.receipt for taken in actor.taken)
+        seen = Seen(event.change, event.change)
+        fetch = Fetch(key_of(event.customer), taken, seen, seen)
+        self.actors = {**self.actors, actor.name: actor._replace(fetch=fetch)}
+        return self.setup.script.changes[event.change].state
 
     def _store(self, actor: Actor, op: Op, variant: str | int) -> Any:
         if variant == "refused":
@@ -477,7 +496,10 @@ class World:
                 case "commit_and_link":
                     self.store.commit_and_link(row, op.args[1], replacing=op.args[2])
                 case "put":
-                    self.store.put(row)
+                    row = self.store.put(row, op.args[1], newer=op.args[2])
+                case "put_unbumped":
+                    self.store.commit(row)
+                    row = replace(row, revision=before.revision)
         except Conflict as error:
             return Raised(Conflict, str(error))
         except SubjectTaken as error:
@@ -525,12 +547,16 @@ class World:
     def _finish(self, actor: Actor, waiting: tuple[str, ...]) -> None:
         done = [taken for taken in actor.taken if taken.id not in waiting]
         self._tell(f"{actor.name} ends: {', '.join(t.id for t in done) or 'nothing'} acknowledged")
-        for taken in done:
-            for check in self._checks["acknowledge"]:
-                check(self, taken)
-            self.queue.delete(taken.id)
-        self.acknowledged |= {taken.hint.id for taken in done}
+        self._delete(actor.taken, tuple(taken.id for taken in done))
         self.covered -= {taken.receipt for taken in actor.taken}
+
+    def _delete(self, messages: tuple[Taken, ...], ids: tuple[str, ...]) -> None:
+        for taken in messages:
+            if taken.id in ids:
+                for check in self._checks["acknowledge"]:
+                    check(self, taken)
+                self.queue.delete(taken.id)
+                self.acknowledged |= {taken.hint.id}
 
     # Moments as values.
 
@@ -607,13 +633,17 @@ class World:
                 return None
             known = self._marks.get(id(outcome))
             if known is None:
-                known = self._marks[id(outcome)] = (outcome, hash(repr(outcome)))
+                known = self._marks[id(outcome)] = (
+                    outcome,
+                    # Why access came and went is for people; no step depends on it.
+                    hash(repr(replace(outcome, transitions=()))),
+                )
             return known[1]
         if isinstance(outcome, dict):
             return id(outcome)  # Stripe's pages: the model keeps each and gives it out again
         if type(outcome) is tuple and outcome and isinstance(outcome[0], dict):
             return (id(outcome[0]), outcome[1])
-        return outcome  # type: ignore[return-value]
+        return outcome
 
     # The story.
 
@@ -637,7 +667,8 @@ class World:
                 row: CustomerRow = op.args[0]
                 gives = sorted([*row.billing.features, *row.billing.products]) or "nothing"
                 state = "deleted" if row.deleted else f"gives {gives}"
-                detail = f"{row.key.customer} revision {row.revision} as of {row.as_of - EPOCH} s, {state}"
+                at = row.as_of - EPOCH
+                detail = f"{row.key.customer} revision {row.revision} as of {at} s, {state}"
             case "send" | "send_confirm":
                 detail = f"{op.args[0].id}"
             case "hide":
