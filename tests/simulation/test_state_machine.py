@@ -1,0 +1,65 @@
+"""The same world under Hypothesis, which picks the moves, and shrinks what fails."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from tests.simulation.design import design
+from tests.simulation.seeds import LONGEST, setup_of
+from tests.simulation.world import World
+
+
+class Portcullis(RuleBasedStateMachine):
+    """Moves and faults in any order; whenever it ends, the world comes to rest and is looked at."""
+
+    world: World
+
+    @initialize(seed=st.integers(0, 1 << 16))
+    def begin(self, seed: int) -> None:
+        self.world = World(setup_of(Random(seed), design()))
+
+    @rule(choice=st.integers(0, 1 << 10))
+    @precondition(lambda self: self.world.moves())
+    def something_happens(self, choice: int) -> None:
+        moves = self.world.moves()
+        self.world.take(moves[choice % len(moves)])
+
+    @rule(choice=st.integers(0, 1 << 10))
+    @precondition(lambda self: self.world.faults())
+    def something_goes_wrong(self, choice: int) -> None:
+        faults = self.world.faults()
+        self.world.take(faults[choice % len(faults)])
+
+    @rule(seconds=st.floats(0, 30))
+    def time_passes(self, seconds: float) -> None:
+        self.world.now += seconds
+
+    def teardown(self) -> None:
+        world: Any = getattr(self, "world", None)
+        if world is None:
+            return
+        rng = Random(0)
+        for _ in range(LONGEST):
+            moves = world.moves()
+            if not moves:
+                break
+            world.take(rng.choice(moves))
+        assert not world.moves(), "the world does not come to rest"
+        world.check_quiet()
+
+
+Portcullis.TestCase.settings = settings(
+    max_examples=25,
+    stateful_step_count=40,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+TestEveryPromiseHolds = Portcullis.TestCase
