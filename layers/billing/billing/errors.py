@@ -7,6 +7,7 @@ PortcullisError
 │   ├── Forbidden             403
 │   ├── NotFound              404
 │   ├── StateConflict         409
+│   │   └── AlreadySubscribed 409
 │   └── PayloadTooLarge       413
 ├── Unavailable               something we depend on; try again later (HTTP 503)
 │   ├── StripeUnavailable     429, 5xx, timeout, refused connection
@@ -73,6 +74,13 @@ class StateConflict(RequestRefused):
     status = 409
     problem = "conflict"
     title = "Conflict"
+
+
+class AlreadySubscribed(StateConflict):
+    """The subject holds what it asks to buy; the portal is where that is changed."""
+
+    problem = "already-subscribed"
+    title = "Already subscribed"
 
 
 class PayloadTooLarge(RequestRefused):

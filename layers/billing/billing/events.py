@@ -20,6 +20,7 @@ class Effect(Enum):
 
     SYNC_CUSTOMER = "sync the customer it names"
     SYNC_CONFIGURATION = "refresh the portal configuration it names"
+    SYNC_CATALOG = "refresh the catalogue"
     AUDIT = "an audit line and a metric"
 
 
@@ -51,10 +52,28 @@ EFFECTS: Mapping[str, Effect] = {
     "payment_method.automatically_updated": Effect.SYNC_CUSTOMER,
     "payment_method.detached": Effect.SYNC_CUSTOMER,
     "payment_method.updated": Effect.SYNC_CUSTOMER,
+    "price.created": Effect.SYNC_CATALOG,
+    "price.deleted": Effect.SYNC_CATALOG,
+    "price.updated": Effect.SYNC_CATALOG,
+    "product.created": Effect.SYNC_CATALOG,
+    "product.deleted": Effect.SYNC_CATALOG,
+    "product.updated": Effect.SYNC_CATALOG,
 }
 
 #: Kind of the documents that are portal configurations.
 CONFIGURATION = "CONFIG"
+
+#: Kind of the one document that says what is for sale.
+CATALOG = "CATALOG"
+
+#: Type of the message that asks for the catalogue where no event tells: at a deploy.
+REFRESH_CATALOG = "portcullis.catalog"
+
+#: Type of a hint that is never queued: somebody waits for the customer's state as it is now.
+DEMAND = "portcullis.demand"
+
+#: Later than any row's `as_of`, so that no row has outgrown it.
+NEVER_OUTGROWN = 1 << 53
 
 #: Type of the message by which a sync asks for one more fetch, against stale reads.
 CONFIRM = "portcullis.confirm"
@@ -169,6 +188,32 @@ class Hint:
             object=None,
         )
 
+    @classmethod
+    def demand(cls, key: CustomerKey) -> Hint:
+        """A fetch of `key` now, whatever its row already answers for."""
+        return cls(
+            id=f"demand-{key.customer}",
+            type=DEMAND,
+            created=NEVER_OUTGROWN,
+            livemode=key.mode == "live",
+            account=None if key.account == OWN_ACCOUNT else key.account,
+            customer=key.customer,
+            object=None,
+        )
+
+    @classmethod
+    def refresh_catalog(cls, *, mode: str, account: str | None, created: int) -> Hint:
+        """A fetch of what is for sale, for changes up to `created` (epoch seconds)."""
+        return cls(
+            id=f"catalog-{created}",
+            type=REFRESH_CATALOG,
+            created=created,
+            livemode=mode == "live",
+            account=account,
+            customer=None,
+            object=None,
+        )
+
     @property
     def key(self) -> Key:
         """What is to be synced."""
@@ -185,6 +230,10 @@ class Hint:
                 return DocumentKey(CONFIGURATION, account, mode, self.object)
             case Effect.SYNC_CONFIGURATION:
                 return None
+            case Effect.SYNC_CATALOG:
+                return DocumentKey(CATALOG, account, mode)
+            case None if self.type == REFRESH_CATALOG:
+                return DocumentKey(CATALOG, account, mode)
             case _:
                 return CustomerKey(account, mode, self.customer) if self.customer else None
 

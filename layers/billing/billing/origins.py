@@ -13,27 +13,30 @@ _DEFAULT_PORTS = {"https": 443, "http": 80}
 _LOCALHOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-def checked_return_url(url: str, allowed_origins: Iterable[str], *, stage: str) -> str:
-    """`url` itself if its origin is one of `allowed_origins`. Raises BadRequest otherwise.
+def checked_return_url(
+    url: str, allowed_origins: Iterable[str], *, stage: str, name: str = "return_url"
+) -> str:
+    """`url` itself if its origin is one of `allowed_origins`. Raises BadRequest otherwise, which
+    calls it by `name`, the property it came in.
 
     Origins are compared after parsing: host lower-cased, default port dropped. Plain http is
     allowed for a listed localhost in stage dev only.
     """
     if not url.isascii() or len(url) > LONGEST_URL or any(c <= " " or c in "\\\x7f" for c in url):
-        raise BadRequest("return_url has characters that no URL has, or is too long.")
+        raise BadRequest(f"{name} has characters that no URL has, or is too long.")
     try:
         parts = urlsplit(url)
         origin = _origin(parts)
     except ValueError:
-        raise BadRequest("return_url is not a URL.") from None
+        raise BadRequest(f"{name} is not a URL.") from None
     if parts.username is not None or parts.password is not None or "@" in parts.netloc:
-        raise BadRequest("return_url must not carry a user name or password.")
+        raise BadRequest(f"{name} must not carry a user name or password.")
     scheme, host, _ = origin
     if scheme != "https" and not (scheme == "http" and host in _LOCALHOSTS and stage == "dev"):
-        raise BadRequest("return_url must be an https URL.")
+        raise BadRequest(f"{name} must be an https URL.")
     if origin not in {_origin(urlsplit(allowed)) for allowed in allowed_origins}:
         raise BadRequest(
-            "return_url is not on an allowed origin; the deployment's AllowedOrigins lists them."
+            f"{name} is not on an allowed origin; the deployment's AllowedOrigins lists them."
         )
     return url
 
