@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import stripe
 
-from billing.errors import CustomerNotFound, StripeRefused, StripeUnavailable
+from billing.errors import Conflict, CustomerNotFound, StripeRefused, StripeUnavailable
 from billing.projection import StripeObject
 from billing.stripe_state import Page
 
@@ -24,6 +24,12 @@ from billing.stripe_state import Page
 TIMEOUT = (2.0, 8.0)
 
 LONGEST_PAGE = 100
+
+#: Lookup keys that one list of prices may name.
+MOST_LOOKUP_KEYS = 10
+
+#: Keys in the series that stands in for one, where Stripe has recorded a failure under the first.
+KEY_SERIES = 3
 
 # The library would write its telemetry's state under a home folder that Lambda does not have.
 stripe.enable_telemetry = False
@@ -110,6 +116,122 @@ class StripeApi:
             found = self._connect().v1.billing_portal.configurations.retrieve(configuration)
         return _plain(found), _date(found)
 
+    # -- what is for sale
+
+    def prices(self, names: Sequence[str]) -> tuple[list[StripeObject], int]:
+        """The active prices with these lookup keys or ids, `product` expanded, and Stripe's Date
+        of the first answer (0 where nothing was asked). A name nothing is sold under is left out.
+        """
+        found: dict[str, StripeObject] = {}
+        as_of = 0
+        for start in range(0, len(names), MOST_LOOKUP_KEYS):
+            parameters: Any = {
+                "lookup_keys": list(names[start : start + MOST_LOOKUP_KEYS]),
+                "active": True,
+                "expand": ["data.product"],
+            }
+            with _translated():
+                page = self._connect().v1.prices.list(parameters | _page(None))
+            as_of = as_of or _date(page)
+            found.update({price["lookup_key"]: price for price in _plain(page)["data"]})
+        for name in names:
+            if name not in found and (price := self._price(name)) is not None and price["active"]:
+                found[name] = price
+        return [found[name] for name in names if name in found], as_of
+
+    def _price(self, price: str) -> StripeObject | None:
+        with _translated():
+            try:
+                return _plain(self._connect().v1.prices.retrieve(price, {"expand": ["product"]}))
+            except stripe.InvalidRequestError as error:
+                if error.code == "resource_missing":
+                    return None
+                raise
+
+    # -- checkout: checkout.CheckoutApi
+
+    def priced(self, name: str) -> StripeObject | None:
+        """The active price with this lookup key or id, `product` expanded."""
+        prices, _ = with_one_retry(lambda: self.prices([name]))
+        return prices[0] if prices else None
+
+    def create_customer(self, metadata: Mapping[str, str], key: str) -> str:
+        """The id of a new customer; of the same one for whoever asks with the same `key` within a
+        day. Raises StripeUnavailable, StripeRefused."""
+
+        def create(options: stripe.RequestOptions) -> str:
+            with _translated():
+                made = self._connect().v1.customers.create({"metadata": dict(metadata)}, options)
+            return made.id
+
+        return _once(create, key)
+
+    def checkout_sessions(self, customer: str) -> list[StripeObject]:
+        """The customer's checkout sessions, newest first, with their line items."""
+        sessions: list[StripeObject] = []
+
+        def page(after: str | None) -> Page:
+            parameters: Any = {"customer": customer, "expand": ["data.line_items"]}
+            with _translated():
+                return _plain(self._connect().v1.checkout.sessions.list(parameters | _page(after)))
+
+        after: str | None = None
+        more = True
+        while more:
+            found = with_one_retry(lambda: page(after))  # noqa: B023 (called before `after` moves on)
+            sessions.extend(found["data"])
+            more = found["has_more"]
+            after = sessions[-1]["id"] if sessions else None
+        return sessions
+
+    def checkout_session(self, session: str) -> StripeObject | None:
+        """The checkout session as it is now, whosever it is; None where there is none."""
+
+        def retrieve() -> StripeObject | None:
+            with _translated():
+                try:
+                    return _plain(self._connect().v1.checkout.sessions.retrieve(session))
+                except stripe.InvalidRequestError as error:
+                    if error.code == "resource_missing":
+                        return None
+                    raise
+
+        return with_one_retry(retrieve)
+
+    def expire_checkout_session(self, session: str) -> None:
+        """See to it that the session cannot be completed any more: it may have been already."""
+
+        def expire() -> None:
+            with _translated():
+                try:
+                    self._connect().v1.checkout.sessions.expire(session)
+                except stripe.InvalidRequestError:
+                    # Stripe has no code for "not open any more", and nothing else can be wrong.
+                    return
+
+        with_one_retry(expire)
+
+    def create_checkout_session(self, parameters: Mapping[str, Any], key: str) -> StripeObject:
+        """A new checkout session; the same one for whoever asks for the same with the same `key`.
+
+        `parameters` are those of https://docs.stripe.com/api/checkout/sessions/create.
+        Raises Conflict where `key` was used for something else, StripeUnavailable, StripeRefused.
+        """
+
+        def create(options: stripe.RequestOptions) -> StripeObject:
+            with _translated():
+                try:
+                    return _plain(
+                        self._connect().v1.checkout.sessions.create(
+                            dict(parameters),  # type: ignore[arg-type]
+                            options,
+                        )
+                    )
+                except stripe.IdempotencyError as error:
+                    raise Conflict("the key was used for another checkout session") from error
+
+        return _once(create, key)
+
     # -- the portal: portal.PortalApi
 
     def subscription(self, subscription: str) -> StripeObject | None:
@@ -124,7 +246,19 @@ class StripeApi:
                         return None
                     raise
 
-        return _with_one_retry(retrieve)
+        return with_one_retry(retrieve)
+
+    def price_by_lookup_key(self, lookup_key: str) -> str | None:
+        """The id of the active price with this lookup key; None where there is none."""
+
+        def find() -> str | None:
+            with _translated():
+                found = self._connect().v1.prices.list(
+                    {"lookup_keys": [lookup_key], "active": True, "limit": 1}
+                )
+            return found.data[0].id if found.data else None
+
+        return with_one_retry(find)
 
     def create_portal_session(self, parameters: Mapping[str, Any]) -> str:
         """Open a portal session and return its URL: a bearer link, never to be logged.
@@ -148,7 +282,7 @@ class StripeApi:
                     raise
             return session.url
 
-        return _with_one_retry(create)
+        return with_one_retry(create)
 
 
 def _date(found: stripe.StripeObject) -> int:
@@ -172,13 +306,33 @@ def _plain(value: stripe.StripeObject) -> dict[str, Any]:
     return value.to_dict(for_json=True)
 
 
-def _with_one_retry(call: Callable[[], _T]) -> _T:
+def with_one_retry(call: Callable[[], _T]) -> _T:
     """`call`, once more after a random moment when Stripe was unavailable: a person is waiting."""
     try:
         return call()
     except StripeUnavailable:
         time.sleep(random.uniform(0.2, 0.6))  # noqa: S311 (spreads retries, guards nothing)
         return call()
+
+
+class _FailureOnRecord(StripeUnavailable):
+    """A failure that Stripe had recorded under our idempotency key and only repeats."""
+
+
+def _once(create: Callable[[stripe.RequestOptions], _T], key: str) -> _T:
+    """`create` under the idempotency key `key`: at most one object for whoever uses that key.
+
+    For a day Stripe repeats its first answer under a key, be it a failure
+    (https://docs.stripe.com/api/idempotent_requests). Past one on record we take the next key of a
+    series, which is the same for everybody.
+    """
+    for number in range(KEY_SERIES):
+        options: stripe.RequestOptions = {"idempotency_key": f"{key}-{number}"}
+        try:
+            return with_one_retry(lambda: create(options))  # noqa: B023 (called at once)
+        except _FailureOnRecord:
+            continue
+    raise StripeUnavailable("every key of the series has a failure on record")
 
 
 @contextmanager
@@ -190,6 +344,9 @@ def _translated() -> Iterator[None]:
         raise StripeUnavailable(type(error).__name__) from error
     except stripe.StripeError as error:
         status = error.http_status or 0
+        headers: Mapping[str, str] = error.headers or {}
+        if status >= 500 and any(name.lower() == "idempotent-replayed" for name in headers):
+            raise _FailureOnRecord(f"{type(error).__name__} {status}") from error
         if status >= 500 or status in (0, 409, 429):
             raise StripeUnavailable(f"{type(error).__name__} {status}") from error
         raise StripeRefused(
