@@ -30,6 +30,8 @@ TOLD_OF: dict[str, tuple[str, dict[str, Any]]] = {
     "customer.subscription.pending_update_applied": ("customer.subscription.updated", {}),
     "customer.subscription.pending_update_expired": ("customer.subscription.updated", {}),
     "customer.tax_id.updated": ("customer.tax_id.created", {"verification": None}),
+    # Stripe deletes a price only from the dashboard, where nobody has used it.
+    "price.deleted": ("price.created", {}),
     "payment_method.automatically_updated": (
         "payment_method.attached",
         {"card": {"exp_year": 2029}},
@@ -116,6 +118,7 @@ def _live(client: stripe.StripeClient, control: Control) -> None:
     _check_out(client, customer, catalogue.prices["starter_monthly"])
     client.v1.payment_methods.detach(method)
     client.v1.customers.delete(customer)
+    _sell_something_else(client)
 
 
 def _pause_and_resume(client: stripe.StripeClient, control: Control, price: str) -> None:
@@ -149,6 +152,22 @@ def _check_out(client: stripe.StripeClient, customer: str, price: str) -> None:
     assert session.url is not None
     card = {"number": "4242424242424242", "exp_month": "12", "exp_year": "2030", "cvc": "123"}
     httpx.post(session.url, data=card)
+
+
+def _sell_something_else(client: stripe.StripeClient) -> None:
+    """A product and its price: renamed, replaced, taken off the list."""
+    product = client.v1.products.create({"name": "Audit"})
+    client.v1.products.update(product.id, {"name": "Audit log"})
+    price = client.v1.prices.create(
+        {
+            "product": product.id,
+            "currency": "eur",
+            "unit_amount": 500,
+            "recurring": {"interval": "month"},
+        }
+    )
+    client.v1.prices.update(price.id, {"active": False})
+    client.v1.products.delete(client.v1.products.create({"name": "Never sold"}).id)
 
 
 def write(path: Path, value: object) -> None:

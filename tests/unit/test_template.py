@@ -39,6 +39,15 @@ EVENTS = {
     for event, details in function["Events"].items()
 }
 
+#: What it takes to make a customer's row equal to Stripe while somebody waits.
+SYNCS_AT_ONCE = {
+    "dynamodb:GetItem",
+    "dynamodb:PutItem",
+    "dynamodb:ConditionCheckItem",
+    "sqs:SendMessage",
+    "secretsmanager:GetSecretValue",
+}
+
 
 def statements(function: dict[str, Any]) -> list[dict[str, Any]]:
     return [each for policy in function["Policies"] for each in policy["Statement"]]
@@ -65,6 +74,9 @@ def test_each_function_has_its_own_policies_without_wildcards(name: str) -> None
     ("name", "allowed"),
     [
         ("CreatePortalSession", {"dynamodb:GetItem", "secretsmanager:GetSecretValue"}),
+        ("CreateCheckoutSession", SYNCS_AT_ONCE),
+        ("GetCheckoutSession", SYNCS_AT_ONCE),
+        ("GetCatalog", {"dynamodb:GetItem"}),
         ("IngestWebhook", {"sqs:SendMessage", "secretsmanager:GetSecretValue"}),
         ("GetEntitlements", {"dynamodb:GetItem"}),
     ],
@@ -84,14 +96,20 @@ def test_no_function_may_scan_or_delete_from_the_table() -> None:
     assert "CrudPolicy" not in text
 
 
-def test_every_route_asks_for_a_token_but_the_webhooks() -> None:
+def test_every_route_asks_for_a_token_but_the_webhooks_and_the_catalogue() -> None:
     assert RESOURCES["Api"]["Properties"]["Auth"]["DefaultAuthorizer"] == "Jwt"
     without = [
         event["Properties"]["Path"]
         for event in EVENTS.values()
         if event["Type"] == "HttpApi" and "Auth" in event["Properties"]
     ]
-    assert without == ["/webhooks/stripe"]
+    assert sorted(without) == ["/catalog", "/webhooks/stripe"]
+
+
+def test_the_public_route_can_read_nothing_but_the_catalogue() -> None:
+    (statement,) = statements(FUNCTIONS["GetCatalog"])
+    keys = statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"]
+    assert keys == ["CATALOG#${StripeMode}"]
 
 
 def test_the_worker_reports_partial_failures_and_is_bounded() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import functools
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -109,7 +110,7 @@ class Request:
 
 
 def respond(status: int, body: Mapping[str, Any], **headers: str) -> Response:
-    """A JSON response, kept by no cache: every answer here is one customer's own."""
+    """A JSON response, kept by no cache: almost every answer is one customer's own."""
     return {
         "statusCode": status,
         "headers": {
@@ -119,6 +120,20 @@ def respond(status: int, body: Mapping[str, Any], **headers: str) -> Response:
         },
         "body": json.dumps(body, separators=(",", ":")),
     }
+
+
+def cacheable(request: Request, body: Mapping[str, Any], *, max_age: int) -> Response:
+    """A JSON response that is the same for everybody and may be kept for `max_age` seconds; a 304
+    without a body where the client has it already (RFC 9110, If-None-Match)."""
+    headers = {"cache_control": f"public, max-age={max_age}"}
+    response = respond(200, body, **headers)
+    tag = f'"{hashlib.sha256(response["body"].encode()).hexdigest()[:32]}"'
+    response["headers"]["etag"] = tag
+    known = request.headers.get("if-none-match", "")
+    if known == "*" or tag in {each.strip().removeprefix("W/") for each in known.split(",")}:
+        kept = {name: response["headers"][name] for name in ("cache-control", "etag")}
+        return {"statusCode": 304, "headers": kept}
+    return response
 
 
 def see_other(url: str) -> Response:

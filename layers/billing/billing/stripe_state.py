@@ -43,13 +43,13 @@ def fetch(reads: StripeReads, customer_id: str) -> StripeState:
         {
             **subscription,
             "items": {
-                "data": _complete(
+                "data": complete(
                     subscription["items"],
                     partial(reads.subscription_items, subscription["id"]),
                 )
             },
         }
-        for subscription in _complete(
+        for subscription in complete(
             customer["subscriptions"], partial(reads.subscriptions, customer_id)
         )
     ]
@@ -57,15 +57,15 @@ def fetch(reads: StripeReads, customer_id: str) -> StripeState:
         as_of=as_of,
         customer=customer,
         subscriptions=subscriptions,
-        tax_ids=_complete(customer["tax_ids"], partial(reads.tax_ids, customer_id)),
-        active_entitlements=_complete(
+        tax_ids=complete(customer["tax_ids"], partial(reads.tax_ids, customer_id)),
+        active_entitlements=complete(
             reads.active_entitlements(customer_id, None),
             partial(reads.active_entitlements, customer_id),
         ),
         product_features={
             product: [
                 feature["entitlement_feature"]["lookup_key"]
-                for feature in _complete(
+                for feature in complete(
                     reads.product_features(product, None),
                     partial(reads.product_features, product),
                 )
@@ -75,7 +75,7 @@ def fetch(reads: StripeReads, customer_id: str) -> StripeState:
     )
 
 
-def _complete(first: Page, next_page: Callable[[str], Page]) -> list[StripeObject]:
+def complete(first: Page, next_page: Callable[[str], Page]) -> list[StripeObject]:
     """All objects of a list whose first page is at hand."""
     objects: list[StripeObject] = list(first["data"])
     page = first

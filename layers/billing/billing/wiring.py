@@ -9,7 +9,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -18,17 +18,20 @@ from botocore.config import Config
 from billing import telemetry
 from billing.customers import Customers
 from billing.events import Hint
-from billing.model import CustomerKey, DocumentKey, Key
+from billing.model import OWN_ACCOUNT, CustomerKey, DocumentKey, Key
 from billing.settings import STRIPE_API_VERSION, Settings
 from billing.store import DynamoDBStore
 
 if TYPE_CHECKING:
     from billing.batch import Batch
+    from billing.checkout import CheckoutSessions
+    from billing.documents import Fetched
     from billing.ingest import Ingest
     from billing.portal import PortalSessions
     from billing.queues import SqsQueues
     from billing.secret_store import Secret
     from billing.stripe_api import StripeApi
+    from billing.sync import Sync
 
 SETTINGS = Settings.from_environment(os.environ)
 
@@ -76,6 +79,31 @@ def _stripe() -> StripeApi:
     return stripe_api.StripeApi(lambda: connect(key.current()[0]))
 
 
+def _pause(attempt: int) -> None:
+    time.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311 (spreads retries, guards nothing)
+
+
+def _sync_customer(stripe: StripeApi) -> Sync:
+    from billing.sync import Sync
+
+    return Sync(
+        store=_store(),
+        stripe=stripe,
+        queue=_queues(),
+        policy=SETTINGS.access_policy,
+        issuer=SETTINGS.jwt_issuer,
+        subject_metadata_key=SETTINGS.subject_metadata_key,
+        pause=_pause,
+        report=telemetry.report,
+    )
+
+
+def _catalogue() -> DocumentKey:
+    from billing.events import CATALOG
+
+    return DocumentKey(CATALOG, SETTINGS.stripe_account or OWN_ACCOUNT, SETTINGS.mode)
+
+
 @cache
 def customers() -> Customers:
     """For whoever starts from a subject."""
@@ -85,15 +113,67 @@ def customers() -> Customers:
 @cache
 def portal_sessions() -> PortalSessions:
     """For create_portal_session."""
+    from billing import portal_file
     from billing.portal import PortalSessions
 
     return PortalSessions(
         customers=customers(),
         stripe=_stripe(),
+        names=_store(),
+        file=portal_file.load(stage=SETTINGS.stage, mode=SETTINGS.mode),
+        allowed_origins=SETTINGS.allowed_origins,
+        default_return_url=SETTINGS.default_return_url,
+        on_behalf_of=SETTINGS.stripe_on_behalf_of,
+        stage=SETTINGS.stage,
+        mode=SETTINGS.mode,
+    )
+
+
+@cache
+def checkout_sessions() -> CheckoutSessions:
+    """For create_checkout_session and get_checkout_session."""
+    from billing import portal_file
+    from billing.checkout import CheckoutSessions
+    from billing.stripe_api import with_one_retry
+    from billing.sync import ATTEMPT_BUDGET_MS
+
+    stripe, store = _stripe(), _store()
+    sync = _sync_customer(stripe)
+
+    def sync_now(key: CustomerKey) -> None:
+        # A person waits, so it is always begun: whatever step a timeout cuts it off at, the steps
+        # before it hold, as after any crash.
+        with_one_retry(lambda: sync(key, [Hint.demand(key)], lambda: ATTEMPT_BUDGET_MS))
+
+    return CheckoutSessions(
+        store=store,
+        stripe=stripe,
+        sync=sync_now,
+        catalogue=lambda: store.load_document(_catalogue(), consistent=False).content,
+        pause=_pause,
+        offer=portal_file.load(stage=SETTINGS.stage, mode=SETTINGS.mode).checkout,
+        account=SETTINGS.stripe_account,
+        mode=SETTINGS.mode,
+        issuer=SETTINGS.jwt_issuer,
+        subject_metadata_key=SETTINGS.subject_metadata_key,
         allowed_origins=SETTINGS.allowed_origins,
         default_return_url=SETTINGS.default_return_url,
         stage=SETTINGS.stage,
     )
+
+
+@cache
+def catalogue() -> Callable[[], dict[str, Any]]:
+    """For get_catalog: the answer, as the table has it now."""
+    from billing import catalog, portal_file
+
+    store = _store()
+    allowed = portal_file.load(stage=SETTINGS.stage, mode=SETTINGS.mode).checkout.prices
+
+    def read() -> dict[str, Any]:
+        return catalog.answer(store.load_document(_catalogue(), consistent=False).content, allowed)
+
+    return read
 
 
 @cache
@@ -114,13 +194,12 @@ def ingest() -> Ingest:
 @cache
 def batch() -> Batch:
     """For sync_customer."""
+    from billing import portal_file
     from billing.batch import Batch, threads
-    from billing.documents import DocumentSync, Fetched, portal_configuration
-    from billing.events import CONFIGURATION
-    from billing.sync import Sync
-
-    def pause(attempt: int) -> None:
-        time.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311 (spreads retries, guards nothing)
+    from billing.catalog import content
+    from billing.documents import DocumentSync, portal_configuration
+    from billing.events import CATALOG, CONFIGURATION
+    from billing.stripe_state import complete
 
     stripe = _stripe()
 
@@ -128,18 +207,23 @@ def batch() -> Batch:
         configuration, as_of = stripe.portal_configuration(key.id)
         return portal_configuration(configuration), as_of
 
-    sync_customer = Sync(
-        store=_store(),
-        stripe=stripe,
-        queue=_queues(),
-        policy=SETTINGS.access_policy,
-        issuer=SETTINGS.jwt_issuer,
-        subject_metadata_key=SETTINGS.subject_metadata_key,
-        pause=pause,
-        report=telemetry.report,
-    )
+    def fetch_catalogue(_: DocumentKey) -> Fetched:
+        offer = portal_file.load(stage=SETTINGS.stage, mode=SETTINGS.mode).checkout
+        prices, as_of = stripe.prices(offer.prices)
+        products = {price["product"]["id"] for price in prices}
+        features = {
+            product: complete(
+                stripe.product_features(product, None), partial(stripe.product_features, product)
+            )
+            for product in products
+        }
+        return content(prices, features), as_of
+
+    sync_customer = _sync_customer(stripe)
     sync_document = DocumentSync(
-        store=_store(), fetch={CONFIGURATION: fetch_configuration}, pause=pause
+        store=_store(),
+        fetch={CONFIGURATION: fetch_configuration, CATALOG: fetch_catalogue},
+        pause=_pause,
     )
 
     def sync(key: Key, hints: Sequence[Hint], remaining_ms: Callable[[], int]) -> None:
