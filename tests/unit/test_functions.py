@@ -97,6 +97,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
             "STRIPE_API_KEY_SECRET": "key",
             "STRIPE_WEBHOOK_SECRET": "webhook",
             "STRIPE_ACCOUNT": "",
+            "STRIPE_ON_BEHALF_OF": "",
             "JWT_ISSUER": "https://login.example.com/",
             "SUBJECT_CLAIM": "sub",
             "PORTAL_SCOPE": "",

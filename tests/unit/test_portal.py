@@ -8,9 +8,16 @@ from typing import Any
 import pytest
 
 from billing.customers import REMEMBERED, Customers
-from billing.errors import BadRequest, CustomerNotFound, NotFound
+from billing.errors import (
+    BadRequest,
+    CustomerNotFound,
+    NotFound,
+    StateConflict,
+    StripeRefused,
+)
 from billing.model import Billing, CustomerKey, CustomerRow, SubjectKey
 from billing.portal import PortalSessions, parse_request
+from billing.portal_file import Checkout, Configuration, PortalFile
 from tests.unit.fakes import MemoryStore
 
 KEY = CustomerKey("own", "test", "cus_1")
@@ -19,12 +26,16 @@ OTHER = CustomerKey("own", "test", "cus_2")
 
 class Stripe:
     def __init__(self) -> None:
-        self.subscriptions = {
-            "sub_own": {"customer": "cus_1", "items": {"data": [{"id": "si_own"}]}},
-            "sub_other": {"customer": "cus_2", "items": {"data": [{"id": "si_other"}]}},
+        self.subscriptions: dict[str, dict[str, Any]] = {
+            "sub_own": owned("sub_own", "cus_1", "si_own"),
+            "sub_other": owned("sub_other", "cus_2", "si_other"),
         }
         self.sessions: list[Mapping[str, Any]] = []
         self.gone = False
+        self.refuses = False
+
+    def price_by_lookup_key(self, lookup_key: str) -> str | None:
+        return {"team_yearly": "price_team_yearly"}.get(lookup_key)
 
     def subscription(self, subscription: str) -> Mapping[str, Any] | None:
         return self.subscriptions.get(subscription)
@@ -32,8 +43,48 @@ class Stripe:
     def create_portal_session(self, parameters: Mapping[str, Any]) -> str:
         if self.gone:
             raise CustomerNotFound
+        if self.refuses:
+            raise StripeRefused(400, None, "flow_data[type]", "InvalidRequestError")
         self.sessions.append(parameters)
         return "https://billing.stripe.com/p/session/x"
+
+
+def owned(name: str, customer: str, item: str) -> dict[str, Any]:
+    """A subscription of `customer` with one licensed item."""
+    price = {"id": "price_a", "recurring": {"usage_type": "licensed"}}
+    return {
+        "id": name,
+        "customer": customer,
+        "status": "active",
+        "cancel_at": None,
+        "cancel_at_period_end": False,
+        "pause_collection": None,
+        "pending_update": None,
+        "schedule": None,
+        "items": {"data": [{"id": item, "price": price, "current_period_end": 1}]},
+    }
+
+
+def configuration(name: str, *features: str, **rules: Any) -> Configuration:
+    parameters = {"features": {feature: {"enabled": True} for feature in features}}
+    return Configuration(name=name, parameters=parameters, **rules)
+
+
+EVERYTHING = (
+    "customer_update",
+    "payment_method_update",
+    "subscription_cancel",
+    "subscription_pause",
+    "subscription_update",
+)
+FILE = PortalFile(
+    configurations=(
+        configuration("default", *EVERYTHING),
+        configuration("enterprise", "payment_method_update", when_features=("sso",)),
+    ),
+    coupons=frozenset({"STAY20", "promo_spring"}),
+    checkout=Checkout(),
+)
 
 
 class World:
@@ -50,11 +101,21 @@ class World:
             self.store, mode="test", issuer="https://issuer/", clock=lambda: self.now
         )
         self.stripe = Stripe()
+        self.ids = {"default": "bpc_default", "enterprise": "bpc_enterprise"}
+        self.on_behalf_of = ""
+
+    def configuration_named(self, mode: str, name: str) -> str | None:
+        assert mode == "test"
+        return self.ids.get(name)
 
     def open(self, body: Mapping[str, Any] | None = None, subject: str = "user-1") -> str:
         return PortalSessions(
             customers=self.customers,
             stripe=self.stripe,
+            names=self,
+            file=FILE,
+            on_behalf_of=self.on_behalf_of,
+            mode="test",
             allowed_origins=("https://app.example.com",),
             default_return_url="https://app.example.com/account",
             stage="prod",
@@ -71,7 +132,11 @@ def test_the_customer_comes_from_the_subject_and_the_return_url_from_the_setting
 ) -> None:
     assert world.open().startswith("https://billing.stripe.com/")
     assert world.stripe.sessions == [
-        {"customer": "cus_1", "return_url": "https://app.example.com/account"}
+        {
+            "customer": "cus_1",
+            "return_url": "https://app.example.com/account",
+            "configuration": "bpc_default",
+        }
     ]
 
 
@@ -97,7 +162,7 @@ def test_a_subject_without_a_customer_or_with_a_deleted_one_is_told_so(world: Wo
 
 def test_a_customer_that_stripe_does_not_have_any_more_is_a_404(world: World) -> None:
     world.stripe.gone = True
-    with pytest.raises(NotFound, match="any more"):
+    with pytest.raises(NotFound, match="deleted"):
         world.open()
 
 
@@ -114,6 +179,22 @@ def test_a_customer_that_stripe_does_not_have_any_more_is_a_404(world: World) ->
         ({"flow": {"type": "customer_update", "customer": "cus_2"}}, "customer"),
         ({"flow": {"type": "subscription_cancel"}}, "subscription"),
         ({"flow": {"type": "subscription_update_confirm", "subscription": "sub_own"}}, "items"),
+        ({"flow": {"type": "customer_update", "subscription": "sub_own"}}, "subscription"),
+        (
+            {"flow": {"type": "customer_update", "after_completion": {"type": "redirect"}}},
+            "return_url",
+        ),
+        (
+            {
+                "flow": {
+                    "type": "customer_update",
+                    "after_completion": {"type": "portal_homepage", "custom_message": "x"},
+                }
+            },
+            "custom_message",
+        ),
+        ({"configuration": "unknown"}, "unknown"),
+        ({"configuration": 7}, "configuration"),
     ],
 )
 def test_a_body_that_is_not_of_the_contract_is_refused_by_name(
@@ -185,3 +266,144 @@ def test_a_remembered_customer_that_was_deleted_gives_way_to_its_successor(world
     found = world.customers.of("user-1")
     assert found is not None
     assert found.key == OTHER
+
+
+CANCEL = {"type": "subscription_cancel", "subscription": "sub_own"}
+UPDATE = {"type": "subscription_update", "subscription": "sub_own"}
+
+
+def test_a_retention_coupon_a_discount_and_what_follows_are_passed_on(world: World) -> None:
+    back = {"type": "redirect", "return_url": "https://app.example.com/bye"}
+    world.open({"flow": {**CANCEL, "retention": {"coupon": "STAY20"}, "after_completion": back}})
+    thanks = {"type": "hosted_confirmation", "custom_message": "Thank you"}
+    world.open(
+        {
+            "flow": {
+                "type": "subscription_update_confirm",
+                "subscription": "sub_own",
+                "items": [{"id": "si_own", "price": "team_yearly"}],
+                "discounts": [{"promotion_code": "promo_spring"}],
+                "after_completion": thanks,
+            }
+        }
+    )
+    assert [session["flow_data"] for session in world.stripe.sessions] == [
+        {
+            "type": "subscription_cancel",
+            "after_completion": {
+                "type": "redirect",
+                "redirect": {"return_url": "https://app.example.com/bye"},
+            },
+            "subscription_cancel": {
+                "subscription": "sub_own",
+                "retention": {"type": "coupon_offer", "coupon_offer": {"coupon": "STAY20"}},
+            },
+        },
+        {
+            "type": "subscription_update_confirm",
+            "after_completion": {
+                "type": "hosted_confirmation",
+                "hosted_confirmation": {"custom_message": "Thank you"},
+            },
+            "subscription_update_confirm": {
+                "subscription": "sub_own",
+                "items": [{"id": "si_own", "price": "price_team_yearly"}],
+                "discounts": [{"promotion_code": "promo_spring"}],
+            },
+        },
+    ]
+
+
+def test_a_coupon_that_the_deployment_does_not_offer_is_refused(world: World) -> None:
+    with pytest.raises(BadRequest, match="FREE100"):
+        world.open({"flow": {**CANCEL, "retention": {"coupon": "FREE100"}}})
+
+
+def test_what_follows_a_flow_leads_to_allowed_origins_only(world: World) -> None:
+    elsewhere = {"type": "redirect", "return_url": "https://evil.example/"}
+    with pytest.raises(BadRequest):
+        world.open({"flow": {**CANCEL, "after_completion": elsewhere}})
+
+
+@pytest.mark.parametrize(
+    ("flow", "state", "said"),
+    [
+        (CANCEL, {"status": "canceled"}, "ended"),
+        (CANCEL, {"cancel_at": 1_790_000_000}, "2026-09-21"),
+        (CANCEL, {"cancel_at_period_end": True}, "already set to end"),
+        (UPDATE, {"schedule": "sub_sched_1"}, "scheduled"),
+        (UPDATE, {"pending_update": {"expires_at": 1}}, "payment"),
+        ({**UPDATE, "type": "subscription_pause"}, {"pause_collection": {}}, None),
+        (
+            {**UPDATE, "type": "subscription_pause"},
+            {"pause_collection": {"behavior": "void"}},
+            "paused",
+        ),
+    ],
+)
+def test_a_flow_the_portal_would_refuse_is_a_conflict_before_it(
+    world: World, flow: dict[str, Any], state: dict[str, Any], said: str | None
+) -> None:
+    world.stripe.subscriptions["sub_own"] |= state
+    if said is None:
+        world.open({"flow": flow})
+        return
+    with pytest.raises(StateConflict, match=said):
+        world.open({"flow": flow})
+    assert world.stripe.sessions == []
+
+
+def test_a_subscription_of_several_products_or_by_usage_can_be_cancelled_but_not_changed(
+    world: World,
+) -> None:
+    items = world.stripe.subscriptions["sub_own"]["items"]["data"]
+    items.append({**items[0], "id": "si_second"})
+    with pytest.raises(StateConflict, match="several products"):
+        world.open({"flow": UPDATE})
+    items.pop()
+    items[0]["price"]["recurring"]["usage_type"] = "metered"
+    with pytest.raises(StateConflict, match="usage"):
+        world.open({"flow": UPDATE})
+    world.open({"flow": CANCEL})
+
+
+def test_what_stripe_itself_refuses_of_a_flow_is_a_conflict_too(world: World) -> None:
+    world.stripe.refuses = True
+    with pytest.raises(StateConflict):
+        world.open({"flow": CANCEL})
+    with pytest.raises(StripeRefused):
+        world.open()
+
+
+def test_the_configuration_is_the_one_named_or_the_one_whose_rule_the_customer_meets(
+    world: World,
+) -> None:
+    world.open({"configuration": "enterprise"})
+    holding = Billing(features={"sso": 1})
+    world.store.rows[KEY] = CustomerRow(key=KEY, revision=2, billing=holding)
+    world.open()
+    world.open({"configuration": "default"})
+    assert [session["configuration"] for session in world.stripe.sessions] == [
+        "bpc_enterprise",
+        "bpc_enterprise",
+        "bpc_default",
+    ]
+
+
+def test_a_flow_that_its_configuration_does_not_offer_is_a_conflict(world: World) -> None:
+    with pytest.raises(StateConflict, match="does not offer"):
+        world.open({"configuration": "enterprise", "flow": CANCEL})
+
+
+def test_before_the_setup_the_accounts_default_serves_whoever_names_none(world: World) -> None:
+    world.ids.clear()
+    world.open()
+    assert "configuration" not in world.stripe.sessions[0]
+    with pytest.raises(BadRequest, match="not been set up"):
+        world.open({"configuration": "enterprise"})
+
+
+def test_the_portal_acts_on_behalf_of_the_account_the_deployment_names(world: World) -> None:
+    world.on_behalf_of = "acct_1"
+    world.open()
+    assert world.stripe.sessions[0]["on_behalf_of"] == "acct_1"

@@ -8,12 +8,13 @@ from typing import Any, Protocol
 
 import fastjsonschema
 
+from billing import portal_flows
 from billing.customers import Customers
-from billing.errors import BadRequest, CustomerNotFound, NotFound
+from billing.errors import BadRequest, CustomerNotFound, NotFound, StateConflict, StripeRefused
+from billing.model import CustomerRow
 from billing.origins import checked_return_url
+from billing.portal_file import Configuration, PortalFile
 from billing.projection import StripeObject
-
-_ID = {"type": "string", "minLength": 1, "maxLength": 255}
 
 #: The body of `POST /portal-sessions`. Strict: a customer id is refused whatever it is called.
 REQUEST_SCHEMA: dict[str, Any] = {
@@ -22,122 +23,140 @@ REQUEST_SCHEMA: dict[str, Any] = {
     "properties": {
         "return_url": {"type": "string", "minLength": 1},
         "locale": {"type": "string", "pattern": "^(auto|[a-z]{2,3}(-[A-Z0-9]{2,3})?)$"},
-        "flow": {
-            "type": "object",
-            "additionalProperties": False,
-            "required": ["type"],
-            "properties": {
-                "type": {
-                    "enum": [
-                        "payment_method_update",
-                        "subscription_cancel",
-                        "subscription_update",
-                        "subscription_update_confirm",
-                        "subscription_pause",
-                        "customer_update",
-                    ]
-                },
-                "subscription": _ID,
-                "items": {
-                    "type": "array",
-                    "minItems": 1,
-                    "maxItems": 1,
-                    "items": {
-                        "type": "object",
-                        "additionalProperties": False,
-                        "required": ["id"],
-                        "properties": {
-                            "id": _ID,
-                            "price": _ID,
-                            "quantity": {"type": "integer", "minimum": 0},
-                        },
-                    },
-                },
-            },
-            "allOf": [
-                {
-                    "if": {"properties": {"type": {"pattern": "^subscription_"}}},
-                    "then": {"required": ["subscription"]},
-                },
-                {
-                    "if": {"properties": {"type": {"const": "subscription_update_confirm"}}},
-                    "then": {"required": ["items"]},
-                },
-            ],
-        },
+        "configuration": {"type": "string", "minLength": 1, "maxLength": 255},
+        "flow": portal_flows.FLOW_SCHEMA,
     },
 }
-
 
 _validate = fastjsonschema.compile(REQUEST_SCHEMA)
 
 
 def parse_request(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`body` itself if it is valid by REQUEST_SCHEMA. Raises BadRequest naming what is not."""
+    """`body` itself if it is a valid request. Raises BadRequest naming what is not."""
     try:
         _validate(body, name_prefix="body")
     except fastjsonschema.JsonSchemaValueException as error:
         raise BadRequest(f"{error.message}.") from None
+    if "flow" in body:
+        portal_flows.check_names(body["flow"])
     return body
 
 
 class PortalApi(Protocol):
-    """Both raise StripeUnavailable, StripeRefused; the second CustomerNotFound too."""
+    """Each raises StripeUnavailable, StripeRefused; the last CustomerNotFound too."""
 
     def subscription(self, subscription: str) -> StripeObject | None: ...
+    def price_by_lookup_key(self, lookup_key: str) -> str | None: ...
     def create_portal_session(self, parameters: Mapping[str, Any]) -> str: ...
+
+
+class ConfigurationNames(Protocol):
+    """Which portal configuration in Stripe stripe_setup made for a name of portal.toml."""
+
+    def configuration_named(self, mode: str, name: str) -> str | None:
+        """Its id, None where there is none yet. Raises StoreUnavailable."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortalSessions:
-    """What opening a portal session depends on; the fields are the template's parameters."""
+    """What opening a portal session depends on; `file` is portal.toml, the rest are parameters."""
 
     customers: Customers
     stripe: PortalApi
+    names: ConfigurationNames
+    file: PortalFile
     allowed_origins: tuple[str, ...]
     default_return_url: str
+    on_behalf_of: str
     stage: str
+    mode: str
 
     def __call__(self, subject: str, request: Mapping[str, Any]) -> str:
         """The URL of a new portal session for the subject's customer: a bearer link, good for five
         minutes, never to be logged.
 
-        `request` is valid by REQUEST_SCHEMA. Raises BadRequest, NotFound, StoreUnavailable,
-        StripeUnavailable, StripeRefused.
+        `request` has passed parse_request. Raises BadRequest, NotFound, StateConflict,
+        StoreUnavailable, StripeUnavailable, StripeRefused.
         """
         parameters: dict[str, Any] = {"return_url": self._return_url(request)}
+        flow = request.get("flow")
+        if flow:
+            self._check_return_url(flow.get("after_completion", {}).get("return_url"))
+            portal_flows.check_coupons(flow, self.file.coupons)
         row = self.customers.of(subject)
         if row is None:
-            raise NotFound(
-                "You have no customer in Stripe (any more); it comes with the first purchase."
-            )
+            raise NotFound("You have no customer in Stripe (any more); a purchase makes one.")
         parameters["customer"] = row.key.customer
         if "locale" in request:
             parameters["locale"] = request["locale"]
-        if "flow" in request:
-            parameters["flow_data"] = self._flow_data(request["flow"], row.key.customer)
+        if self.on_behalf_of:
+            parameters["on_behalf_of"] = self.on_behalf_of
+        configuration = self._configuration(request, row)
+        if (known := self._configuration_id(configuration, request)) is not None:
+            parameters["configuration"] = known
+        if flow:
+            parameters["flow_data"] = self._flow_data(flow, configuration, row.key.customer)
         try:
             return self.stripe.create_portal_session(parameters)
         except CustomerNotFound:
-            raise NotFound("Your customer does not exist in Stripe any more.") from None
+            raise NotFound("Your customer was deleted in Stripe.") from None
+        except StripeRefused as refusal:
+            if flow and refusal.status == 400:
+                raise StateConflict(
+                    "Stripe's portal does not offer this flow for this subscription as it is now."
+                ) from refusal
+            raise
 
     def _return_url(self, request: Mapping[str, Any]) -> str:
-        if "return_url" not in request:
-            return self.default_return_url
-        return checked_return_url(request["return_url"], self.allowed_origins, stage=self.stage)
+        url: str = request.get("return_url", self.default_return_url)
+        if "return_url" in request:
+            self._check_return_url(url)
+        return url
 
-    def _flow_data(self, flow: Mapping[str, Any], customer: str) -> dict[str, Any]:
-        """Stripe's `flow_data` for our flat flow; whatever it names must be this customer's own."""
-        kind: str = flow["type"]
-        if "subscription" not in flow:
-            return {"type": kind}
-        details: dict[str, Any] = {"subscription": flow["subscription"]}
-        subscription = self.stripe.subscription(flow["subscription"])
-        if subscription is None or subscription["customer"] != customer:
-            raise NotFound("You have no such subscription.")
-        if "items" in flow:
-            own = {item["id"] for item in subscription["items"]["data"]}
-            if not own.issuperset(item["id"] for item in flow["items"]):
-                raise NotFound("Your subscription has no such item.")
-            details["items"] = list(flow["items"])
-        return {"type": kind, kind: details}
+    def _check_return_url(self, url: str | None) -> None:
+        if url is not None:
+            checked_return_url(url, self.allowed_origins, stage=self.stage)
+
+    def _configuration(self, request: Mapping[str, Any], row: CustomerRow) -> Configuration:
+        """The configuration the request names, else the one whose rule the customer meets."""
+        if "configuration" not in request:
+            return self.file.chosen_for(row.billing.products, row.billing.features)
+        named = self.file.named(request["configuration"])
+        if named is None:
+            raise BadRequest(f"There is no portal configuration {request['configuration']!r}.")
+        return named
+
+    def _configuration_id(
+        self, configuration: Configuration, request: Mapping[str, Any]
+    ) -> str | None:
+        """Its id in Stripe. Until stripe_setup has made it, the account's default serves whoever
+        asked for none by name."""
+        known = self.names.configuration_named(self.mode, configuration.name)
+        if known is None and "configuration" in request:
+            raise BadRequest(
+                f"The portal configuration {configuration.name!r} has not been set up in Stripe."
+            )
+        return known
+
+    def _flow_data(
+        self, flow: Mapping[str, Any], configuration: Configuration, customer: str
+    ) -> dict[str, Any]:
+        """Stripe's `flow_data`; whatever the flow names must be this customer's own."""
+        feature = portal_flows.FEATURE_OF_FLOW[flow["type"]]
+        features: Mapping[str, Any] = configuration.parameters.get("features", {})
+        if not features.get(feature, {}).get("enabled", False):
+            raise StateConflict(
+                f"The portal configuration {configuration.name!r} does not offer {feature}."
+            )
+        subscription: StripeObject | None = None
+        if "subscription" in flow:
+            subscription = self.stripe.subscription(flow["subscription"])
+            if subscription is None or subscription["customer"] != customer:
+                raise NotFound("You have no such subscription.")
+            portal_flows.check_possible(flow, subscription)
+        return portal_flows.flow_data(flow, subscription, self._price_id)
+
+    def _price_id(self, price: str) -> str:
+        """A price is named by its id or, as in portal.toml, by its lookup key."""
+        return self.stripe.price_by_lookup_key(price) or price

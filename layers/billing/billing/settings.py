@@ -24,6 +24,7 @@ class Settings:
     stripe_api_key_secret: str
     stripe_webhook_secret: str
     stripe_account: str
+    stripe_on_behalf_of: str
     jwt_issuer: str
     subject_claim: str
     portal_scope: str
@@ -57,6 +58,7 @@ class Settings:
             stripe_api_key_secret=value("STRIPE_API_KEY_SECRET"),
             stripe_webhook_secret=value("STRIPE_WEBHOOK_SECRET"),
             stripe_account=value("STRIPE_ACCOUNT"),
+            stripe_on_behalf_of=value("STRIPE_ON_BEHALF_OF"),
             jwt_issuer=value("JWT_ISSUER"),
             subject_claim=value("SUBJECT_CLAIM"),
             portal_scope=value("PORTAL_SCOPE"),
