@@ -95,6 +95,7 @@ class Unavailable(PortcullisError):
     """A service we depend on did not do its part; nothing was lost, trying again later is right."""
 
     service = "A service Portcullis depends on"
+    fault = "did not answer"
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason)
@@ -114,6 +115,7 @@ class StripeRefused(Unavailable):
     """
 
     service = "Stripe"
+    fault = "refused our request, which an operator has to look into"
 
     def __init__(self, status: int, code: str | None, param: str | None, reason: str) -> None:
         super().__init__(reason)
