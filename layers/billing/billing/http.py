@@ -170,7 +170,7 @@ def endpoint(
                 503,
                 "unavailable",
                 "Service unavailable",
-                f"{error.service} did not answer. Nothing was changed; try again shortly.",
+                f"{error.service} {error.fault}. Nothing was changed; try again shortly.",
                 retry_after=str(RETRY_AFTER),
             )
         except Exception:  # noqa: BLE001  the outermost edge: an unforeseen error is answered, and logged whole
