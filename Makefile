@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 
 STAGE ?= dev
-SEEDS ?= 1000
+SEEDS ?= 5000
 
 DEV := .venv/.installed
 ENGINE := .venv-engine/.installed
@@ -59,7 +59,7 @@ unit: $(DEV) $(ENGINE) ## only the tests that need no stack
 integration: $(DEV) $(ENGINE) ## only the tests against the deployed template
 	@$(BIN)/pytest tests/integration
 
-simulate: $(DEV) ## explore interleavings of the real code, SEEDS=1000
+simulate: $(DEV) ## explore interleavings of the real code, SEEDS=5000
 	@$(BIN)/python -m tests.simulation.explore --seeds $(SEEDS)
 
 mutants: $(DEV) ## break the worker's order on purpose; every break must be found

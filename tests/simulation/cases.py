@@ -20,10 +20,19 @@ CASES: dict[str, tuple[Script, Budgets]] = {
     "two workers": (three_changes(0, 0), Budgets()),
     "a crash": (three_changes(0, 0), Budgets(crashes=1)),
     "time passes": (three_changes(0, 0), Budgets(waits=1)),
-    "a duplicate and a crash": (three_changes(0, 0, 0), Budgets(crashes=1, duplicates=1)),
-    "a duplicate and a crash, two changes": (
+    "three changes, a duplicate": (three_changes(0, 0, 0), Budgets(duplicates=1)),
+    "three changes, a crash": (three_changes(0, 0, 0), Budgets(crashes=1)),
+    "two changes, a duplicate and a crash": (
         three_changes(0, 0),
         Budgets(crashes=1, duplicates=1),
+    ),
+    "three changes, a duplicate and a crash": (
+        three_changes(0, 0, 0),
+        Budgets(crashes=1, duplicates=1),
+    ),
+    "a message handed out twice, and a crash": (
+        three_changes(0, 0),
+        Budgets(crashes=1, copies=1),
     ),
     "two reads lag": (three_changes(0, 0), Budgets(lags=2)),
     "a read lags, a worker crashes": (three_changes(0, 20), Budgets(lags=1, crashes=1)),

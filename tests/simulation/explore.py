@@ -1,4 +1,4 @@
-"""Explore: `python -m tests.simulation.explore [--seeds N] [--replay SEED | NAME:MOVES]`.
+"""Explore: `python -m tests.simulation.explore [--seeds N] [--states N] [--replay HISTORY]`.
 
 Small worlds and lifecycles to the end, then long histories by seed, on two processes. Prints what
 was explored, and each violation with the line that replays it; exits 1 if there is one.
@@ -24,7 +24,7 @@ SEEDS_A_TASK = 50
 PROCESSES = 2
 
 #: A small world is left at so many moments, lest one of them eat all the time.
-MOST_STATES = 2_000_000
+STATES = 600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,9 @@ class Report:
     histories: frozenset[int] = field(default_factory=frozenset)
 
 
-def small(name: str) -> Report:
+def small(name: str, most: int) -> Report:
     """Explore a small world to its end. States of two worlds differ by what is to come in them."""
-    found = explore(cases.case(name, design(strands=False)), limit=MOST_STATES)
+    found = explore(cases.case(name, design(strands=False)), limit=most)
     violations: tuple[tuple[str, str], ...] = ()
     if found.violation is not None:
         violations = ((f"{name}:{'.'.join(map(str, found.moves))}", str(found.violation)),)
@@ -65,18 +65,18 @@ def large(first: int, count: int) -> Report:
     return Report("", 0, count, moves, violations=tuple(violations), histories=frozenset(histories))
 
 
-def run(seed_count: int) -> int:
+def run(seed_count: int, states: int) -> int:
     """Explore it all; return the number of violations."""
     began, done, violations, histories = time.monotonic(), 0, 0, set[int]()
     explored = moves = 0
     with ProcessPoolExecutor(PROCESSES) as pool:
-        for report in _in_turn(pool, seed_count):
+        for report in _in_turn(pool, seed_count, states):
             explored, moves = explored + report.explored, moves + report.moves
             done += report.seeds
             histories |= report.histories
             violations += len(report.violations)
             if report.name:
-                ending = "all of them" if report.complete else "not all"
+                ending = "all of them" if report.complete else "stopped there"
                 print(f"{report.name:44} {report.explored:>9,} states, {ending}", flush=True)
             for line, violation in report.violations:
                 print(f"VIOLATION {violation}\n  {REPLAY} '{line}'", flush=True)
@@ -92,9 +92,9 @@ def run(seed_count: int) -> int:
     return violations
 
 
-def _in_turn(pool: ProcessPoolExecutor, seed_count: int) -> Iterator[Report]:
+def _in_turn(pool: ProcessPoolExecutor, seed_count: int, states: int) -> Iterator[Report]:
     """The reports of all tasks as they come, with few tasks waiting at a time."""
-    tasks = [(small, (name,)) for name in cases.names()]
+    tasks = [(small, (name, states)) for name in cases.names()]
     chunks = (
         (large, (first, min(SEEDS_A_TASK, seed_count - first)))
         for first in range(0, seed_count, SEEDS_A_TASK)
@@ -131,11 +131,12 @@ def tell(history: str) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.explore")
     parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--states", type=int, default=STATES, help="most of a small world")
     parser.add_argument("--replay", metavar="SEED|NAME:MOVES")
     arguments = parser.parse_args()
     if arguments.replay:
         return tell(arguments.replay)
-    return 1 if run(arguments.seeds) else 0
+    return 1 if run(arguments.seeds, arguments.states) else 0
 
 
 if __name__ == "__main__":

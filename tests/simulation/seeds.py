@@ -11,7 +11,7 @@ from tests.simulation.lifecycles import random_script
 from tests.simulation.world import Budgets, Move, Secrets, Setup, World
 
 #: Faults strike during so many moves; then the world has to come to rest.
-FAULTY_MOVES = 600
+FAULTY_MOVES = 400
 
 #: A history longer than this is not getting anywhere.
 LONGEST = 20_000
@@ -33,7 +33,7 @@ def setup_of(rng: Random, design: Design) -> Setup:
     """A world for one history: who lives in it, and how badly it treats them."""
     workers = rng.randrange(3, 7)
     roll = rng.uniform(0, 600)
-    outage = rng.choice(((0.0, 0.0), (roll, roll + rng.uniform(100, 900))))
+    outage = rng.choice(((0.0, 0.0), (roll, roll + rng.uniform(60, 600))))
     return Setup(
         script=random_script(
             rng, customers=rng.choice((1, 2, 3, 5)), changes=rng.randrange(20, 25)
