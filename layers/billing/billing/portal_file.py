@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from billing.errors import PortcullisError
+from billing.errors import PortalFileError
 
 #: Beside the package: in the repository, and in the layer as it lies in Lambda.
 PORTAL_FILE = Path(__file__).parents[1] / "portal.toml"
@@ -26,10 +26,6 @@ _CHECKOUT, _FLOWS = "checkout", "flows"
 
 #: Where a value stands: keys, and indexes into lists.
 KeyPath = tuple[str | int, ...]
-
-
-class PortalFileError(PortcullisError):
-    """The file cannot be used; the message names each line and key, and what is allowed there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,16 +141,16 @@ def _as_seen(table: Mapping[str, Any], stage: str, mode: str) -> dict[str, Any]:
     """The table with the stage's overlay merged over it, and the mode's over both."""
     plain = {key: value for key, value in table.items() if key not in ("stage", "mode")}
     for overlay in (table.get("stage", {}).get(stage, {}), table.get("mode", {}).get(mode, {})):
-        plain = _merged(plain, overlay)
+        plain = merged(plain, overlay)
     return plain
 
 
-def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables merge key by key; anything else, lists as well, is replaced whole."""
+def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` over `under`: tables key by key; anything else, lists as well, is replaced whole."""
     both = dict(under)
     for key, value in over.items():
         before = both.get(key)
-        both[key] = _merged(before, value) if isinstance(before, dict) else value
+        both[key] = merged(before, value) if isinstance(before, dict) else value
     return both
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -54,6 +54,46 @@ class Secret:
             raise SecretUnavailable(type(error).__name__) from error
         self._values = parse(text)
         self._read_at = self._clock()
+
+
+class SigningSecrets:
+    """stripe_setup.SigningSecrets: the webhook's signing secrets under one name, uncached."""
+
+    def __init__(self, client: SecretsManagerClient, name: str) -> None:
+        self._client = client
+        self.name = name
+
+    def read(self) -> tuple[str, ...]:
+        """The stored secrets; none where nothing usable is stored. Raises SecretUnavailable."""
+        try:
+            text = self._client.get_secret_value(SecretId=self.name).get("SecretString", "")
+        except self._client.exceptions.ResourceNotFoundException:
+            return ()
+        except ClientError as error:
+            raise SecretUnavailable(error.response["Error"]["Code"]) from error
+        except BotoCoreError as error:
+            raise SecretUnavailable(type(error).__name__) from error
+        try:
+            return parse(text)
+        except SecretUnavailable:
+            return ()
+
+    def write(self, secrets: Sequence[str]) -> None:
+        """Store these, making the secret where there is none. Raises SecretUnavailable."""
+        text = secrets[0] if len(secrets) == 1 else json.dumps(list(secrets))
+        try:
+            try:
+                self._client.put_secret_value(SecretId=self.name, SecretString=text)
+            except self._client.exceptions.ResourceNotFoundException:
+                self._client.create_secret(
+                    Name=self.name,
+                    Description="Signing secrets of Portcullis's webhook endpoint in Stripe",
+                    SecretString=text,
+                )
+        except ClientError as error:
+            raise SecretUnavailable(error.response["Error"]["Code"]) from error
+        except BotoCoreError as error:
+            raise SecretUnavailable(type(error).__name__) from error
 
 
 def parse(text: str) -> tuple[str, ...]:

@@ -37,14 +37,18 @@ stripe.enable_telemetry = False
 _T = TypeVar("_T")
 
 
-def client(api_key: str, *, api_base: str, api_version: str, account: str) -> stripe.StripeClient:
-    """A client that keeps its connections and never retries by itself: who calls knows better."""
+def client(
+    api_key: str, *, api_base: str, api_version: str, account: str, retries: int = 0
+) -> stripe.StripeClient:
+    """A client that keeps its connections. It never retries by itself where who calls knows better:
+    a person waits, or a queue.
+    """
     return stripe.StripeClient(
         api_key,
         stripe_account=account or None,
         stripe_version=api_version,
         base_addresses={"api": api_base},
-        max_network_retries=0,
+        max_network_retries=retries,
         http_client=stripe.RequestsClient(timeout=TIMEOUT),
     )
 
@@ -310,6 +314,8 @@ def with_one_retry(call: Callable[[], _T]) -> _T:
     """`call`, once more after a random moment when Stripe was unavailable: a person is waiting."""
     try:
         return call()
+    except _FailureOnRecord:
+        raise
     except StripeUnavailable:
         time.sleep(random.uniform(0.2, 0.6))  # noqa: S311 (spreads retries, guards nothing)
         return call()

@@ -12,6 +12,8 @@ WARNINGS = frozenset(
         "DeadLettered",
         "EventQuarantined",
         "RequestFailed",
+        "StripeSetupFailed",
+        "StripeSetupLeft",
         "SubjectChanged",
         "SubjectTaken",
         "SyncFailed",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from billing.queues import SqsQueues
     from billing.secret_store import Secret
     from billing.stripe_api import StripeApi
+    from billing.stripe_setup import StripeSetup
     from billing.sync import Sync
 
 SETTINGS = Settings.from_environment(os.environ)
@@ -239,5 +240,48 @@ def batch() -> Batch:
         side_by_side=threads,
         clock=time.time,
         jitter=random.random,
+        report=telemetry.report,
+    )
+
+
+def stripe_setup(remaining_ms: Callable[[], int]) -> StripeSetup:
+    """For stripe_setup; one per invocation, whose time it keeps."""
+    import stripe
+
+    from billing import portal_file, stripe_api
+    from billing.errors import OutOfTime
+    from billing.secret_store import SigningSecrets
+    from billing.stripe_account import StripeAccount
+    from billing.stripe_setup import CALL_BUDGET_MS, StripeSetup
+
+    key = _secret(SETTINGS.stripe_api_key_secret)
+
+    def client(account: str) -> stripe.StripeClient:
+        if remaining_ms() < CALL_BUDGET_MS:
+            raise OutOfTime
+        return stripe_api.client(
+            key.current()[0],
+            api_base=SETTINGS.stripe_api_base,
+            api_version=STRIPE_API_VERSION,
+            account=account,
+            retries=1,
+        )
+
+    products = stripe_api.StripeApi(lambda: client(SETTINGS.stripe_account))
+    return StripeSetup(
+        # Endpoints and portal configurations are the platform's, whosever the customers are.
+        account=StripeAccount(lambda: client("")),
+        prices=lambda names: products.prices(names)[0],
+        api_key=lambda: key.current()[0],
+        api_key_secret=SETTINGS.stripe_api_key_secret,
+        secrets=SigningSecrets(_aws("secretsmanager"), SETTINGS.stripe_webhook_secret),
+        names=_store(),
+        queue=_queues(),
+        file=lambda: portal_file.load(stage=SETTINGS.stage, mode=SETTINGS.mode),
+        stage=SETTINGS.stage,
+        mode=SETTINGS.mode,
+        connected_account=SETTINGS.stripe_account,
+        default_return_url=SETTINGS.default_return_url,
+        clock=time.time,
         report=telemetry.report,
     )
