@@ -179,3 +179,12 @@ def test_the_parameters_and_outputs_are_those_others_build_on() -> None:
         "EventQueueUrl",
         "DeadLetterQueueUrl",
     } <= set(TEMPLATE["Outputs"])
+
+
+def test_every_alarm_tells_somebody_when_it_begins_and_when_it_ends() -> None:
+    alarms = [each for each in RESOURCES.values() if each["Type"] == "AWS::CloudWatch::Alarm"]
+    assert len(alarms) >= 5
+    for alarm in alarms:
+        assert alarm["Properties"]["AlarmActions"] == ["AlarmTopic"]
+        assert alarm["Properties"]["OKActions"] == ["AlarmTopic"]
+        assert alarm["Properties"]["TreatMissingData"] == "notBreaching"
