@@ -36,7 +36,7 @@ FUNCTIONS = {
 EVENTS = {
     f"{name}.{event}": details
     for name, function in FUNCTIONS.items()
-    for event, details in function["Events"].items()
+    for event, details in function.get("Events", {}).items()
 }
 
 #: What it takes to make a customer's row equal to Stripe while somebody waits.
