@@ -246,8 +246,10 @@ class LocalStack:
             secrets.put_secret_value(SecretId=name, SecretString=value)
 
     def _start_simulator(self) -> None:
+        command = [sys.executable, "-m", "local.stripe_simulator", "--port", "0"]
         process = subprocess.Popen(
-            [sys.executable, "-m", "local.stripe_simulator", "--port", "0", "--api-key", API_KEY],
+            [*command, "--api-key", API_KEY, "--until-stdin-ends"],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=ROOT,
             start_new_session=True,
@@ -314,5 +316,6 @@ def _stop(process: subprocess.Popen[str]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait(5)
-    if process.stdout:
-        process.stdout.close()
+    for pipe in (process.stdin, process.stdout):
+        if pipe:
+            pipe.close()

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
+import signal
+import sys
+import threading
 
 from .library import CURRENT_VERSION
 from .server import listen, serve
@@ -21,7 +25,14 @@ def main() -> None:
     )
     parser.add_argument("--api-version", default=CURRENT_VERSION, help="the account's default")
     parser.add_argument("--seed", type=int, help="makes the ids repeat from run to run")
+    parser.add_argument(
+        "--until-stdin-ends",
+        action="store_true",
+        help="stop with standard input too: with whoever started us, however they end",
+    )
     options = parser.parse_args()
+    if options.until_stdin_ends:
+        threading.Thread(target=_stop_after_stdin, daemon=True, name="standard-input").start()
     simulator = Simulator(
         seed=options.seed,
         api_version=options.api_version,
@@ -32,6 +43,13 @@ def main() -> None:
     # uvicorn has shut down cleanly when it raises the signal again: Ctrl-C is how one stops us.
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
+
+
+def _stop_after_stdin() -> None:
+    # Unbuffered: a thread caught inside a buffered reader makes the interpreter's own end abort.
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

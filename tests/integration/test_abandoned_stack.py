@@ -1,0 +1,54 @@
+"""Nothing of a stack outlives the process that started it, even one that had no time to clean up."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import httpx
+import pytest
+
+from local.engine import ROOT
+from local.journey import eventually
+
+# Both parts, as a stack starts them, without the deploy: only their end is looked at here.
+ABANDONED = """
+import time
+from local.stack import LocalStack
+stack = LocalStack()
+stack.engine.start()
+stack._start_simulator()
+print(stack.engine.endpoint, stack.simulator_url, stack.engine.folder, flush=True)
+time.sleep(600)
+"""
+
+
+def answers(url: str) -> bool:
+    try:
+        httpx.get(url, trust_env=False, timeout=1)
+    except httpx.HTTPError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no SIGKILL")
+def test_the_engine_and_the_simulator_end_when_their_parent_is_killed() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", ABANDONED],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'layers' / 'billing'}"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        assert parent.stdout is not None
+        engine, simulator, folder = parent.stdout.readline().split()
+        assert answers(engine)
+        assert answers(simulator)
+        parent.send_signal(signal.SIGKILL)
+        parent.wait(5)
+    eventually(lambda: (answers(engine), answers(simulator)), lambda now: now == (False, False))
+    # A killed parent cannot remove the engine's folder; nobody else may.
+    shutil.rmtree(folder)

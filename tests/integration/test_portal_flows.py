@@ -1,0 +1,248 @@
+"""Each portal flow on the deployed template: to the hosted page and back, and each refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import httpx
+import pytest
+
+from local.journey import Journey, eventually
+from local.stack import LocalStack
+
+CARD = {"number": "5555555555554444", "exp_month": "12", "exp_year": "2034", "cvc": "123"}
+
+
+@pytest.fixture(scope="module")
+def coupon(deployed: LocalStack) -> str:
+    """The coupon that local/portal.toml lets a flow name."""
+    made = deployed.stripe.v1.coupons.create(
+        {"id": "stay_with_us", "percent_off": 20, "duration": "once"}
+    )
+    return made.id
+
+
+def ready(journey: Journey) -> Journey:
+    """The journey once the table knows its subscription."""
+    eventually(journey.entitlements, lambda now: bool(now["subscriptions"]))
+    return journey
+
+
+def submit(stack: LocalStack, url: str, path: str, form: Mapping[str, str]) -> httpx.Response:
+    answer = stack.http.post(url + path, data=form)
+    assert answer.status_code == httpx.codes.SEE_OTHER, answer.text
+    return answer
+
+
+FLOWS: dict[str, tuple[Callable[[Journey], dict[str, Any]], str, Mapping[str, str]]] = {
+    "payment_method_update": (lambda _: {}, "/payment-method", CARD),
+    "customer_update": (lambda _: {}, "/customer", {"email": "new@example.com"}),
+    "subscription_cancel": (
+        lambda ada: {"subscription": ada.subscription},
+        "/subscriptions/{subscription}/cancel",
+        {},
+    ),
+    "subscription_pause": (
+        lambda ada: {"subscription": ada.subscription},
+        "/subscriptions/{subscription}/pause",
+        {},
+    ),
+    "subscription_update": (
+        lambda ada: {"subscription": ada.subscription},
+        "/subscriptions/{subscription}/update",
+        {"quantity": "7"},
+    ),
+    "subscription_update_confirm": (
+        lambda ada: {
+            "subscription": ada.subscription,
+            "items": [
+                {"id": item_of(ada), "price": "enterprise_monthly", "quantity": 7},
+            ],
+        },
+        "/subscriptions/{subscription}/update",
+        {"quantity": "7", "confirmed": "true", "price": "{enterprise}"},
+    ),
+}
+
+SEEN: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "payment_method_update": lambda now: now["payment_method"]["last4"] == "4444",
+    "customer_update": lambda now: now["customer"] is not None,
+    "subscription_cancel": lambda now: now["subscriptions"][0]["cancel_at"] is not None,
+    "subscription_pause": lambda now: now["subscriptions"][0]["gives_access"],
+    "subscription_update": lambda now: quantities(now) == [7],
+    "subscription_update_confirm": lambda now: (
+        quantities(now) == [7] and "audit_log" in now["features"]
+    ),
+}
+
+
+def quantities(now: dict[str, Any]) -> list[int]:
+    return [product["quantity"] for product in now["products"].values()]
+
+
+def item_of(journey: Journey) -> str:
+    subscription = journey.stack.stripe.v1.subscriptions.retrieve(journey.subscription)
+    return str(subscription["items"]["data"][0]["id"])
+
+
+@pytest.mark.parametrize("kind", FLOWS)
+def test_each_flow_leads_to_its_page_and_back_to_where_it_was_told(
+    stack: LocalStack, begin: Callable[..., Journey], kind: str
+) -> None:
+    names, path, form = FLOWS[kind]
+    ada = ready(begin())
+    back = f"{stack.site.url}/back"
+    flow = {
+        "type": kind,
+        **names(ada),
+        "after_completion": {"type": "redirect", "return_url": back},
+    }
+    answer = ada.post("/portal-sessions", {"flow": flow})
+    assert answer.status_code == httpx.codes.CREATED, answer.text
+    assert answer.headers["cache-control"] == "no-store"
+    url = answer.json()["url"]
+    assert stack.http.get(url, follow_redirects=True).status_code == httpx.codes.OK
+    enterprise = stack.catalogue.prices["enterprise_monthly"]
+    filled = {name: value.format(enterprise=enterprise) for name, value in form.items()}
+    done = submit(stack, url, path.format(subscription=ada.subscription), filled)
+    assert done.headers["location"] == back
+    eventually(ada.entitlements, SEEN[kind])
+    if kind == "subscription_pause":
+        paused = stack.stripe.v1.subscriptions.retrieve(ada.subscription)
+        assert paused.pause_collection is not None
+
+
+def test_a_hosted_confirmation_says_what_the_flow_was_given(
+    stack: LocalStack, begin: Callable[..., Journey]
+) -> None:
+    ada = ready(begin())
+    after = {"type": "hosted_confirmation", "custom_message": "See you soon <3"}
+    flow = {
+        "type": "subscription_cancel",
+        "subscription": ada.subscription,
+        "after_completion": after,
+    }
+    url = ada.post("/portal-sessions", {"flow": flow}).json()["url"]
+    submit(stack, url, f"/subscriptions/{ada.subscription}/cancel", {})
+    page = stack.http.get(f"{url}/confirmation")
+    assert "See you soon &lt;3" in page.text
+
+
+def test_a_retention_coupon_is_offered_before_the_cancellation(
+    stack: LocalStack, begin: Callable[..., Journey], coupon: str
+) -> None:
+    ada = ready(begin())
+    flow = {
+        "type": "subscription_cancel",
+        "subscription": ada.subscription,
+        "retention": {"coupon": coupon},
+    }
+    url = ada.post("/portal-sessions", {"flow": flow}).json()["url"]
+    submit(stack, url, f"/subscriptions/{ada.subscription}/retention", {})
+    kept = stack.stripe.v1.subscriptions.retrieve(ada.subscription)
+    assert kept.cancel_at is None
+    assert kept.discounts
+
+
+def test_a_form_is_redirected_into_the_portal(
+    stack: LocalStack, begin: Callable[..., Journey]
+) -> None:
+    ada = ready(begin())
+    answer = stack.http.post(
+        f"{stack.api_url}/portal-sessions",
+        headers={"authorization": f"Bearer {stack.token(ada.subject)}", "accept": "text/html"},
+    )
+    assert answer.status_code == httpx.codes.SEE_OTHER
+    assert stack.http.get(answer.headers["location"]).status_code == httpx.codes.OK
+
+
+def test_a_configuration_is_chosen_by_name(
+    stack: LocalStack, begin: Callable[..., Journey]
+) -> None:
+    ada = ready(begin())
+    answer = ada.post("/portal-sessions", {"configuration": "invoices_only"})
+    assert answer.status_code == httpx.codes.CREATED
+    page = stack.http.get(answer.json()["url"], follow_redirects=True)
+    assert f"/subscriptions/{ada.subscription}/cancel" not in page.text
+    default = stack.http.get(ada.visit().url, follow_redirects=True)
+    assert f"/subscriptions/{ada.subscription}/cancel" in default.text
+
+
+def refused(journey: Journey, status: int, words: str, **body: Any) -> None:
+    answer = journey.post("/portal-sessions", body)
+    problem = answer.json()
+    assert (answer.status_code, problem["status"]) == (status, status), answer.text
+    assert words in problem["detail"]
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_what_is_another_customers_is_a_404(begin: Callable[..., Journey]) -> None:
+    ada, ben = ready(begin()), ready(begin())
+    flow: dict[str, Any] = {"type": "subscription_cancel", "subscription": ben.subscription}
+    refused(ada, 404, "no such subscription", flow=flow)
+    flow = {
+        "type": "subscription_update_confirm",
+        "subscription": ada.subscription,
+        "items": [{"id": item_of(ben), "price": "enterprise_monthly"}],
+    }
+    refused(ada, 404, "no such item", flow=flow)
+
+
+def test_what_the_portal_would_refuse_is_a_409(
+    stack: LocalStack, begin: Callable[..., Journey]
+) -> None:
+    ada = ready(begin())
+    cancel = {"type": "subscription_cancel", "subscription": ada.subscription}
+    update = {"type": "subscription_update", "subscription": ada.subscription}
+    refused(ada, 409, "does not offer", flow=cancel, configuration="invoices_only")
+    price = stack.catalogue.prices["starter_monthly"]
+    stack.stripe.v1.subscription_items.create({"subscription": ada.subscription, "price": price})
+    refused(ada, 409, "several products", flow=update)
+    ada.visit().cancel()
+    refused(ada, 409, "already set to end", flow=cancel)
+    stack.stripe.v1.subscriptions.cancel(ada.subscription)
+    refused(ada, 409, "has ended", flow=cancel)
+
+
+def test_what_the_request_may_not_name_is_a_400(begin: Callable[..., Journey], coupon: str) -> None:
+    ada = ready(begin())
+    cancel = {"type": "subscription_cancel", "subscription": ada.subscription}
+    refused(ada, 400, "configuration", configuration="no such")
+    refused(ada, 400, "coupon", flow={**cancel, "retention": {"coupon": "FREE100"}})
+    elsewhere = {"type": "redirect", "return_url": "https://evil.example/"}
+    refused(ada, 400, "allowed origin", flow={**cancel, "after_completion": elsewhere})
+    refused(ada, 400, "customer", customer=ada.customer)
+
+
+def test_a_price_the_portal_does_not_offer_is_a_409_of_stripes(
+    stack: LocalStack, begin: Callable[..., Journey]
+) -> None:
+    ada = ready(begin())
+    price = stack.stripe.v1.prices.create(
+        {
+            "currency": "eur",
+            "unit_amount": 1,
+            "recurring": {"interval": "month"},
+            "product": stack.catalogue.products["enterprise_monthly"],
+        }
+    )
+    flow = {
+        "type": "subscription_update_confirm",
+        "subscription": ada.subscription,
+        "items": [{"id": item_of(ada), "price": price.id}],
+    }
+    refused(ada, 409, "does not offer this flow", flow=flow)
+
+
+def test_a_customer_deleted_in_stripe_is_told_so(
+    stack: LocalStack, begin: Callable[..., Journey]
+) -> None:
+    ada = ready(begin())
+    stack.control.hold_deliveries()
+    stack.stripe.v1.customers.delete(ada.customer)
+    refused(ada, 404, "deleted in Stripe")
+    stack.control.deliver_normally()
+    stack.control.release_deliveries()
+    eventually(ada.entitlements, lambda now: now["customer"] is None)
+    refused(ada, 404, "no customer")

@@ -1,0 +1,95 @@
+"""What the table holds, each write to it, and what it ought to hold: a fresh read of Stripe through
+the real adapter, projected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer
+
+from billing.access import AccessPolicy
+from billing.model import OWN_ACCOUNT, Billing, CustomerKey, CustomerRow
+from billing.projection import project
+from billing.store import DynamoDBStore
+from billing.stripe_api import StripeApi
+from billing.stripe_state import fetch
+from local.stack import LocalStack
+
+#: The template's defaults.
+POLICY = AccessPolicy(
+    past_due_grace=7 * 86_400, renewal_slack=72 * 3600, pause_collection_keeps_access=True
+)
+SUBJECT_KEY = "user_id"
+
+
+def key_of(customer: str) -> CustomerKey:
+    return CustomerKey(OWN_ACCOUNT, "test", customer)
+
+
+def stored(stack: LocalStack, customer: str) -> CustomerRow:
+    """The customer's row as the table has it."""
+    store = DynamoDBStore(stack.client("dynamodb"), stack.deployment.table_name)
+    return store.load(key_of(customer))
+
+
+def in_stripe(stack: LocalStack, customer: str) -> Billing:
+    """The customer's billing as Stripe has it at this moment."""
+    return project(fetch(StripeApi(lambda: stack.stripe), customer), POLICY, SUBJECT_KEY)
+
+
+def differing(stack: LocalStack, customers: Iterable[str]) -> dict[str, tuple[Billing, Billing]]:
+    """The customers whose row is not what Stripe says: the row's billing, then Stripe's."""
+    found = {}
+    for customer in customers:
+        row, truth = stored(stack, customer).billing, in_stripe(stack, customer)
+        if row != truth:
+            found[customer] = row, truth
+    return found
+
+
+class Writes:
+    """Each state that a row is given from now on, told by DynamoDB itself: the table's stream."""
+
+    def __init__(self, stack: LocalStack) -> None:
+        table = stack.deployment.table_name
+        dynamodb = stack.client("dynamodb")
+        described = dynamodb.describe_table(TableName=table)["Table"]
+        if not described.get("StreamSpecification", {}).get("StreamEnabled"):
+            described = dynamodb.update_table(
+                TableName=table,
+                StreamSpecification={
+                    "StreamEnabled": True,
+                    "StreamViewType": "NEW_AND_OLD_IMAGES",
+                },
+            )["TableDescription"]
+        self._streams = stack.client("dynamodbstreams")
+        self._arn = described["LatestStreamArn"]
+
+    def of(self, customer: str) -> list[CustomerRow]:
+        """The states of this customer's row that were written, in order."""
+        read = TypeDeserializer().deserialize
+        key = key_of(customer)
+        rows = []
+        for record in self._records():
+            image = record["dynamodb"].get("NewImage", {})
+            item = {name: read(value) for name, value in image.items()}
+            if item.get("pk") == key.pk:
+                rows.append(CustomerRow.from_item(key, item))
+        return rows
+
+    def _records(self) -> Iterable[dict[str, Any]]:
+        described = self._streams.describe_stream(StreamArn=self._arn)["StreamDescription"]
+        for shard in described["Shards"]:
+            iterator = self._streams.get_shard_iterator(
+                StreamArn=self._arn,
+                ShardId=shard["ShardId"],
+                ShardIteratorType="TRIM_HORIZON",
+            )["ShardIterator"]
+            while iterator:
+                answer = self._streams.get_records(ShardIterator=iterator, Limit=1000)
+                yield from answer["Records"]
+                if not answer["Records"]:
+                    break
+                iterator = answer.get("NextShardIterator")
