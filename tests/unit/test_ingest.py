@@ -175,7 +175,7 @@ def test_events_of_the_other_mode_or_of_an_unknown_account_are_dropped() -> None
 
 def test_other_types_are_dropped_and_counted() -> None:
     world = World()
-    world.take(event("price.created"))
+    world.take(event("coupon.created"))
     assert world.queue.sent == []
     assert world.reports.names == ["EventDropped"]
 

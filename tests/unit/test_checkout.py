@@ -1,0 +1,494 @@
+"""The first purchase: one customer a subject, one subscription a product, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from billing.checkout import (
+    ROUNDS,
+    CheckoutSessions,
+    has_had,
+    parse_request,
+    with_session_id,
+)
+from billing.errors import (
+    AlreadySubscribed,
+    BadRequest,
+    Conflict,
+    CustomerNotFound,
+    NotFound,
+    StateConflict,
+    StoreUnavailable,
+    StripeUnavailable,
+)
+from billing.events import Hint
+from billing.model import CustomerKey, CustomerRow, SubjectKey, Transition
+from billing.portal_file import Checkout
+from billing.sync import ATTEMPT_BUDGET_MS, Sync
+from tests.unit.fakes import MemoryQueue, MemoryStore, MemoryStripe, Reports
+from tests.unit.stripe_objects import POLICY, customer, entitlements, item, subscription
+
+SUBJECT = "user-1"
+LINK = SubjectKey("test", "https://issuer/", SUBJECT)
+
+
+def price(named: str = "price_team", key: str = "team_monthly", **fields: Any) -> dict[str, Any]:
+    return {
+        "id": named,
+        "lookup_key": key,
+        "active": True,
+        "recurring": {"interval": "month"},
+        "product": {"id": "prod_team", "active": True},
+        **fields,
+    }
+
+
+@dataclass
+class Stripe(MemoryStripe):
+    """MemoryStripe that also sells: idempotency keys and sessions as Stripe treats them."""
+
+    for_sale: list[dict[str, Any]] = field(default_factory=lambda: [price()])
+    sessions: list[dict[str, Any]] = field(default_factory=list)
+    keys: dict[str, Any] = field(default_factory=dict)
+    priced_calls: int = 0
+    before_expire: Callable[[], None] | None = None
+
+    def priced(self, name: str) -> Mapping[str, Any] | None:
+        self.priced_calls += 1
+        return next((p for p in self.for_sale if name in (p["id"], p["lookup_key"])), None)
+
+    def create_customer(self, metadata: Mapping[str, str], key: str) -> str:
+        if key not in self.keys:
+            self.keys[key] = f"cus_new{len(self.customers)}"
+            self.customers[self.keys[key]] = customer(id=self.keys[key], metadata=dict(metadata))
+        return str(self.keys[key])
+
+    def checkout_sessions(self, customer: str) -> list[dict[str, Any]]:
+        return [each for each in reversed(self.sessions) if each["customer"] == customer]
+
+    def checkout_session(self, session: str) -> dict[str, Any] | None:
+        return next((each for each in self.sessions if each["id"] == session), None)
+
+    def expire_checkout_session(self, session: str) -> None:
+        if self.before_expire:
+            self.before_expire()
+        found = self.checkout_session(session)
+        if found is not None and found["status"] == "open":
+            found.update(status="expired", url=None)
+
+    def create_checkout_session(self, parameters: Mapping[str, Any], key: str) -> dict[str, Any]:
+        if key in self.keys:
+            made, before = self.keys[key]
+            if before != parameters:
+                raise Conflict
+            return dict(made)
+        line = parameters["line_items"][0]
+        product = next(p["product"]["id"] for p in self.for_sale if p["id"] == line["price"])
+        session = {
+            "id": f"cs_test_{len(self.sessions)}",
+            "customer": parameters["customer"],
+            "status": "open",
+            "url": f"https://checkout.stripe.com/{len(self.sessions)}",
+            "subscription": None,
+            "line_items": {"data": [{"price": {"id": line["price"], "product": product}}]},
+            "parameters": dict(parameters),
+        }
+        self.sessions.append(session)
+        self.keys[key] = (session, dict(parameters))
+        return session
+
+    def pay(self, session: Mapping[str, Any]) -> None:
+        """What paying on the hosted page does."""
+        found = self.checkout_session(session["id"])
+        assert found is not None
+        assert found["status"] == "open"
+        found.update(status="complete", url=None, subscription="sub_1")
+        self.subscriptions_of[found["customer"]] = [subscription()]
+        self.entitlements_of[found["customer"]] = entitlements("api_access")
+
+
+class World:
+    def __init__(self) -> None:
+        self.stripe = Stripe()
+        self.store = MemoryStore()
+        self.queue = MemoryQueue()
+        self.reports = Reports()
+        self.offer = Checkout(prices=("team_monthly",))
+        self.document: dict[str, Any] = {}
+        self.synced: list[CustomerKey] = []
+        self.pauses: list[int] = []
+        self.before_sync: Callable[[CustomerKey], None] = lambda key: None
+
+    def sync(self, key: CustomerKey) -> None:
+        self.before_sync(key)
+        self.synced.append(key)
+        sync = Sync(
+            store=self.store,
+            stripe=self.stripe,
+            queue=self.queue,
+            policy=POLICY,
+            issuer="https://issuer/",
+            subject_metadata_key="user_id",
+            pause=lambda attempt: None,
+            report=self.reports,
+        )
+        sync(key, [Hint.demand(key)], lambda: ATTEMPT_BUDGET_MS)
+
+    def sessions(self, **changes: Any) -> CheckoutSessions:
+        return replace(
+            CheckoutSessions(
+                store=self.store,
+                stripe=self.stripe,
+                sync=self.sync,
+                catalogue=lambda: self.document,
+                pause=self.pauses.append,
+                offer=self.offer,
+                account="",
+                mode="test",
+                issuer="https://issuer/",
+                subject_metadata_key="user_id",
+                allowed_origins=("https://app.example.com",),
+                default_return_url="https://app.example.com/account",
+                stage="prod",
+            ),
+            **changes,
+        )
+
+    def open(self, subject: str = SUBJECT, **body: Any) -> dict[str, Any]:
+        opened = self.sessions().open(subject, parse_request({"price": "team_monthly", **body}))
+        made = self.stripe.checkout_session(opened.id)
+        assert made is not None
+        assert made["url"] == opened.url
+        return made
+
+    def existing(self) -> None:
+        self.stripe.customers["cus_1"] = customer(id="cus_1", metadata={"user_id": SUBJECT})
+        self.sync(CustomerKey("own", "test", "cus_1"))
+        self.synced.clear()
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+# ---------------------------------------------------------------- what is sent to Stripe
+
+
+def test_a_first_purchase_creates_the_customer_and_links_it_at_once(world: World) -> None:
+    session = world.open()
+    assert world.stripe.customers["cus_new0"]["metadata"] == {"user_id": SUBJECT}
+    assert world.store.links == {LINK: CustomerKey("own", "test", "cus_new0")}
+    assert session["parameters"] == {
+        "mode": "subscription",
+        "customer": "cus_new0",
+        "client_reference_id": SUBJECT,
+        "line_items": [{"price": "price_team", "quantity": 1}],
+        "success_url": (
+            "https://app.example.com/account?checkout_session_id={CHECKOUT_SESSION_ID}"
+        ),
+        "cancel_url": "https://app.example.com/account",
+    }
+    assert len(world.queue.confirms) == 1
+
+
+def test_a_second_click_uses_the_same_customer_even_after_stripe_has_forgotten_the_key(
+    world: World,
+) -> None:
+    world.open()
+    world.stripe.keys.clear()
+    world.open()
+    assert list(world.stripe.customers) == ["cus_new0"]
+
+
+def test_two_clicks_that_both_see_no_customer_get_one_customer_and_one_session(
+    world: World,
+) -> None:
+    first = world.open()
+    # The second click read the table and Stripe before the first one wrote.
+    world.store.links.clear()
+    world.store.rows.clear()
+    sessions, world.stripe.sessions = world.stripe.sessions, []
+    opened = world.sessions().open(SUBJECT, {"price": "team_monthly"})
+    assert opened.id == first["id"] == sessions[0]["id"]
+    assert list(world.stripe.customers) == ["cus_new0"]
+
+
+def test_two_clicks_at_once_that_differ_cannot_both_be_paid(world: World) -> None:
+    world.open()
+    world.stripe.sessions = []
+    with pytest.raises(StateConflict, match="same moment"):
+        world.open(quantity=2)
+
+
+def test_settings_give_trial_and_promotion_codes(world: World) -> None:
+    world.offer = Checkout(prices=("team_monthly",), trial_days=14, allow_promotion_codes=True)
+    parameters = world.open(quantity=3)["parameters"]
+    assert parameters["subscription_data"] == {"trial_period_days": 14}
+    assert parameters["allow_promotion_codes"] is True
+    assert parameters["line_items"] == [{"price": "price_team", "quantity": 3}]
+
+
+def test_a_trial_is_given_once_for_a_product(world: World) -> None:
+    world.offer = Checkout(prices=("team_monthly",), trial_days=14)
+    session = world.open()
+    world.stripe.pay(session)
+    world.sync(CustomerKey("own", "test", "cus_new0"))
+    world.stripe.subscriptions_of.clear()
+    assert "subscription_data" not in world.open()["parameters"]
+
+
+@pytest.mark.parametrize(
+    ("name", "had"), [("prod_team", True), ("prod_team×5", True), ("prod_teams", False)]
+)
+def test_what_a_customer_has_had_is_read_from_its_transitions(name: str, had: bool) -> None:
+    change = Transition(at=1, event="evt", type="t", gained=(), lost=(name,))
+    row = CustomerRow(key=CustomerKey("own", "test", "cus_1"), transitions=(change,))
+    assert has_had(row, "prod_team") is had
+
+
+def test_a_subject_too_long_for_a_reference_is_left_out_of_it(world: World) -> None:
+    assert "client_reference_id" not in world.open(subject="x" * 201)["parameters"]
+
+
+@pytest.mark.parametrize(
+    ("url", "dressed"),
+    [
+        ("https://a/", "https://a/?checkout_session_id={CHECKOUT_SESSION_ID}"),
+        ("https://a/?x=1", "https://a/?x=1&checkout_session_id={CHECKOUT_SESSION_ID}"),
+        ("https://a/#/done", "https://a/?checkout_session_id={CHECKOUT_SESSION_ID}#/done"),
+    ],
+)
+def test_the_way_back_carries_the_session(url: str, dressed: str) -> None:
+    assert with_session_id(url) == dressed
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({}, "price"),
+        ({"price": 5}, "price"),
+        ({"price": "team_monthly", "customer": "cus_2"}, "customer"),
+        ({"price": "team_monthly", "email": "a@example.com"}, "email"),
+        ({"price": "team_monthly", "quantity": 0}, "quantity"),
+        ({"price": "team_monthly", "quantity": True}, "quantity"),
+        ({"price": "team_monthly", "trial_days": 90}, "trial_days"),
+        ({"price": "team_monthly", "success_url": None}, "success_url"),
+    ],
+)
+def test_a_body_that_is_not_of_the_contract_is_refused_by_name(
+    body: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(BadRequest, match=named):
+        parse_request(body)
+
+
+@pytest.mark.parametrize("name", ["success_url", "cancel_url"])
+def test_a_foreign_url_is_refused_by_its_name_before_anything_is_asked(
+    world: World, name: str
+) -> None:
+    with pytest.raises(BadRequest, match=name):
+        world.open(**{name: "https://evil.example/"})
+    assert (world.stripe.priced_calls, world.store.reads) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "for_sale"),
+    [
+        ("enterprise_monthly", price("price_ent", "enterprise_monthly")),
+        ("price_ent", price("price_ent", "enterprise_monthly")),
+        ("team_monthly", price(active=False)),
+        ("team_monthly", price(recurring=None)),
+        ("team_monthly", price(product={"id": "prod_team", "active": False})),
+        ("team_monthly", price("price_x", "other")),
+    ],
+    ids=["not listed", "not listed, by id", "archived", "one-off", "product archived", "unknown"],
+)
+def test_a_price_that_is_not_for_sale_is_refused_by_name(
+    world: World, asked: str, for_sale: dict[str, Any]
+) -> None:
+    world.stripe.for_sale = [for_sale]
+    with pytest.raises(BadRequest, match=asked):
+        world.open(price=asked)
+    assert world.stripe.customers == {}
+
+
+def test_a_listed_price_may_be_asked_for_by_its_id(world: World) -> None:
+    assert world.open(price="price_team")["parameters"]["line_items"][0]["price"] == "price_team"
+    world.offer = Checkout(prices=("price_team",))
+    assert world.open(price="price_team")
+
+
+@pytest.mark.parametrize("status", ["active", "trialing", "past_due", "unpaid", "paused", "new"])
+def test_a_product_that_is_held_is_not_sold_again(world: World, status: str) -> None:
+    world.stripe.subscriptions_of["cus_1"] = [subscription(status)]
+    world.existing()
+    with pytest.raises(AlreadySubscribed, match=r"sub_1 is .*POST /portal-sessions"):
+        world.open()
+    assert world.stripe.sessions == []
+
+
+@pytest.mark.parametrize("status", ["canceled", "incomplete", "incomplete_expired"])
+def test_a_subscription_that_is_over_or_was_never_paid_is_no_hindrance(
+    world: World, status: str
+) -> None:
+    world.stripe.subscriptions_of["cus_1"] = [subscription(status)]
+    world.existing()
+    assert world.open()["customer"] == "cus_1"
+
+
+def test_another_product_may_be_bought_beside(world: World) -> None:
+    world.stripe.subscriptions_of["cus_1"] = [subscription(items=[item("prod_other")])]
+    world.existing()
+    assert world.open()["customer"] == "cus_1"
+
+
+def test_what_was_bought_a_moment_ago_counts_before_its_webhook_has_come(world: World) -> None:
+    world.existing()
+    world.stripe.subscriptions_of["cus_1"] = [subscription()]
+    with pytest.raises(AlreadySubscribed):
+        world.open()
+
+
+# ---------------------------------------------------------------- sessions that are still open
+
+
+def test_a_new_session_ends_the_open_one_for_the_same_product(world: World) -> None:
+    first = world.open()
+    second = world.open(quantity=2)
+    assert (first["status"], second["status"]) == ("expired", "open")
+
+
+def test_an_open_session_for_another_product_stays_open(world: World) -> None:
+    other = price("price_other", "other", product={"id": "prod_other", "active": True})
+    world.stripe.for_sale.append(other)
+    world.offer = Checkout(prices=("team_monthly", "other"))
+    first = world.open(price="other")
+    world.open()
+    assert first["status"] == "open"
+
+
+def test_one_that_is_paid_while_we_expire_it_counts_as_held(world: World) -> None:
+    first = world.open()
+    world.stripe.before_expire = lambda: world.stripe.pay(first)
+    with pytest.raises(AlreadySubscribed):
+        world.open()
+
+
+# ---------------------------------------------------------------- whose customer it is
+
+
+def test_a_deleted_customer_is_followed_by_a_new_one(world: World) -> None:
+    world.open()
+    world.stripe.customers["cus_new0"] = {"id": "cus_new0", "deleted": True}
+    assert world.open()["customer"] == "cus_new1"
+    assert world.store.links[LINK].customer == "cus_new1"
+    assert world.open()["customer"] == "cus_new1"
+
+
+def test_another_living_customer_that_has_taken_the_subject_is_used(world: World) -> None:
+    def taken(key: CustomerKey) -> None:
+        if key.customer == "cus_new0" and LINK not in world.store.links:
+            world.before_sync = lambda key: None
+            world.stripe.customers["cus_server"] = customer(
+                id="cus_server", metadata={"user_id": SUBJECT}
+            )
+            world.sync(CustomerKey("own", "test", "cus_server"))
+
+    world.before_sync = taken
+    assert world.open()["customer"] == "cus_server"
+    assert "SubjectTaken" in world.reports.names
+
+
+def test_a_customer_that_never_settles_is_a_409_and_not_an_endless_loop(world: World) -> None:
+    world.before_sync = lambda key: world.stripe.customers.update(
+        {key.customer: {"id": key.customer, "deleted": True}}
+    )
+    with pytest.raises(StateConflict, match="Try again"):
+        world.open()
+    assert len(world.synced) == ROUNDS
+
+
+def test_a_customer_that_stripe_does_not_find_yet_is_a_503(world: World) -> None:
+    world.stripe.error = CustomerNotFound()
+    with pytest.raises(StripeUnavailable):
+        world.open()
+
+
+def test_a_row_with_too_many_writers_is_a_503(world: World) -> None:
+    def beaten(key: CustomerKey) -> None:
+        raise Conflict
+
+    world.before_sync = beaten
+    with pytest.raises(StoreUnavailable):
+        world.open()
+
+
+# ---------------------------------------------------------------- the way back
+
+
+def test_back_from_checkout_the_purchase_shows_without_any_webhook(world: World) -> None:
+    session = world.open()
+    world.stripe.pay(session)
+    returned = world.sessions().look_up(SUBJECT, session["id"])
+    assert (returned.id, returned.status) == (session["id"], "complete")
+    assert returned.row is not None
+    assert set(returned.row.billing.features) == {"api_access"}
+
+
+def test_where_the_webhook_was_first_stripe_is_not_asked_for_the_customer_again(
+    world: World,
+) -> None:
+    session = world.open()
+    world.stripe.pay(session)
+    world.sync(CustomerKey("own", "test", "cus_new0"))
+    world.synced.clear()
+    assert world.sessions().look_up(SUBJECT, session["id"]).row is not None
+    assert world.synced == []
+
+
+def test_a_read_that_lags_and_entitlements_that_come_later_are_waited_for(world: World) -> None:
+    world.document = {"products": [{"id": "prod_team", "features": [{"lookup_key": "api_access"}]}]}
+    session = world.open()
+    world.stripe.pay(session)
+    subscriptions = world.stripe.subscriptions_of.pop("cus_new0")
+    features = world.stripe.entitlements_of.pop("cus_new0")
+    looks: list[CustomerKey] = []
+
+    def catches_up(key: CustomerKey) -> None:
+        looks.append(key)
+        if len(looks) == 2:
+            world.stripe.subscriptions_of["cus_new0"] = subscriptions
+        if len(looks) == 3:
+            world.stripe.entitlements_of["cus_new0"] = features
+
+    world.before_sync = catches_up
+    returned = world.sessions().look_up(SUBJECT, session["id"])
+    assert returned.row is not None
+    assert set(returned.row.billing.features) == {"api_access"}
+    assert world.pauses == [1, 2]
+
+
+def test_an_open_session_is_answered_as_it_is(world: World) -> None:
+    session = world.open()
+    world.synced.clear()
+    assert world.sessions().look_up(SUBJECT, session["id"]).status == "open"
+    assert world.synced == []
+
+
+@pytest.mark.parametrize(
+    "asked", ["cs_test_0", "cs_test_unknown", "../customers/cus_1", "", "cs_x/y"]
+)
+def test_a_session_that_is_not_the_callers_own_is_a_404(world: World, asked: str) -> None:
+    world.open(subject="somebody-else")
+    world.existing()
+    for subject in (SUBJECT, "without-customer"):
+        with pytest.raises(NotFound, match="no such checkout session"):
+            world.sessions().look_up(subject, asked)
