@@ -47,7 +47,7 @@ CASES: dict[str, tuple[Script, Budgets]] = {
         three_changes(0, 71, 4),
         Budgets(crashes=1, lags=2, holds=1),
     ),
-    "time passes between the steps": (three_changes(0, 0), Budgets(waits=2, duplicates=1)),
+    "time passes between the steps": (three_changes(0, 0), Budgets(waits=1, duplicates=1)),
     "the customer is deleted": (ends_deleted(0, 0, 0), Budgets(lags=1)),
     "two customers claim one subject": (two_customers(0, 0, 0), Budgets(crashes=1)),
 }

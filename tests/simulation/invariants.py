@@ -130,7 +130,7 @@ class NoAccessBeyondHistory(Invariant):
     def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
         customer, billing = after.key.customer, after.billing
         versions = world.stripe.versions(customer)
-        given = _given(world.setup.script, customer, len(versions))
+        given = _given(world.setup.script, customer, len(versions), len(world.stripe.happened))
         for subscription in billing.subscriptions:
             for item in subscription.items:
                 if (subscription.id, item) not in given.items:
@@ -208,7 +208,12 @@ class ReadsWithinBudget(Invariant):
 
 
 class Progress(Invariant):
-    """Every history ends quiet. Whoever explores raises it, at the limit of steps."""
+    """Every history ends quiet, with nothing given up: no message here is one that could never
+    succeed. Whoever explores raises it too, at the limit of steps."""
+
+    def quiet(self, world: World) -> None:
+        if world.queue.dead:
+            raise self.broken(f"dead-lettered: {world.queue.dead}")
 
 
 INVARIANTS: tuple[Invariant, ...] = (
@@ -234,7 +239,7 @@ class _Given(NamedTuple):
 
 
 @lru_cache(maxsize=1 << 12)
-def _given(script: Script, customer: str, versions: int) -> _Given:
+def _given(script: Script, customer: str, versions: int, happened: int) -> _Given:
     items: set[tuple[str, Item]] = set()
     features: dict[str, int] = {}
     quantities: dict[tuple[str, str], int] = {}
@@ -254,6 +259,10 @@ def _given(script: Script, customer: str, versions: int) -> _Given:
                 quantities[subscription.id, product] = max(held, quantity)
         for product, grant in billing.products.items():
             untils[product] = max(untils.get(product, 0), grant.until)
+    # A product's features belong to no customer: they are there before his events tell so.
+    catalogue = script.changes[happened - 1].state.catalogue if happened else {}
+    for _, product in quantities:
+        features |= dict.fromkeys(catalogue.get(product, ()), 0)
     # A fetch that is torn by a change may see one subscription before and another after it.
     products = {
         product: (sum(most for (_, p), most in quantities.items() if p == product), until)
