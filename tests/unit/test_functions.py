@@ -1,4 +1,4 @@
-"""The four handlers on the envelopes of `events/`, with moto's AWS around them and no network."""
+"""The handlers on the envelopes of `events/`, with moto's AWS around them and no network."""
 
 from __future__ import annotations
 
@@ -16,8 +16,16 @@ import pytest
 from moto import mock_aws
 from stripe import WebhookSignature
 
+from billing import catalog, portal_file
 from billing.events import EFFECTS, Effect, Event
-from billing.model import Billing, CustomerKey, CustomerRow, SubjectKey
+from billing.model import (
+    Billing,
+    CustomerKey,
+    CustomerRow,
+    DocumentKey,
+    DocumentRow,
+    SubjectKey,
+)
 from billing.store import DynamoDBStore
 
 ROOT = Path(__file__).parents[2]
@@ -222,4 +230,73 @@ def test_the_portal_is_503_with_retry_after_when_stripe_cannot_be_reached(
     response = deployed.invoke("create_portal_session", envelope("create_portal_session"))
     assert response["statusCode"] == 503
     assert response["headers"]["retry-after"]
+    assert response["headers"]["cache-control"] == "no-store"
+
+
+@pytest.fixture
+def selling(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> Deployed:
+    """What the local stack's portal file sells: the repository's own names no price yet."""
+    sold = portal_file.load(stage="dev", mode="test", path=ROOT / "local" / "portal.toml")
+    monkeypatch.setattr(portal_file, "load", lambda **_: sold)
+    return deployed
+
+
+def test_nothing_can_be_bought_that_the_portal_file_does_not_list(deployed: Deployed) -> None:
+    response = deployed.invoke("create_checkout_session", envelope("create_checkout_session"))
+    assert response["statusCode"] == 400
+    assert "'team_monthly'" in json.loads(response["body"])["detail"]
+
+
+def test_checkout_is_503_with_retry_after_when_stripe_cannot_be_reached(
+    selling: Deployed,
+) -> None:
+    response = selling.invoke("create_checkout_session", envelope("create_checkout_session"))
+    assert response["statusCode"] == 503
+    assert response["headers"]["retry-after"]
+
+
+def test_a_subject_without_a_customer_has_no_checkout_session_to_come_back_from(
+    deployed: Deployed,
+) -> None:
+    response = deployed.invoke("get_checkout_session", envelope("get_checkout_session"))
+    assert response["statusCode"] == 404
+
+
+def test_the_catalogue_is_everybodys_and_may_be_cached(selling: Deployed) -> None:
+    event = envelope("get_catalog")
+    assert "authorizer" not in event["requestContext"]
+    empty = selling.invoke("get_catalog", event)
+    assert (empty["statusCode"], json.loads(empty["body"])) == (200, {"products": []})
+    product = {"id": "prod_team", "active": True, "name": "Team"}
+    price = {
+        "id": "price_team",
+        "lookup_key": "team_monthly",
+        "currency": "eur",
+        "unit_amount": 2400,
+        "recurring": {"interval": "month", "interval_count": 1},
+        "product": product,
+    }
+    selling.store.commit(
+        DocumentRow(
+            key=DocumentKey("CATALOG", "own", "test"),
+            revision=1,
+            as_of=int(time.time()),
+            content=catalog.content([price], {}),
+        )
+    )
+    response = selling.invoke("get_catalog", event)
+    (team,) = json.loads(response["body"])["products"]
+    assert team["prices"][0]["unit_amount"] == 2400
+    assert response["headers"]["cache-control"] == "public, max-age=60"
+    event["headers"]["if-none-match"] = response["headers"]["etag"]
+    assert selling.invoke("get_catalog", event)["statusCode"] == 304
+
+
+def test_a_catalogue_that_cannot_be_read_is_a_503_that_nobody_caches(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORTCULLIS_TABLE_NAME", "gone")
+    importlib.reload(importlib.import_module("billing.wiring"))
+    response = deployed.invoke("get_catalog", envelope("get_catalog"))
+    assert response["statusCode"] == 503
     assert response["headers"]["cache-control"] == "no-store"
