@@ -96,6 +96,18 @@ class Journey:
         answer = self.post("/portal-sessions", body).raise_for_status()
         return PortalVisit(self.stack.http, answer.json()["url"], self.subscription)
 
+    def buy(self, price: str, **body: Any) -> CheckoutVisit:
+        """Begin a checkout through the API. Raises httpx.HTTPStatusError when it is no 201."""
+        answer = self.post("/checkout-sessions", {"price": price, **body}).raise_for_status()
+        return CheckoutVisit(self.stack.http, answer.json()["url"], answer.json()["id"])
+
+    def come_back(self, session: str) -> dict[str, Any]:
+        """Answer the body of GET /checkout-sessions/{id}.
+
+        Raises httpx.HTTPStatusError when it is no 200.
+        """
+        return dict(self.get(f"/checkout-sessions/{session}").raise_for_status().json())
+
     def _authorization(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self.stack.token(self.subject)}"}
 
@@ -132,3 +144,27 @@ class PortalVisit:
         answer = self._http.post(self.url + path, data=form)
         if answer.status_code != httpx.codes.SEE_OTHER:
             raise RuntimeError(f"the portal answered {answer.status_code} to {path}")
+
+
+class CheckoutVisit:
+    """What a customer does on the hosted checkout page, by its own form."""
+
+    def __init__(self, http: httpx.Client, url: str, session: str) -> None:
+        self._http = http
+        self.url = url
+        self.session = session
+
+    def page(self) -> httpx.Response:
+        """Answer the page itself; 410 once it has been completed or has expired."""
+        return self._http.get(self.url)
+
+    def pay(self, number: str = "4242424242424242") -> str:
+        """Pay by this card. Answers the address that the browser is then sent to.
+
+        Raises RuntimeError when it is sent nowhere.
+        """
+        card = {"number": number, "exp_month": "12", "exp_year": "2034", "cvc": "123"}
+        answer = self._http.post(self.url, data=card)
+        if answer.status_code != httpx.codes.SEE_OTHER:
+            raise RuntimeError(f"checkout answered {answer.status_code}")
+        return str(answer.headers["location"])

@@ -204,6 +204,7 @@ def list_checkout_sessions(world: World, params: Params) -> Page:
         for session in world.tables.all("checkout.session")
         if params.get("customer", session["customer"]) == session["customer"]
         and params.get("subscription", session["subscription"]) == session["subscription"]
+        and params.get("status", session["status"]) == session["status"]
         and in_range(session["created"], params.get("created"))
     ]
     return page(found, params, "/v1/checkout/sessions")
