@@ -35,7 +35,7 @@ help: ## list the targets
 demo: $(DEV) $(ENGINE) ## run the whole service on this machine, with a page to click through; Ctrl-C ends it
 	@$(BIN)/python -m local
 
-smoke: $(DEV) $(ENGINE) ## run the main job end to end over HTTP, nine steps, without a person
+smoke: $(DEV) $(ENGINE) ## run the main job end to end over HTTP, step by step, without a person
 	@$(BIN)/python -m local.smoke
 
 ##@ Check it

@@ -1,8 +1,8 @@
 """Deploy the real template.yaml into the local engine in a few seconds, without the SAM CLI.
 
-What `sam build` and `sam deploy` do between them: pack, upload, rewrite the paths, create the
-stack. The SAM transform itself runs in the engine. `make deploy` and one integration test take the
-SAM CLI's own way.
+What `sam build` and `sam deploy` do between them: pack, upload, rewrite the paths, create or update
+the stack. The SAM transform itself runs in the engine. `make deploy` and one integration test take
+the SAM CLI's own way.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from urllib.parse import urlsplit
 import boto3
 import yaml
 from botocore.config import Config
-from botocore.exceptions import WaiterError
+from botocore.exceptions import ClientError, WaiterError
 
 from local.engine import ACCOUNT, REGION, ROOT
-from local.layer import folder_zip, layer_zip
+from local.layer import PORTAL_FILE, folder_zip, layer_zip
 
 TEMPLATE = ROOT / "template.yaml"
 ARTIFACTS = "portcullis-artifacts"
+CREATED = "stack_create_complete"
 
 
 class DeployError(Exception):
@@ -72,31 +73,44 @@ def deploy(
     parameters: Mapping[str, str],
     *,
     template: Path = TEMPLATE,
+    portal_file: Path = PORTAL_FILE,
     stack_name: str = "portcullis",
+    update: bool = False,
 ) -> Deployment:
-    """Create the stack from template with these parameters and wait until it stands.
+    """Create (or `update`) the stack from template with these parameters and wait until it stands.
 
-    Raises DeployError.
+    Raises DeployError; a failed update has been rolled back.
     """
     written = yaml.load(template.read_text(), Loader=_Loader)  # noqa: S506 - a safe loader, see below
-    body = _packaged(endpoint, written, template.parent)
+    body = _packaged(endpoint, written, template.parent, portal_file)
     with closing(client("cloudformation", endpoint)) as cloudformation:
-        _create(cloudformation, stack_name, body, parameters)
+        change = cloudformation.update_stack if update else cloudformation.create_stack
+        try:
+            change(
+                StackName=stack_name,
+                TemplateBody=json.dumps(body),
+                Parameters=[
+                    {"ParameterKey": key, "ParameterValue": value}
+                    for key, value in parameters.items()
+                ],
+                Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+            )
+        except ClientError as error:
+            if "No updates are to be performed" not in error.response["Error"]["Message"]:
+                raise
+        _wait(cloudformation, stack_name, "stack_update_complete" if update else CREATED)
     return describe(endpoint, stack_name)
 
 
-def _create(
-    cloudformation: Any, stack_name: str, body: dict[str, Any], parameters: Mapping[str, str]
-) -> None:
-    cloudformation.create_stack(
-        StackName=stack_name,
-        TemplateBody=json.dumps(body),
-        Parameters=[
-            {"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()
-        ],
-        Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
-    )
-    waiter = cloudformation.get_waiter("stack_create_complete")
+def delete(endpoint: str, stack_name: str = "portcullis") -> None:
+    """Delete the stack and wait until it is gone. Raises DeployError."""
+    with closing(client("cloudformation", endpoint)) as cloudformation:
+        cloudformation.delete_stack(StackName=stack_name)
+        _wait(cloudformation, stack_name, "stack_delete_complete")
+
+
+def _wait(cloudformation: Any, stack_name: str, until: str) -> None:
+    waiter = cloudformation.get_waiter(until)
     waiter.config.delay = 0.1
     waiter.config.max_attempts = 600
     try:
@@ -131,7 +145,9 @@ def describe(endpoint: str, stack_name: str = "portcullis") -> Deployment:
     )
 
 
-def _packaged(endpoint: str, template: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _packaged(
+    endpoint: str, template: dict[str, Any], folder: Path, portal_file: Path
+) -> dict[str, Any]:
     """Answer the template with each local path replaced by what was uploaded for it."""
     with closing(client("s3", endpoint)) as s3:
         s3.create_bucket(Bucket=ARTIFACTS)
@@ -146,7 +162,7 @@ def _packaged(endpoint: str, template: dict[str, Any], folder: Path) -> dict[str
             if resource["Type"] == "AWS::Serverless::Function":
                 properties["CodeUri"] = upload(folder_zip(folder / properties["CodeUri"]))
             elif resource["Type"] == "AWS::Serverless::LayerVersion":
-                properties["ContentUri"] = upload(layer_zip())
+                properties["ContentUri"] = upload(layer_zip(portal_file))
     return template
 
 
@@ -157,7 +173,7 @@ def _failures(cloudformation: Any, stack_name: str) -> str:
         for event in reversed(events)
         if event["ResourceStatus"].endswith("FAILED")
     ]
-    return "the stack could not be created\n  " + "\n  ".join(reasons or ["no reason was given"])
+    return "CloudFormation could not do it\n  " + "\n  ".join(reasons or ["no reason was given"])
 
 
 class _Loader(yaml.SafeLoader):

@@ -1,5 +1,5 @@
-"""The main job end to end over HTTP, without a person: nine steps, one line each, and the count
-that is true.
+"""The deploy and the main job end to end, without a person: one line a step, and the count that is
+true.
 """
 
 from __future__ import annotations
@@ -13,12 +13,16 @@ from typing import Any
 import httpx
 import stripe
 
+from billing import portal_file
+from billing.events import EFFECTS
+from billing.portal_configurations import NAME
+from billing.settings import STRIPE_API_VERSION
 from local.deploy import TEMPLATE, DeployError
 from local.engine import EngineError
 from local.identity import Issuer
 from local.journey import Journey, eventually
-from local.layer import LayerError
-from local.stack import LocalStack, StackError, until_asked_to_stop
+from local.layer import PORTAL_FILE, LayerError
+from local.stack import LocalStack, StackError, signing_secrets, until_asked_to_stop
 
 TEAM = {"projects", "api_access", "priority_support"}
 
@@ -43,6 +47,12 @@ class Smoke:
     def steps(self) -> list[tuple[str, Callable[[], None]]]:
         """Answer each step with its name."""
         return [
+            (
+                "the deploy has made one webhook endpoint and portal.toml's configurations",
+                self.made,
+            ),
+            ("a second deploy changes nothing in Stripe", self.again),
+            ("a changed portal.toml changes just that", self.portal_changed),
             ("no token, an expired one or a stranger's is a 401", self.tokens),
             ("a forged or unsigned webhook is a 400, and nothing is queued", self.forged),
             ("a new subscription gives its features", self.subscribe),
@@ -53,6 +63,68 @@ class Smoke:
             ("webhooks twice and in reverse order change nothing", self.disorder),
             ("cancelled now: not entitled, whatever older webhook comes again", self.cancel_now),
         ]
+
+    def made(self) -> None:
+        account = self.stack.stripe.v1
+        (endpoint,) = account.webhook_endpoints.list().data
+        expect(endpoint.url == self.stack.deployment.outputs["WebhookUrl"], endpoint.url)
+        expect(sorted(endpoint.enabled_events) == sorted(EFFECTS), endpoint.enabled_events)
+        expect(endpoint.api_version == STRIPE_API_VERSION, endpoint.api_version)
+        expect(endpoint.status == "enabled", endpoint.status)
+        file = portal_file.load(stage="dev", mode="test", path=PORTAL_FILE)
+        expect(
+            {name: made["active"] for name, made in self.configurations().items()}
+            == {each.name: True for each in file.configurations},
+            self.configurations(),
+        )
+        offered = self.configurations()["default"]["features"]["subscription_update"]["products"]
+        prices = self.stack.catalogue.prices
+        expect(
+            [price for product in offered for price in product["prices"]]
+            == [prices[name] for name in file.configurations[0].prices],
+            offered,
+        )
+        expect("https://" in self.stack.deployment.outputs["LoginPages"], "no login page")
+
+    def again(self) -> None:
+        before, secret = self.in_stripe(), signing_secrets(self.stack.client("secretsmanager"))
+        # As a deploy of another commit would: the layer's bytes differ, what they say does not.
+        self.redeploy_with(PORTAL_FILE.read_text() + "# the same\n")
+        expect(self.in_stripe() == before, self.in_stripe())
+        after = signing_secrets(self.stack.client("secretsmanager"))
+        expect(after == secret, "the signing secret is another")
+
+    def portal_changed(self) -> None:
+        before = self.in_stripe()
+        told = PORTAL_FILE.read_text().replace("on this machine", "changed")
+        self.redeploy_with(told)
+        after = self.in_stripe()
+        changed = self.configurations()["default"]
+        expect(changed["business_profile"]["headline"] == "Portcullis, changed", changed)
+        different = [each for each in after if after[each] != before.get(each)]
+        expect(different == [changed["id"]], after)
+        expect(after.keys() == before.keys(), after)
+
+    def redeploy_with(self, portal_toml: str) -> None:
+        path = self.stack.engine.folder / "portal.toml"
+        path.write_text(portal_toml)
+        self.stack.redeploy(portal_file=path)
+        self.stack.wait_until_quiet()
+
+    def configurations(self) -> dict[str, dict[str, Any]]:
+        """Answer the portal configurations that the deploy has made, by name."""
+        found = self.stack.stripe.v1.billing_portal.configurations.list().data
+        made = [each.to_dict() for each in found]
+        return {each["metadata"][NAME]: each for each in made if NAME in each["metadata"]}
+
+    def in_stripe(self) -> dict[str, Any]:
+        """Answer everything that a deploy could have changed in Stripe, by id."""
+        account = self.stack.stripe.v1
+        found: list[Any] = [
+            *account.webhook_endpoints.list().data,
+            *account.billing_portal.configurations.list().data,
+        ]
+        return {each.id: each.to_dict() for each in found}
 
     def tokens(self) -> None:
         stranger = Issuer(self.stack.site.url).token("smoke_ada")
@@ -168,6 +240,7 @@ def run(stack: LocalStack) -> tuple[int, int]:
             step()
         except (
             StepFailed,
+            DeployError,
             TimeoutError,
             RuntimeError,
             httpx.HTTPError,

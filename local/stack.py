@@ -23,7 +23,7 @@ import httpx
 import requests
 import stripe
 
-from billing.events import EFFECTS
+from billing.secret_store import parse
 from billing.settings import STRIPE_API_VERSION
 from local import deploy
 from local.catalogue import (
@@ -34,9 +34,9 @@ from local.catalogue import (
     create_catalogue,
     create_demo_users,
 )
-from local.engine import ROOT, Engine
+from local.engine import REGION, ROOT, Engine
 from local.identity import AUDIENCE
-from local.layer import dependencies
+from local.layer import PORTAL_FILE, dependencies
 from local.site import Site
 from local.stripe_simulator.control import Control
 
@@ -65,6 +65,7 @@ class LocalStack:
         parameters: dict[str, str] | None = None,
         say: Callable[[str], None] = lambda _: None,
         template: Path = deploy.TEMPLATE,
+        portal_file: Path = PORTAL_FILE,
         deployed_by_sam: bool = False,
         enforce_iam: bool = False,
         demo_users: bool = True,
@@ -73,6 +74,7 @@ class LocalStack:
         self._parameters = parameters or {}
         self._say = say
         self._template = template
+        self._portal_file = portal_file
         self._deployed_by_sam = deployed_by_sam
         self._demo_users = demo_users
         self._closing = contextlib.ExitStack()
@@ -170,6 +172,26 @@ class LocalStack:
         """
         self._finish(deploy.describe(self.engine.endpoint, stack_name))
 
+    def redeploy(
+        self, *, portal_file: Path | None = None, parameters: dict[str, str] | None = None
+    ) -> None:
+        """Update the stack, with another portal file or with `parameters` changed from now on.
+
+        Raises DeployError; the stack is then as before.
+        """
+        changed = self.parameters() | (parameters or {})
+        made = deploy.deploy(
+            self.engine.endpoint,
+            changed,
+            template=self._template,
+            portal_file=portal_file or self._portal_file,
+            stack_name=self.deployment.stack_name,
+            update=True,
+        )
+        self._parameters |= parameters or {}
+        self._portal_file = portal_file or self._portal_file
+        self._deployment = made
+
     def parameters(self) -> dict[str, str]:
         """Answer the template's parameters for this machine."""
         return {
@@ -207,35 +229,38 @@ class LocalStack:
             base_addresses={"api": self.simulator_url},
             http_client=stripe.RequestsClient(session=session),
         )
+        # What the template calls itself is AWS's name; here it lies under a path of the engine's.
+        self.control.deliver_at(
+            rf"https://(\w+)\.execute-api\.{REGION}\.amazonaws\.com",
+            rf"{self.engine.endpoint}/_aws/execute-api/\1/$default",
+        )
         self._put_secret(API_KEY_SECRET, API_KEY)
+        # Before the deploy: it refuses a portal.toml whose prices are not there.
+        self._catalogue = create_catalogue(self.stripe, return_url=f"{self.site.url}/")
         if not self._deployed_by_sam:
             started = time.monotonic()
-            made = deploy.deploy(self.engine.endpoint, self.parameters(), template=self._template)
+            made = deploy.deploy(
+                self.engine.endpoint,
+                self.parameters(),
+                template=self._template,
+                portal_file=self._portal_file,
+            )
             self._say(f"template.yaml      deployed in {time.monotonic() - started:.1f} s")
             self._finish(made)
 
     def _finish(self, made: deploy.Deployment) -> None:
-        """Do what follows a deploy: tell Stripe where the webhooks go, and fill the account."""
+        """Do what follows a deploy."""
         self._deployment = made
-        # The library's own list of event types is longer than ours, and ours is plain strings.
-        event_types: list[Any] = sorted(EFFECTS)
-        endpoint = self.stripe.v1.webhook_endpoints.create(
-            {
-                "url": made.webhook_url,
-                "enabled_events": [*event_types],
-                "api_version": STRIPE_API_VERSION,  # type: ignore[typeddict-item]
-            }
-        )
-        self.webhook_secret = endpoint.secret or ""
-        self._put_secret(WEBHOOK_SECRET, self.webhook_secret)
-        self._say(f"webhook endpoint   {endpoint.id}, API version {endpoint.api_version}")
+        self.webhook_secret = signing_secrets(self.client("secretsmanager"))[0]
+        self._say(f"webhook endpoint   {made.outputs['WebhookEndpoint']}, made by the deploy")
         # An unsigned webhook, refused, starts the first worker and unpacks the layer. That takes
         # seconds the first time ever and would otherwise be part of whatever is asked first.
         self.http.post(made.webhook_url, content=b"{}")
-        self._catalogue = create_catalogue(self.stripe, return_url=f"{self.site.url}/")
         if self._demo_users:
-            create_demo_users(self.stripe, self._catalogue)
-            self.wait_until_quiet()
+            create_demo_users(self.stripe, self.catalogue)
+        # What the deploy made in Stripe was told to us as well.
+        self.wait_until_quiet()
+        if self._demo_users:
             self._say("Stripe account     3 plans, 3 customers; each webhook has been taken in")
 
     def _put_secret(self, name: str, value: str) -> None:
@@ -291,6 +316,11 @@ class LocalStack:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+def signing_secrets(secretsmanager: Any) -> tuple[str, ...]:
+    """Answer the stored signing secrets of the webhook, the newest first."""
+    return parse(secretsmanager.get_secret_value(SecretId=WEBHOOK_SECRET)["SecretString"])
 
 
 @contextlib.contextmanager

@@ -199,6 +199,14 @@ class Control:
         """The waits between the attempts of one delivery; after the last one it has failed."""
         self._call("POST", "/deliveries/backoff", {"seconds": seconds})
 
+    def deliver_at(self, pattern: str, replacement: str) -> None:
+        """Deliver to URLs that begin with the regular expression `pattern` at another address.
+
+        `replacement` (as re.sub takes it) stands for what `pattern` matches. Outlives a reset.
+        """
+        body = {"pattern": pattern, "replacement": replacement}
+        self._call("POST", "/deliveries/addresses", body)
+
     def resend(self, event: str, endpoint: str | None = None) -> int:
         """Sends an event again, to one endpoint or to all of them."""
         body = {"event": event, "endpoint": endpoint}

@@ -6,6 +6,7 @@ Bodies and answers are JSON; a mistake is a 400 `{"error": …}`.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -86,6 +87,12 @@ async def _backoff(simulator: Simulator, body: Json) -> Json:
     return {}
 
 
+async def _addresses(simulator: Simulator, body: Json) -> Json:
+    pattern = re.compile(body["pattern"])
+    simulator.deliveries.addresses.append((pattern, body["replacement"]))
+    return {}
+
+
 async def _quiet(simulator: Simulator, body: Json) -> Json:
     return {"quiet": await simulator.deliveries.wait_until_quiet(float(body["timeout"]))}
 
@@ -157,6 +164,7 @@ _ACTS: dict[tuple[str, str], Act] = {
     ("DELETE", "/deliveries/rules"): _clear_rules,
     ("POST", "/deliveries/release"): _release,
     ("POST", "/deliveries/backoff"): _backoff,
+    ("POST", "/deliveries/addresses"): _addresses,
     ("POST", "/deliveries/quiet"): _quiet,
     ("POST", "/deliveries/resend"): _resend,
     ("POST", "/deliveries/forge"): _forge,

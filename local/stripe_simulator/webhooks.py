@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import json
 import random
+import re
 import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -56,6 +57,7 @@ class Deliveries:
         self.backoff: list[float] = list(DEFAULT_BACKOFF)
         self.timeout = 10.0
         self.rules: list[Rule] = []
+        self.addresses: list[tuple[re.Pattern[str], str]] = []
         self.log: list[Delivery] = []
         self._held: list[tuple[World, Delivery, Json]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -201,6 +203,13 @@ class Deliveries:
                 await asyncio.sleep(wait)
         delivery.state = "failed"
 
+    def _address(self, url: str) -> str:
+        """Where `url` is on this machine, if it is: what a hosts file is to names."""
+        for pattern, replacement in self.addresses:
+            if pattern.match(url):
+                return pattern.sub(replacement, url, count=1)
+        return url
+
     async def _attempt_once(
         self, world: World, delivery: Delivery, event: Json, endpoint: Json, secrets: list[str]
     ) -> bool:
@@ -217,7 +226,10 @@ class Deliveries:
         try:
             async with self._slots:
                 answer = await self._client.post(
-                    endpoint["url"], content=body, headers=headers, timeout=self.timeout
+                    self._address(endpoint["url"]),
+                    content=body,
+                    headers=headers,
+                    timeout=self.timeout,
                 )
             attempt["status"] = answer.status_code
         except httpx.HTTPError as error:
