@@ -69,7 +69,7 @@ SEEN: dict[str, Callable[[dict[str, Any]], bool]] = {
     "payment_method_update": lambda now: now["payment_method"]["last4"] == "4444",
     "customer_update": lambda now: now["customer"] is not None,
     "subscription_cancel": lambda now: now["subscriptions"][0]["cancel_at"] is not None,
-    "subscription_pause": lambda now: now["subscriptions"][0]["gives_access"],
+    "subscription_pause": lambda now: now["features"] == {},
     "subscription_update": lambda now: quantities(now) == [7],
     "subscription_update_confirm": lambda now: (
         quantities(now) == [7] and "audit_log" in now["features"]
@@ -108,9 +108,6 @@ def test_each_flow_leads_to_its_page_and_back_to_where_it_was_told(
     done = submit(stack, url, path.format(subscription=ada.subscription), filled)
     assert done.headers["location"] == back
     eventually(ada.entitlements, SEEN[kind])
-    if kind == "subscription_pause":
-        paused = stack.stripe.v1.subscriptions.retrieve(ada.subscription)
-        assert paused.pause_collection is not None
 
 
 def test_a_hosted_confirmation_says_what_the_flow_was_given(

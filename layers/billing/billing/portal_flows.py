@@ -134,8 +134,10 @@ def check_possible(flow: Mapping[str, Any], subscription: StripeObject) -> None:
         end = scheduled_end(subscription)
         if end is not None:
             raise StateConflict(f"This subscription is already set to end at {iso(end)}.")
-    if kind == "subscription_pause" and subscription.get("pause_collection"):
+    if kind == "subscription_pause" and subscription["status"] == "paused":
         raise StateConflict("This subscription is already paused.")
+    if kind != "subscription_cancel" and subscription.get("schedule"):
+        raise StateConflict("A change of this subscription is already scheduled.")
     if FEATURE_OF_FLOW[kind] == "subscription_update":
         items: Sequence[StripeObject] = subscription["items"]["data"]
         if len(items) > 1:
@@ -146,8 +148,6 @@ def check_possible(flow: Mapping[str, Any], subscription: StripeObject) -> None:
             raise StateConflict(
                 "This subscription is billed by usage; the portal cannot change it."
             )
-        if subscription.get("schedule"):
-            raise StateConflict("A change of this subscription is already scheduled.")
         if subscription.get("pending_update"):
             raise StateConflict("A change of this subscription still awaits its payment.")
 
