@@ -22,13 +22,13 @@ export PYTHONUTF8 := 1
 # The layer's package, importable here as it is in Lambda.
 export PYTHONPATH := $(CURDIR)/layers/billing
 
-.PHONY: help setup demo smoke test check lint format types unit integration simulate mutants validate build deploy lock clean
+.PHONY: help setup demo smoke test check lint format types unit integration simulate mutants validate build deploy rotate-webhook-secret lock clean
 
 help: ## list the targets
 	@printf '\n  \033[1mPortcullis\033[0m\n\n'
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@ / { printf "\n  \033[2m%s\033[0m\n", substr($$0, 5) } \
-	  /^[a-z]+:.*## / { printf "    \033[36m%-12s\033[0m %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	  /^[a-z-]+:.*## / { printf "    \033[36m%-22s\033[0m %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 
 ##@ See it work
@@ -74,6 +74,9 @@ build: $(DEV) ## sam build: arm64, Python 3.13, hash-checked wheels only
 
 deploy: build ## sam deploy to STAGE=dev, staging or prod
 	@$(BIN)/sam deploy --config-env $(STAGE)
+
+rotate-webhook-secret: $(DEV) ## another signing secret for STAGE, both accepted for OVERLAP=600 seconds; NOWAIT=1 takes one step
+	@$(BIN)/python -m operations.rotate_webhook_secret --stage $(STAGE) $(if $(OVERLAP),--overlap $(OVERLAP)) $(if $(NOWAIT),--no-wait)
 
 ##@ Keep it
 setup: $(DEV) $(ENGINE) ## only install what the other targets need

@@ -1,0 +1,217 @@
+"""portal.toml: what it may say, how stages and modes differ, and complaints that name the line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from billing.errors import PortalFileError
+from billing.portal_file import MODES, PORTAL_FILE, STAGES, Checkout, PortalFile, load, parse
+from local.layer import PORTAL_FILE as LOCAL_FILE
+
+ENOUGH = "[default]\nfeatures.invoice_history.enabled = true\n"
+
+
+def read(text: str, *, stage: str = "dev", mode: str = "test") -> PortalFile:
+    return parse(text, stage=stage, mode=mode)
+
+
+def features(text: str, **seen_by: str) -> Any:
+    return read(text, **seen_by).configurations[0].parameters["features"]
+
+
+def complaint(text: str) -> str:
+    with pytest.raises(PortalFileError) as refused:
+        read(text)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("path", [PORTAL_FILE, LOCAL_FILE], ids=["shipped", "local"])
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("mode", MODES)
+def test_the_files_of_this_repository_can_be_used_everywhere(
+    path: Path, stage: str, mode: str
+) -> None:
+    assert load(stage=stage, mode=mode, path=path).configurations[0].name == "default"
+
+
+def test_the_shipped_file_names_no_price_so_that_a_first_deploy_needs_none() -> None:
+    shipped = load(stage="prod", mode="live")
+    assert shipped.checkout == Checkout()
+    assert not any(each.prices for each in shipped.configurations)
+
+
+def test_the_examples_in_the_shipped_files_comments_can_be_used() -> None:
+    lines = PORTAL_FILE.read_text().splitlines()
+    taken_in = [line[2:] if _is_an_example(line) else line for line in lines]
+    file = read("\n".join(taken_in))
+    assert file.configurations[0].prices == ("team_monthly", "team_yearly")
+    assert [each.name for each in file.configurations] == ["default", "enterprise"]
+    assert file.configurations[1].when_features == ("single_sign_on",)
+    assert file.checkout.trial_days == 14
+
+
+def _is_an_example(line: str) -> bool:
+    said = line.removeprefix("# ")
+    return said != line and (said.startswith("[") or " = " in said)
+
+
+def test_parameters_are_stripes_and_called_as_the_table() -> None:
+    (only,) = read(ENOUGH).configurations
+    assert only.parameters == {
+        "name": "default",
+        "features": {"invoice_history": {"enabled": True}},
+    }
+
+
+def test_a_configuration_may_be_shown_under_another_name() -> None:
+    (only,) = read('[default]\nname = "Shown"\nfeatures = {}\n').configurations
+    assert (only.name, only.parameters["name"]) == ("default", "Shown")
+
+
+def test_the_stages_word_counts_over_the_tables_and_the_modes_over_both() -> None:
+    text = """
+[default.features.subscription_cancel]
+enabled = true
+mode = "at_period_end"
+proration_behavior = "none"
+[default.stage.prod.features.subscription_cancel]
+mode = "immediately"
+proration_behavior = "create_prorations"
+[default.mode.live.features.subscription_cancel]
+proration_behavior = "none"
+"""
+    cancel = "subscription_cancel"
+    assert features(text)[cancel]["mode"] == "at_period_end"
+    prod = features(text, stage="prod")[cancel]
+    assert (prod["mode"], prod["proration_behavior"]) == ("immediately", "create_prorations")
+    live = features(text, stage="prod", mode="live")[cancel]
+    assert (live["mode"], live["proration_behavior"]) == ("immediately", "none")
+    assert live["enabled"] is True
+
+
+def test_a_list_is_replaced_whole() -> None:
+    text = ENOUGH + '[checkout]\nprices = ["a", "b"]\n[checkout.mode.live]\nprices = ["c"]\n'
+    assert read(text).checkout.prices == ("a", "b")
+    assert read(text, mode="live").checkout.prices == ("c",)
+
+
+def test_coupons_and_promotion_codes_are_what_a_flow_may_name() -> None:
+    text = ENOUGH + '[flows]\ncoupons = ["stay"]\npromotion_codes = ["promo_1"]\n'
+    assert read(text).coupons == {"stay", "promo_1"}
+
+
+RULES = (
+    ENOUGH
+    + """
+[one]
+when.products = ["prod_1"]
+features = {}
+[two]
+when.features = ["sso", "audit_log"]
+features = {}
+[by_name]
+features = {}
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("products", "held", "chosen"),
+    [
+        ([], [], "default"),
+        (["prod_2"], ["projects"], "default"),
+        (["prod_1"], [], "one"),
+        ([], ["audit_log"], "two"),
+        (["prod_1"], ["sso"], "one"),
+    ],
+)
+def test_the_first_rule_that_holds_chooses(
+    products: list[str], held: list[str], chosen: str
+) -> None:
+    assert read(RULES).chosen_for(products, held).name == chosen
+
+
+def test_a_configuration_without_a_rule_is_used_by_name_only() -> None:
+    file = read(RULES)
+    named = file.named("by_name")
+    assert named is not None
+    assert named.name == "by_name"
+    assert file.named("nobody") is None
+
+
+@pytest.mark.parametrize(
+    ("added", "line", "says"),
+    [
+        ("[default.features]\nx = 1", None, "(at line 3"),
+        ("[checkout]\nprice = []", 4, "checkout.price is unknown; allowed here: prices,"),
+        ("[checkout]\n\nprices = 'a'", 5, 'checkout.prices has to be a list, not "a"'),
+        ("[checkout]\nprices = ['a', '']", 4, "checkout.prices may not be empty"),
+        ("[checkout]\ntrial_days = 731", 4, "is 731; allowed: 1 to 730"),
+        ("[checkout]\ntrial_days = true", 4, "has to be a whole number, not true"),
+        ("[checkout.stage.production]\nprices = []", 3, "allowed here: dev, staging, prod"),
+        ("[flows]\ncoupons = [\n 'a',\n 1,\n]", 4, "flows.coupons has to be a string, not 1"),
+        ("[other]\nheadline = 'x'", 4, "other.headline is unknown; allowed here: name,"),
+        ("[other]\nwhen = {}", 3, "other lacks features"),
+        ("[other]\ndefault_return_url = 'x'\nfeatures = {}", 4, "has to begin with https://"),
+        (
+            "[other.stage.prod.features.subscription_cancel]\nmode = 'never'",
+            4,
+            'is "never"; allowed: "at_period_end", "immediately"',
+        ),
+        (
+            "[other.features]\nsubscription_update = { enabled = true }",
+            4,
+            "is enabled, so products may not be empty",
+        ),
+        (
+            "[other.features]\ncustomer_update.enabled = true",
+            4,
+            "is enabled, so allowed_updates may not be empty",
+        ),
+        (
+            "[other.features.subscription_pause]\nenabled=true\nduration.type='interval_options'",
+            5,
+            "so interval_options may not be empty",
+        ),
+        (
+            "[other.features.subscription_update]\nproducts = [{ prices = ['a'] }]\n"
+            + "[[another.features.subscription_update.products]]\nprice = ['b']",
+            6,
+            "products.price is unknown; allowed here: prices, adjustable_quantity",
+        ),
+        ("[other]\nfeatures.subscription_cancel = {}", 4, "lacks enabled"),
+    ],
+)
+def test_a_slip_is_named_by_its_line_with_what_is_allowed(
+    added: str, line: int | None, says: str
+) -> None:
+    told = complaint(ENOUGH + added + "\n")
+    assert says in told
+    if line is not None:
+        assert any(each.startswith(f"portal.toml, line {line}: ") for each in told.splitlines())
+
+
+def test_all_slips_are_named_at_once() -> None:
+    told = complaint(ENOUGH + "[checkout]\nprice = 1\ntrial_days = 0\n")
+    assert len(told.splitlines()) == 2
+
+
+def test_a_key_that_is_no_table_is_not_taken_for_a_configuration() -> None:
+    assert "line 1: coupons is unknown here" in complaint("coupons = []\n" + ENOUGH)
+
+
+def test_a_file_without_a_configuration_is_refused() -> None:
+    assert "[default]" in complaint("[checkout]\nprices = []\n")
+
+
+def test_stripe_takes_ten_products() -> None:
+    entry = '[[default.features.subscription_update.products]]\nprices = ["p"]\n'
+    assert "has 11 entries; Stripe takes 10" in complaint(entry * 11)
+
+
+def test_a_file_that_is_not_there_is_a_complaint_too(tmp_path: Path) -> None:
+    with pytest.raises(PortalFileError, match=r"portal\.toml cannot be read"):
+        load(stage="dev", mode="test", path=tmp_path / "portal.toml")
