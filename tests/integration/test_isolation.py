@@ -1,0 +1,523 @@
+"""Two subjects: no request ever yields a URL or an entitlement of the other.
+
+The bulk runs the handlers in this process, on stand-ins whose every answer carries a mark of whose
+it is; a few hundred requests go over HTTP to the deployed template, with tokens bent in every way.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import json
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import billing
+from billing import portal_file
+from billing.checkout import CheckoutSessions
+from billing.customers import Customers
+from billing.events import Hint
+from billing.portal import PortalSessions
+from billing.sync import ATTEMPT_BUDGET_MS, Sync
+from local.engine import ROOT
+from local.identity import AUDIENCE, Issuer
+from local.journey import Journey, eventually
+from local.stack import LocalStack
+from tests.unit.fakes import MemoryQueue, MemoryStore, MemoryStripe, Reports
+from tests.unit.stripe_objects import POLICY, customer, entitlements, item, subscription
+
+ISSUER = "https://issuer/"
+SUBJECTS = ("ada", "ben")
+ORIGIN = "https://app.example.com"
+FILE = portal_file.parse(
+    """
+    [default]
+    features.customer_update = { enabled = true, allowed_updates = ["email"] }
+    features.payment_method_update.enabled = true
+    features.subscription_cancel = { enabled = true, mode = "at_period_end" }
+    [checkout]
+    prices = ["team_monthly", "extra_monthly"]
+    """,
+    stage="prod",
+    mode="test",
+)
+
+
+class Stripe(MemoryStripe):
+    """Ada's and Ben's account. Each URL and each feature carries the mark of whom it is about:
+    whoever's customer, subscription or item a session was made for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.marks = {subject: secrets.token_hex(8) for subject in SUBJECTS}
+        self.sessions: list[dict[str, Any]] = []
+        for subject in SUBJECTS:
+            of = f"cus_{subject}"
+            self.customers[of] = customer(id=of, metadata={"user_id": subject})
+            own = item(f"prod_{subject}", ends=int(time.time()) + 30 * 86_400)
+            self.subscriptions_of[of] = [
+                subscription(items=[own], id=f"sub_{subject}", customer=of, schedule=None)
+            ]
+            self.entitlements_of[of] = entitlements(f"feature_{self.marks[subject]}")
+
+    def _about(self, parameters: Mapping[str, Any]) -> str:
+        text = json.dumps(parameters)
+        return "-".join(
+            self.marks[subject]
+            for subject in SUBJECTS
+            if any(f'"{kind}_{subject}"' in text for kind in ("cus", "sub", "si_prod"))
+        )
+
+    # portal.PortalApi
+
+    def subscription(self, subscription: str) -> Mapping[str, Any] | None:
+        every = [each for all_of_one in self.subscriptions_of.values() for each in all_of_one]
+        return next((each for each in every if each["id"] == subscription), None)
+
+    def price_by_lookup_key(self, lookup_key: str) -> str | None:
+        return None
+
+    def create_portal_session(self, parameters: Mapping[str, Any]) -> str:
+        return f"https://billing.stripe.com/{self._about(parameters)}/{secrets.token_hex(8)}"
+
+    # checkout.CheckoutApi
+
+    def priced(self, name: str) -> Mapping[str, Any] | None:
+        if name not in FILE.checkout.prices:
+            return None
+        product = name.removesuffix("_monthly")
+        return {
+            "id": f"price_{product}",
+            "lookup_key": name,
+            "active": True,
+            "recurring": {"interval": "month"},
+            "product": {"id": f"prod_{product}", "active": True},
+        }
+
+    def create_customer(self, metadata: Mapping[str, str], key: str) -> str:
+        made = f"cus_new{len(self.customers)}"
+        self.customers[made] = customer(id=made, metadata=dict(metadata))
+        return made
+
+    def checkout_sessions(self, customer: str) -> list[dict[str, Any]]:
+        return [each for each in reversed(self.sessions) if each["customer"] == customer]
+
+    def checkout_session(self, session: str) -> dict[str, Any] | None:
+        return next((each for each in self.sessions if each["id"] == session), None)
+
+    def expire_checkout_session(self, session: str) -> None:
+        found = self.checkout_session(session)
+        assert found is not None
+        found["status"] = "expired"
+
+    def create_checkout_session(self, parameters: Mapping[str, Any], key: str) -> dict[str, Any]:
+        product = parameters["line_items"][0]["price"].replace("price", "prod")
+        self.sessions.append(
+            {
+                "id": f"cs_test_{len(self.sessions)}",
+                "customer": parameters["customer"],
+                "status": "complete" if len(self.sessions) % 2 else "open",
+                "subscription": None,
+                "url": f"https://checkout.stripe.com/{self._about(parameters)}",
+                "line_items": {"data": [{"price": {"product": product}}]},
+            }
+        )
+        return self.sessions[-1]
+
+
+class Functions:
+    """The functions' own handlers on memory; nothing between the request and the answer is left
+    out but AWS and Stripe."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.stripe = Stripe()
+        store = MemoryStore()
+        sync = Sync(
+            store=store,
+            stripe=self.stripe,
+            queue=MemoryQueue(),
+            policy=POLICY,
+            issuer=ISSUER,
+            subject_metadata_key="user_id",
+            pause=lambda attempt: None,
+            report=Reports(),
+        )
+
+        def sync_now(key: Any) -> None:
+            self.stripe.now = int(time.time())
+            sync(key, [Hint.demand(key)], lambda: ATTEMPT_BUDGET_MS)
+
+        customers = Customers(store, mode="test", issuer=ISSUER, clock=time.monotonic)
+        where: dict[str, Any] = {
+            "allowed_origins": (ORIGIN,),
+            "default_return_url": f"{ORIGIN}/account",
+            "stage": "prod",
+            "mode": "test",
+        }
+        names = SimpleNamespace(configuration_named=lambda mode, name: "bpc_1")
+        portal = PortalSessions(
+            customers=customers,
+            stripe=self.stripe,
+            names=names,
+            file=FILE,
+            on_behalf_of="",
+            **where,
+        )
+        checkout = CheckoutSessions(
+            store=store,
+            stripe=self.stripe,
+            sync=sync_now,
+            catalogue=dict,
+            pause=lambda attempt: None,
+            offer=FILE.checkout,
+            account="",
+            issuer=ISSUER,
+            subject_metadata_key="user_id",
+            **where,
+        )
+        wiring = SimpleNamespace(
+            SETTINGS=SimpleNamespace(subject_claim="sub", portal_scope=""),
+            customers=lambda: customers,
+            portal_sessions=lambda: portal,
+            checkout_sessions=lambda: checkout,
+        )
+        monkeypatch.setattr(billing, "wiring", wiring, raising=False)
+        self.handlers = {
+            name: self._load(name)
+            for name in (
+                "create_portal_session",
+                "create_checkout_session",
+                "get_checkout_session",
+                "get_entitlements",
+            )
+        }
+        from billing.model import CustomerKey
+
+        for subject in SUBJECTS:
+            sync_now(CustomerKey("own", "test", f"cus_{subject}"))
+            # A session of each, to be asked for by the other.
+            checkout.open(subject, {"price": "team_monthly"})
+            checkout.open(subject, {"price": "extra_monthly"})
+
+    @staticmethod
+    def _load(function: str) -> Callable[[Any, Any], dict[str, Any]]:
+        path = ROOT / "functions" / function / "app.py"
+        spec = importlib.util.spec_from_file_location(f"{function}_isolated", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        handler: Callable[[Any, Any], dict[str, Any]] = module.handler
+        return handler
+
+
+@pytest.fixture(scope="module")
+def functions() -> Any:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield Functions(monkeypatch)
+
+
+# ---------------------------------------------------------------- what may be tried
+
+WHO = st.sampled_from(SUBJECTS)
+
+#: Values that name somebody, or nearly.
+NAMES = st.one_of(
+    WHO,
+    st.builds(
+        str.__mod__,
+        st.sampled_from(
+            ["%s ", " %s", "%s\x00", "%s\n", "%s#", "%s/../ben", "[%s]", '"%s"', "ada,%s", "%s%%00"]
+        ),
+        WHO,
+    ),
+    st.builds(str.upper, WHO),
+    st.builds(
+        str.__add__,
+        st.sampled_from(["cus_", "sub_", "si_prod_", "prod_", "cs_test_", f"{ISSUER}#", "test#"]),
+        st.sampled_from([*SUBJECTS, "0", "1", "2", "3"]),
+    ),
+    st.text(max_size=12),
+)
+ODD = st.one_of(NAMES, st.none(), st.booleans(), st.integers(), st.lists(NAMES, max_size=2))
+
+CLAIMS = st.one_of(
+    # Somebody genuine, with other claims that name the other one.
+    st.builds(
+        lambda subject, extra: {**extra, "sub": subject},
+        WHO,
+        st.dictionaries(
+            st.sampled_from(
+                ["customer", "org_id", "username", "email", "client_id", "SUB", "scope"]
+            ),
+            NAMES,
+            max_size=3,
+        ),
+    ),
+    # Somebody odd.
+    st.dictionaries(
+        st.sampled_from(["sub", "Sub", "customer", "org_id", "scope"]), ODD, max_size=3
+    ),
+)
+
+FLOW = st.fixed_dictionaries(
+    {
+        "type": st.sampled_from(
+            [
+                "subscription_cancel",
+                "subscription_update",
+                "subscription_update_confirm",
+                "subscription_pause",
+                "payment_method_update",
+                "customer_update",
+            ]
+        )
+    },
+    optional={
+        "subscription": NAMES,
+        "customer": NAMES,
+        "items": st.lists(st.fixed_dictionaries({"id": NAMES}), min_size=1, max_size=2),
+    },
+)
+BODY = st.one_of(
+    st.fixed_dictionaries({}, optional={"flow": FLOW, "return_url": st.just(f"{ORIGIN}/back")}),
+    st.fixed_dictionaries(
+        {"price": st.sampled_from([*FILE.checkout.prices, "price_team", "other"])},
+        optional={
+            "quantity": st.integers(-1, 3),
+            "success_url": st.one_of(st.just(f"{ORIGIN}/x"), NAMES),
+        },
+    ),
+    st.dictionaries(
+        st.sampled_from(
+            [
+                "customer",
+                "customerId",
+                "subject",
+                "sub",
+                "flow",
+                "price",
+                "client_reference_id",
+                "id",
+            ]
+        ),
+        ODD,
+        max_size=3,
+    ),
+).map(json.dumps) | st.text(max_size=20)
+ROUTES = st.sampled_from(
+    [
+        ("create_portal_session", "POST /portal-sessions"),
+        ("create_checkout_session", "POST /checkout-sessions"),
+        ("get_checkout_session", "GET /checkout-sessions/{id}"),
+        ("get_entitlements", "GET /entitlements"),
+        ("get_entitlements", "GET /entitlements/{feature}"),
+    ]
+)
+HEADERS = st.dictionaries(
+    st.sampled_from(
+        ["accept", "Accept", "x-user", "x-amzn-oidc-identity", "cookie", "authorization"]
+    ),
+    st.one_of(st.just("text/html"), NAMES),
+    max_size=2,
+)
+
+
+@given(
+    claims=CLAIMS,
+    route=ROUTES,
+    body=BODY,
+    headers=HEADERS,
+    name=NAMES,
+    query=st.dictionaries(st.sampled_from(["sub", "customer", "subject"]), NAMES, max_size=2),
+    encoded=st.booleans(),
+)
+@settings(
+    max_examples=2000,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_no_claim_body_path_or_header_yields_what_is_the_others(
+    functions: Functions,
+    claims: dict[str, Any],
+    route: tuple[str, str],
+    body: str,
+    headers: dict[str, str],
+    name: str,
+    query: dict[str, str],
+    encoded: bool,
+) -> None:
+    function, key = route
+    text = body.encode("utf-8", "surrogatepass")
+    event = {
+        "routeKey": key,
+        "headers": headers,
+        "queryStringParameters": query,
+        "pathParameters": {"id": name, "feature": name},
+        "body": base64.b64encode(text).decode() if encoded else body,
+        "isBase64Encoded": encoded,
+        "requestContext": {"requestId": "r", "authorizer": {"jwt": {"claims": claims}}},
+    }
+    response = functions.handlers[function](event, None)
+    assert response["statusCode"] != 500, response
+    answer = json.dumps(response)
+    for subject, mark in functions.stripe.marks.items():
+        if claims.get("sub") != subject:
+            assert mark not in answer, (claims, key, body)
+
+
+def test_the_marks_are_seen_where_they_belong(functions: Functions) -> None:
+    """Without this the test above could pass on answers that never say anything."""
+    for subject in SUBJECTS:
+        context = {"authorizer": {"jwt": {"claims": {"sub": subject}}}}
+        mark = functions.stripe.marks[subject]
+        flow = {"type": "subscription_cancel", "subscription": f"sub_{subject}"}
+        for function, key, body, name in (
+            ("create_portal_session", "POST /portal-sessions", {"flow": flow}, ""),
+            ("create_checkout_session", "POST /checkout-sessions", {"price": "team_monthly"}, ""),
+            ("get_entitlements", "GET /entitlements", {}, ""),
+        ):
+            event = {
+                "routeKey": key,
+                "requestContext": context,
+                "body": json.dumps(body),
+                "pathParameters": {"id": name},
+            }
+            assert mark in json.dumps(functions.handlers[function](event, None)), function
+
+
+# ---------------------------------------------------------------- over HTTP, on the template
+
+
+@pytest.fixture(scope="module")
+def two(deployed: LocalStack) -> dict[str, Journey]:
+    """Two customers of the deployed template, on plans whose features differ."""
+    plans = {"isolated_ada": "starter_monthly", "isolated_ben": "enterprise_monthly"}
+    made = {name: Journey.begin(deployed, name, plan=plan) for name, plan in plans.items()}
+    for journey in made.values():
+        eventually(journey.features, bool)
+    return made
+
+
+def bent(stack: LocalStack, how: str, subject: str, other: str) -> tuple[str, str | None]:
+    """A token bent in one way, and whose it is by rights: nobody's unless it is genuine."""
+    genuine = stack.token(subject)
+    head, _, signature = genuine.split(".")
+    claims = jwt.decode(genuine, options={"verify_signature": False})
+    forged = (
+        base64.urlsafe_b64encode(json.dumps({**claims, "sub": other}).encode()).decode().rstrip("=")
+    )
+    no_algorithm = base64.urlsafe_b64encode(b'{"alg":"none","typ":"JWT"}').decode().rstrip("=")
+    match how:
+        case "genuine":
+            return genuine, subject
+        case "more claims":
+            return stack.token(subject, customer=other, org_id=other, username=other), subject
+        case "payload exchanged":
+            return f"{head}.{forged}.{signature}", None
+        case "no algorithm":
+            return f"{no_algorithm}.{forged}.", None
+        case "another's key":
+            return Issuer(stack.site.url).token(subject), None
+        case "another issuer":
+            return stack.token(subject, iss="https://elsewhere.example/"), None
+        case "another audience":
+            return stack.token(subject, aud=f"{AUDIENCE}.elsewhere"), None
+        case "expired":
+            return stack.token(subject, lifetime=-60), None
+        case "symmetric":
+            secret = stack.site.issuer.keys()["keys"][0]["n"]
+            return jwt.encode({**claims, "sub": other}, secret, algorithm="HS256"), None
+        case "nearly the name":
+            return stack.token(f"{subject} "), f"{subject} "
+        case "cut":
+            return genuine[:-4], None
+        case _:
+            return subject, None
+
+
+BENDS = (
+    "genuine",
+    "more claims",
+    "payload exchanged",
+    "no algorithm",
+    "another's key",
+    "another issuer",
+    "another audience",
+    "expired",
+    "symmetric",
+    "nearly the name",
+    "cut",
+    "no token",
+)
+
+
+@given(data=st.data())
+@settings(
+    max_examples=250,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_no_token_and_no_body_yields_what_is_the_others_over_http(
+    deployed: LocalStack, two: dict[str, Journey], data: st.DataObject
+) -> None:
+    subject = data.draw(st.sampled_from(sorted(two)))
+    (other,) = set(two) - {subject}
+    token, owner = bent(deployed, data.draw(st.sampled_from(BENDS)), subject, other)
+    theirs = two[other]
+    body: dict[str, Any] = data.draw(
+        st.sampled_from(
+            [
+                {},
+                {"customer": theirs.customer},
+                {"flow": {"type": "subscription_cancel", "subscription": theirs.subscription}},
+                {"price": "team_monthly"},
+                {"price": "starter_monthly", "client_reference_id": other},
+            ]
+        )
+    )
+    method, path = data.draw(
+        st.sampled_from(
+            [
+                ("POST", "/portal-sessions"),
+                ("POST", "/checkout-sessions"),
+                ("GET", "/entitlements"),
+                ("GET", "/entitlements/single_sign_on"),
+            ]
+        )
+    )
+    answer = deployed.http.request(
+        method,
+        f"{deployed.api_url}{path}?sub={other}&customer={theirs.customer}",
+        json=body if method == "POST" else None,
+        headers={"authorization": f"Bearer {token}", "x-user": other, "cookie": f"sub={other}"},
+    )
+    if owner is None:
+        assert answer.status_code == httpx.codes.UNAUTHORIZED, answer.text
+        return
+    assert answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR, answer.text
+    if method == "GET":
+        entitled = "features" in answer.text and "single_sign_on" in answer.text
+        held = answer.json().get("entitled", entitled and path == "/entitlements")
+        assert not held or owner == "isolated_ben"
+        assert theirs.customer not in answer.text
+        assert theirs.subscription not in answer.text
+    elif answer.status_code == httpx.codes.CREATED:
+        # Whose session it is says Stripe, not we.
+        kind = "billing_portal" if path == "/portal-sessions" else "checkout"
+        made = deployed.control.requests("POST", f"/v1/{kind}/sessions")[-1]
+        assert made["params"]["customer"] != theirs.customer
+        assert theirs.subscription not in json.dumps(made["params"])
