@@ -142,6 +142,9 @@ def test_a_configuration_without_a_rule_is_used_by_name_only() -> None:
     assert file.named("nobody") is None
 
 
+ENTRY = "[[other.features.subscription_update.products]]\nprices = "
+
+
 @pytest.mark.parametrize(
     ("added", "line", "says"),
     [
@@ -177,8 +180,7 @@ def test_a_configuration_without_a_rule_is_used_by_name_only() -> None:
             "so interval_options may not be empty",
         ),
         (
-            "[other.features.subscription_update]\nproducts = [{ prices = ['a'] }]\n"
-            + "[[another.features.subscription_update.products]]\nprice = ['b']",
+            f"{ENTRY}['a']\n{ENTRY.replace('prices', 'price')}['b']",
             6,
             "products.price is unknown; allowed here: prices, adjustable_quantity",
         ),

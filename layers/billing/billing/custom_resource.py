@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
-#: CloudFormation takes 4,096 bytes of answer; what else is in it is far below the difference.
+#: Bytes. CloudFormation takes 4,096 of an answer; what else is in it is far below the difference.
 LONGEST_REASON = 2_500
 
 #: Seconds to wait for the answer's receipt, and between the tries.
@@ -34,7 +34,7 @@ def respond(
     """
     answer = {
         "Status": "SUCCESS" if failure is None else "FAILED",
-        "Reason": (failure or "")[:LONGEST_REASON],
+        "Reason": (failure or "").encode()[:LONGEST_REASON].decode(errors="ignore"),
         # Always the same: no update is ever taken for a replacement, after which the old one
         # would be deleted.
         "PhysicalResourceId": event.get("PhysicalResourceId") or "portcullis-stripe-setup",
@@ -45,7 +45,7 @@ def respond(
     }
     request = urllib.request.Request(  # noqa: S310 (CloudFormation's own URL)
         event["ResponseURL"],
-        data=json.dumps(answer).encode(),
+        data=json.dumps(answer, ensure_ascii=False).encode(),
         method="PUT",
         # The URL is signed for an empty content type.
         headers={"content-type": ""},
