@@ -458,8 +458,8 @@ def test_a_price_may_be_named_by_its_id(world: World) -> None:
 def test_a_missing_api_key_says_where_to_put_it(world: World) -> None:
     world.key = ""
     told = world.refusal(world.deploy)
-    assert "no secret api-key-secret" in told
-    assert "Store the Stripe API key there" in told
+    assert "no Stripe API key under api-key-secret" in told
+    assert "Store the key there" in told
 
 
 def test_a_key_of_the_other_mode_is_refused_without_being_shown(world: World) -> None:

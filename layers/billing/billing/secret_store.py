@@ -57,7 +57,11 @@ class Secret:
 
 
 class SigningSecrets:
-    """stripe_setup.SigningSecrets: the webhook's signing secrets under one name, uncached."""
+    """stripe_setup.SigningSecrets: the webhook's signing secrets under one name, uncached.
+
+    To who may use only secrets of one name, AWS says of one that does not exist that they may not:
+    so a denial is taken for an absence, until creating it fails as well.
+    """
 
     def __init__(self, client: SecretsManagerClient, name: str) -> None:
         self._client = client
@@ -66,34 +70,44 @@ class SigningSecrets:
     def read(self) -> tuple[str, ...]:
         """The stored secrets; none where nothing usable is stored. Raises SecretUnavailable."""
         try:
-            text = self._client.get_secret_value(SecretId=self.name).get("SecretString", "")
-        except self._client.exceptions.ResourceNotFoundException:
+            return parse(self._client.get_secret_value(SecretId=self.name).get("SecretString", ""))
+        except SecretUnavailable:
             return ()
         except ClientError as error:
+            if _absent(error):
+                return ()
             raise SecretUnavailable(error.response["Error"]["Code"]) from error
         except BotoCoreError as error:
             raise SecretUnavailable(type(error).__name__) from error
-        try:
-            return parse(text)
-        except SecretUnavailable:
-            return ()
 
     def write(self, secrets: Sequence[str]) -> None:
         """Store these, making the secret where there is none. Raises SecretUnavailable."""
         text = secrets[0] if len(secrets) == 1 else json.dumps(list(secrets))
         try:
-            try:
-                self._client.put_secret_value(SecretId=self.name, SecretString=text)
-            except self._client.exceptions.ResourceNotFoundException:
-                self._client.create_secret(
-                    Name=self.name,
-                    Description="Signing secrets of Portcullis's webhook endpoint in Stripe",
-                    SecretString=text,
-                )
+            self._put(text)
         except ClientError as error:
             raise SecretUnavailable(error.response["Error"]["Code"]) from error
         except BotoCoreError as error:
             raise SecretUnavailable(type(error).__name__) from error
+
+    def _put(self, text: str) -> None:
+        try:
+            self._client.put_secret_value(SecretId=self.name, SecretString=text)
+        except ClientError as error:
+            if not _absent(error):
+                raise
+            self._client.create_secret(
+                Name=self.name,
+                Description="Signing secrets of Portcullis's webhook endpoint in Stripe",
+                SecretString=text,
+            )
+
+
+def _absent(error: ClientError) -> bool:
+    return error.response["Error"]["Code"] in (
+        "ResourceNotFoundException",
+        "AccessDeniedException",
+    )
 
 
 def parse(text: str) -> tuple[str, ...]:

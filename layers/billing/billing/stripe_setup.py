@@ -188,14 +188,9 @@ class StripeSetup:
         try:
             key = self.api_key()
         except SecretUnavailable as error:
-            if error.reason != "ResourceNotFoundException":
-                raise SetupFailed(
-                    f"The secret {self.api_key_secret} with the Stripe API key cannot be read: "
-                    f"{error.reason}."
-                ) from error
             raise SetupFailed(
-                f"Secrets Manager has no secret {self.api_key_secret}, or no value in it. Store "
-                "the Stripe API key there as a plain string, then deploy again."
+                f"Secrets Manager gives no Stripe API key under {self.api_key_secret} "
+                f"({error.reason}). Store the key there as a plain string, then deploy again."
             ) from error
         kind = re.match(r"[a-z]+_(test|live)_", key)
         if kind and kind[1] != self.mode:
