@@ -79,6 +79,17 @@ def test_each_function_has_its_own_policies_without_wildcards(name: str) -> None
         ("GetCatalog", {"dynamodb:GetItem"}),
         ("IngestWebhook", {"sqs:SendMessage", "secretsmanager:GetSecretValue"}),
         ("GetEntitlements", {"dynamodb:GetItem"}),
+        (
+            "StripeSetupFunction",
+            {
+                "dynamodb:GetItem",
+                "dynamodb:PutItem",
+                "sqs:SendMessage",
+                "secretsmanager:GetSecretValue",
+                "secretsmanager:CreateSecret",
+                "secretsmanager:PutSecretValue",
+            },
+        ),
     ],
 )
 def test_each_function_may_do_what_it_does_and_no_more(name: str, allowed: set[str]) -> None:
@@ -188,3 +199,19 @@ def test_every_alarm_tells_somebody_when_it_begins_and_when_it_ends() -> None:
         assert alarm["Properties"]["AlarmActions"] == ["AlarmTopic"]
         assert alarm["Properties"]["OKActions"] == ["AlarmTopic"]
         assert alarm["Properties"]["TreatMissingData"] == "notBreaching"
+
+
+def test_the_setup_answers_before_cloudformation_gives_up() -> None:
+    waits = RESOURCES["StripeSetup"]["Properties"]["ServiceTimeout"]
+    assert FUNCTIONS["StripeSetupFunction"]["Timeout"] < waits <= 120
+
+
+def test_the_setup_runs_again_when_the_layer_or_a_parameter_it_reads_changes() -> None:
+    setup = RESOURCES["StripeSetup"]["Properties"]
+    assert setup["Layer"] == "BillingLayer"
+    read = {"Stage", "StripeMode", "StripeApiBase", "StripeAccount", "DefaultReturnUrl"}
+    assert read | {"StripeApiKeySecret", "StripeWebhookSecret"} <= set(setup["Settings"])
+
+
+def test_the_setups_log_group_is_there_before_its_first_invocation_would_make_one() -> None:
+    assert "StripeSetupLog" in RESOURCES["StripeSetup"]["DependsOn"]
