@@ -6,11 +6,16 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
+import pytest
+
+from billing.sync import MARGIN
 from local.journey import Journey, eventually
 from local.stack import LocalStack
 from tests.integration.deliveries import EventLog, post
@@ -67,3 +72,182 @@ def test_sixteen_deliveries_at_once_never_take_a_row_backwards(
     # What a transition takes away is what the one before it gave.
     assert all(set(new.lost) <= set(old.gained) for new, old in pairwise(last.transitions))
     assert last.transitions[0].gained == (f"{product}×13",)
+
+
+@pytest.mark.parametrize(
+    ("first_takes", "second_takes"),
+    [
+        pytest.param(1.0, 1.6, id="the one with the news loses the race"),
+        pytest.param(1.6, 0.0, id="the one with the older state writes last"),
+    ],
+)
+def test_of_two_workers_at_one_customer_neither_order_of_writing_loses_the_change(
+    begin: Callable[..., Journey], stack: LocalStack, first_takes: float, second_takes: float
+) -> None:
+    log = EventLog(stack)
+    ada = begin(plan="team_monthly", seats=1)
+    stack.wait_until_quiet()
+    stack.control.lose_deliveries()
+    event = log.new()[-1]
+    # Both workers warm, or the second would come too late to race: one is held up, the other called.
+    stack.control.slow_calls(0.5, path="/v1/customers/")
+    for _ in range(2):
+        post(stack, event)
+        time.sleep(0.2)
+    stack.wait_until_quiet()
+    before = stored(stack, ada.customer)
+    # Both have read the customer when this read holds them up: the first before the change.
+    for seconds in (first_takes, second_takes):
+        stack.control.slow_calls(seconds, path="/v1/entitlements/active_entitlements")
+    read = len(reads(stack, ada))
+    post(stack, event)
+    eventually(lambda: len(reads(stack, ada)), lambda now: now == read + 1)
+    (item,) = stack.stripe.v1.subscription_items.list({"subscription": ada.subscription}).data
+    stack.stripe.v1.subscription_items.update(item.id, {"quantity": 7})
+    (change,) = (each for each in log.new() if each["type"] == "customer.subscription.updated")
+    post(stack, change)
+    eventually(lambda: len(reads(stack, ada)), lambda now: now >= read + 2)
+    stack.wait_until_quiet()
+    # They did race, and whoever lost began anew: three fetches, two writes.
+    assert len(reads(stack, ada)) == read + 3
+    assert stored(stack, ada.customer).revision == before.revision + 2
+    assert stored(stack, ada.customer).billing == in_stripe(stack, ada.customer)
+
+
+def reads(stack: LocalStack, journey: Journey) -> list[Any]:
+    """The reads of this customer that Stripe has answered so far."""
+    return stack.control.requests("GET", f"/v1/customers/{journey.customer}")
+
+
+CUSTOMERS = 50
+DELIVERIES = 2_000
+DUPLICATES = DELIVERIES // 5
+CHANGES = 200
+POSTERS = 8
+
+
+def test_a_storm_of_shuffled_and_duplicated_events_ends_with_every_row_equal(
+    stack: LocalStack,
+) -> None:
+    dice = random.Random(20_261_028)
+    log = EventLog(stack)
+    # Stripe's own deliveries are lost: what the worker hears is what the storm below tells it.
+    stack.control.lose_deliveries()
+    people = [Journey.begin(stack, f"user_in_the_storm_{number}") for number in range(CUSTOMERS)]
+    # So that what told of their beginnings is old by now, and outgrown as soon as a row is fetched.
+    stack.control.advance(seconds=2 * MARGIN)
+    storm = Storm(stack, dice)
+    storm.add(log.new(), share=0)
+    started = time.monotonic()
+    with ThreadPoolExecutor(POSTERS) as posters:
+        working = [posters.submit(storm.deliver) for _ in range(POSTERS)]
+        with storm.ending_on_failure():
+            for number in range(CHANGES):
+                # Changes and deliveries side by side, from the first to the last.
+                share = 0.8 * number / CHANGES
+                storm.add(log.new(), share=share)
+                while storm.posted < share * DELIVERIES and not storm.over:
+                    time.sleep(0.01)
+                change(stack, dice.choice(people), dice)
+            storm.add(log.new(), share=1)
+            for each in working:
+                each.result()
+    stack.wait_until_quiet(timeout=90)
+    took = time.monotonic() - started
+    print(f"{storm.posted / took:.0f} events/s: {storm.posted} taken in in {took:.1f} s")
+
+    assert storm.posted == DELIVERIES
+    assert storm.distinct == DELIVERIES - DUPLICATES
+    customers = [person.customer for person in people]
+    assert differing(stack, customers) == {}
+    assert stack.queue_depth(stack.deployment.dead_letter_queue_url) == 0
+    ended = [row for each in customers if (row := stored(stack, each)).deleted]
+    assert 0 < len(ended) < CUSTOMERS
+
+
+def change(stack: LocalStack, person: Journey, dice: random.Random) -> None:
+    """Do one thing to this customer that a person or an operator might; nothing to a deleted one."""
+    v1 = stack.stripe.v1
+    if getattr(v1.customers.retrieve(person.customer), "deleted", False):
+        return
+    current = v1.subscriptions.list({"customer": person.customer}).data
+    what = dice.randrange(10)
+    if what == 0:
+        v1.customers.delete(person.customer)
+    elif what <= 2 or not current:
+        person.subscribe(dice.choice(list(stack.catalogue.prices)))
+    elif what == 3:
+        v1.subscriptions.cancel(dice.choice(current).id)
+    elif what == 4:
+        ending = current[0].cancel_at_period_end
+        v1.subscriptions.update(current[0].id, {"cancel_at_period_end": not ending})
+    else:
+        item = dice.choice(current)["items"].data[0]
+        price = dice.choice(list(stack.catalogue.prices.values()))
+        v1.subscription_items.update(item.id, {"price": price, "quantity": dice.randint(1, 50)})
+
+
+class Storm:
+    """Stripe's events in random order, each at least once; 20% of the deliveries are duplicates.
+
+    Where there are fewer changes than events, several events tell of one change, as Stripe's do.
+    """
+
+    def __init__(self, stack: LocalStack, dice: random.Random) -> None:
+        self.posted = 0
+        self.distinct = 0
+        self.over = False
+        self._stack = stack
+        self._dice = dice
+        self._complete = False
+        self._known: list[dict[str, Any]] = []
+        self._waiting: list[dict[str, Any]] = []
+        self._delivered: list[dict[str, Any]] = []
+        self._lock = threading.Lock()
+
+    def add(self, events: list[dict[str, Any]], *, share: float) -> None:
+        """Have these delivered, some time. `share`: how much of the storm has been raised by now."""
+        with self._lock:
+            self._known += events
+            self._waiting += events
+            self.distinct += len(events)
+            for _ in range(self.distinct, round(share * (DELIVERIES - DUPLICATES))):
+                self.distinct += 1
+                event = self._dice.choice(self._known)
+                self._waiting.append({**event, "id": f"evt_storm_{self.distinct}"})
+            self._complete = share == 1
+
+    def deliver(self) -> None:
+        """Post until all is posted, or something failed."""
+        with self.ending_on_failure():
+            while not self.over:
+                with self._lock:
+                    event = self._next()
+                    self.posted += event is not None
+                    if event is None and self._complete:
+                        return
+                if event is None:
+                    time.sleep(0.01)
+                else:
+                    assert post(self._stack, event).status_code == 200
+
+    @contextmanager
+    def ending_on_failure(self) -> Iterator[None]:
+        """Neither the posters nor whoever feeds them wait for ever for the other."""
+        try:
+            yield
+        except BaseException:
+            self.over = True
+            raise
+
+    def _next(self) -> dict[str, Any] | None:
+        again = self.posted - len(self._delivered)
+        if again < DUPLICATES and self._delivered and self._dice.random() < 0.2:
+            return self._dice.choice(self._delivered)
+        if self._waiting:
+            event = self._waiting.pop(self._dice.randrange(len(self._waiting)))
+            self._delivered.append(event)
+            return event
+        if self._complete and again < DUPLICATES:
+            return self._dice.choice(self._delivered)
+        return None

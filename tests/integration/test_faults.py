@@ -1,0 +1,191 @@
+"""What goes wrong on the way and must cost nothing: a killed worker, a Stripe that fails, a read
+that lags, poison on the queue. On the deployed template.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from local.journey import Journey, eventually
+from local.stack import LocalStack
+from tests.integration.deliveries import dead_letters, post, worker_paused
+from tests.integration.truth import differing, stored
+
+VISIBILITY = 4
+
+
+@pytest.fixture
+def short_visibility(stack: LocalStack) -> Iterator[None]:
+    """What a dead worker held comes back after seconds, not the template's minutes."""
+    sqs, url = stack.client("sqs"), stack.deployment.event_queue_url
+    name = "VisibilityTimeout"
+    before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"]
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={name: str(VISIBILITY)})
+    yield
+    sqs.set_queue_attributes(QueueUrl=url, Attributes=before)
+
+
+def workers(stack: LocalStack, function: str) -> list[int]:
+    """The processes, children of this stack's engine, that run a function."""
+    process = stack.engine._process
+    assert process is not None
+    mine = f"AWS_LAMBDA_FUNCTION_NAME={stack.deployment.functions[function]}".encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == process.pid and mine in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+        except OSError:
+            continue  # it ended meanwhile, or belongs to somebody else
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the worker in /proc")
+@pytest.mark.usefixtures("short_visibility")
+def test_a_worker_killed_in_the_middle_of_a_batch_loses_nothing(
+    begin: Callable[..., Journey], stack: LocalStack
+) -> None:
+    people = [begin(plan="starter_monthly") for _ in range(4)]
+    stack.wait_until_quiet()
+    before = {person.customer: stored(stack, person.customer) for person in people}
+    slow = people[0].customer
+    with worker_paused(stack):
+        for person in people:
+            stack.stripe.v1.subscriptions.cancel(person.subscription)
+        assert stack.control.wait_until_quiet()
+        stack.control.clear_requests()
+        stack.control.slow_calls(30, path=f"/v1/customers/{slow}")
+    # The others' rows are written, this one's is not, and no message has been acknowledged.
+    eventually(
+        lambda: [stored(stack, each.customer).revision for each in people[1:]],
+        lambda now: now == [before[each.customer].revision + 1 for each in people[1:]],
+    )
+    assert len(stack.control.requests("GET", f"/v1/customers/{slow}")) == 1
+    held = stack.queue_depth(stack.deployment.event_queue_url)
+    assert held >= len(people)
+    for pid in workers(stack, "SyncCustomer"):
+        os.kill(pid, signal.SIGKILL)
+    assert stored(stack, slow) == before[slow]
+
+    stack.wait_until_quiet(timeout=30)
+    assert differing(stack, before) == {}
+    assert not stored(stack, slow).billing.features
+    assert stack.queue_depth(stack.deployment.dead_letter_queue_url) == 0
+
+
+def test_while_stripe_fails_messages_wait_and_then_everything_is_taken_in(
+    begin: Callable[..., Journey], stack: LocalStack
+) -> None:
+    people = [begin(plan="team_monthly") for _ in range(3)]
+    stack.wait_until_quiet()
+    before = {person.customer: stored(stack, person.customer) for person in people}
+    paths = [f"/v1/customers/{person.customer}" for person in people]
+    stack.control.clear_requests()
+    stack.control.fail_calls(503, count=None, path=paths[0])
+    stack.control.fail_calls(429, count=None, path=paths[1])
+    stack.control.drop_calls(count=None, path=paths[2])
+    for person in people:
+        stack.stripe.v1.subscriptions.cancel(
+            person.subscription, options={"max_network_retries": 9}
+        )
+    for path, status in zip(paths, (503, 429, "dropped"), strict=True):
+        # Tried again and again, by the same message: it was neither dropped nor dead-lettered.
+        tried = eventually(lambda path=path: reads(stack, path), lambda now: len(now) >= 3)  # type: ignore[misc]
+        assert set(tried) == {status}
+    for customer, row in before.items():
+        assert stored(stack, customer) == row
+    assert all("api_access" in person.features() for person in people)
+    assert stack.queue_depth(stack.deployment.dead_letter_queue_url) == 0
+    assert stack.queue_depth(stack.deployment.event_queue_url) >= len(people)
+
+    stack.control.clear_faults()
+    stack.wait_until_quiet(timeout=30)
+    assert differing(stack, before) == {}
+    assert all(person.features() == set() for person in people)
+    assert stack.queue_depth(stack.deployment.dead_letter_queue_url) == 0
+
+
+def test_a_customer_that_stripe_does_not_find_keeps_access_and_is_asked_for_again(
+    begin: Callable[..., Journey], stack: LocalStack
+) -> None:
+    ada = begin(plan="team_monthly")
+    stack.wait_until_quiet()
+    before = stored(stack, ada.customer)
+    path = f"/v1/customers/{ada.customer}"
+    stack.control.clear_requests()
+    # A read that lags behind the customer's creation answers the genuine 404 resource_missing.
+    stack.control.stale_reads(seconds=3600, count=2, path=path)
+    (item,) = stack.stripe.v1.subscription_items.list({"subscription": ada.subscription}).data
+    stack.stripe.v1.subscription_items.update(item.id, {"quantity": 9})
+    eventually(lambda: reads(stack, path), lambda now: now[:2] == [404, 404])
+    assert stored(stack, ada.customer) == before
+    assert "api_access" in ada.features()
+    stack.wait_until_quiet()
+    assert differing(stack, [ada.customer]) == {}
+    (grant,) = stored(stack, ada.customer).billing.products.values()
+    assert grant.quantity == 9
+    assert stack.queue_depth(stack.deployment.dead_letter_queue_url) == 0
+
+
+def test_the_dead_letter_queue_holds_exactly_the_poison(
+    begin: Callable[..., Journey], stack: LocalStack
+) -> None:
+    assert dead_letters(stack) == []
+    ada = begin(plan=None)
+    unreadable = [
+        (b"\xff\xfe\xfa", "not UTF-8 (base64)"),
+        (b"no JSON at all", "not JSON"),
+        (b"[1]", "not an object"),
+        (b'{"object":"v2.core.event","id":"evt_1"}', "a thin event"),
+        (b'{"object":"event","id":"evt_1","type":"customer.updated"}', "not an event"),
+        (b"[" * 100_000, "not JSON"),
+    ]
+    poison = [
+        ("neither JSON", "not JSON"),
+        ("[]", "not an object"),
+        ('{"id": 7}', "not a message of ours"),
+        # What it would be with the customer it lacks, spaces and all.
+        (
+            '{"id": "evt_1",  "type": "customer.updated", "created": 1, "livemode": false}',
+            "not a message of ours",
+        ),
+    ]
+    sqs = stack.client("sqs")
+    with worker_paused(stack):
+        # One batch: the poison beside good messages, which must not suffer from it.
+        for body, _ in poison:
+            sqs.send_message(QueueUrl=stack.deployment.event_queue_url, MessageBody=body)
+        ada.subscribe("starter_monthly")
+        for raw, _ in unreadable:
+            answer = post(stack, raw, content_type="application/octet-stream")
+            assert (answer.status_code, answer.json()) == (200, {"received": True})
+        assert stack.control.wait_until_quiet()
+    stack.wait_until_quiet()
+    assert ada.features() == {"projects"}
+    assert differing(stack, [ada.customer]) == {}
+
+    found = sorted(dead_letters(stack))
+    expected = sorted([*poison, *((_as_text(raw), reason) for raw, reason in unreadable)])
+    assert [body for body, _ in found] == [body for body, _ in expected]
+    for (_, reason), (_, wanted) in zip(found, expected, strict=True):
+        assert reason.startswith(wanted)
+
+
+def _as_text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return base64.b64encode(raw).decode()
+
+
+def reads(stack: LocalStack, path: str) -> list[int | str | None]:
+    """How Stripe answered each read below this path; unanswered ones are left out."""
+    answers = (entry["status"] for entry in stack.control.requests("GET", path))
+    return [answer for answer in answers if answer is not None]
