@@ -1,4 +1,4 @@
-"""What the local Stripe account sells, and who buys: three plans, a portal, three demo users.
+"""What the local Stripe account sells, and who buys: three plans, a portal, four demo users.
 
 Everything is made through the official library, as one would in a real account's sandbox.
 """
@@ -22,7 +22,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoUser:
-    """Somebody to sign in as; `subject` is the token's `sub` and the metadata's `user_id`."""
+    """Somebody to sign in as; `subject` is the token's `sub` and the metadata's `user_id`.
+
+    Whoever has no plan has no customer in Stripe either: the first purchase makes one.
+    """
 
     subject: str
     name: str
@@ -77,6 +80,12 @@ DEMO_USERS = (
         email="chloe@example.com",
         plan="enterprise_monthly",
         seats=20,
+    ),
+    DemoUser(
+        subject="user_dana",
+        name="Dana Whitfield",
+        email="dana@example.com",
+        plan=None,
     ),
 )
 
@@ -197,20 +206,21 @@ def subscribe(
 
 
 def create_demo_users(client: stripe.StripeClient, catalogue: Catalogue) -> dict[str, str]:
-    """Make a customer for each demo user, with the plan that is theirs.
+    """Make a customer for each demo user who has a plan, with that plan.
 
     Answers customer ids by subject.
     """
     customers: dict[str, str] = {}
     for user in DEMO_USERS:
+        if user.plan is None:
+            continue
         customer = create_customer(client, user.subject, name=user.name, email=user.email)
-        if user.plan:
-            subscribe(
-                client,
-                customer,
-                catalogue.prices[user.plan],
-                quantity=user.seats,
-                trial_days=user.trial_days,
-            )
+        subscribe(
+            client,
+            customer,
+            catalogue.prices[user.plan],
+            quantity=user.seats,
+            trial_days=user.trial_days,
+        )
         customers[user.subject] = customer
     return customers

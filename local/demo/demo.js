@@ -11,6 +11,7 @@ let subject = sessionStorage.getItem(SESSION);
 let token = null;
 let { last, notes } = JSON.parse(sessionStorage.getItem(SEEN) ?? '{"last": null, "notes": []}');
 let timer = null;
+let products = []; // what GET /catalog says is for sale
 
 function element(name, properties = {}, ...children) {
   const made = Object.assign(document.createElement(name), properties);
@@ -39,7 +40,10 @@ async function signedIn(path, options = {}) {
   });
   if (answer.status === 401) token = null; // expired: the next request asks for another
   const body = await answer.json();
-  if (!answer.ok) throw new Error(body.detail ?? body.title ?? body.message ?? `The API answered ${answer.status}`);
+  if (!answer.ok) {
+    const message = body.detail ?? body.title ?? body.message ?? `The API answered ${answer.status}`;
+    throw Object.assign(new Error(message), { status: answer.status });
+  }
   return body;
 }
 
@@ -95,10 +99,11 @@ async function refresh() {
   clearTimeout(timer);
   const asked = subject;
   try {
-    const answer = await signedIn("/entitlements");
+    const answer = await backFromCheckout() ?? await signedIn("/entitlements");
     if (asked !== subject) return;
     notice();
-    render(answer);
+    // A read that was under way while we came back from checkout is older than what we have.
+    if (!last?.as_of || answer.as_of >= last.as_of) render(answer);
   } catch (error) {
     notice(`${error.message}. Trying again.`);
   }
@@ -111,6 +116,7 @@ function render(now) {
   renderFacts(now);
   byId("summary").textContent = summary(now);
   byId("manage").hidden = !now.customer;
+  renderOffer(now);
   if (last) changes(last, now).forEach(note);
   last = now;
   sessionStorage.setItem(SEEN, JSON.stringify({ last, notes }));
@@ -118,7 +124,7 @@ function render(now) {
 
 function summary(now) {
   const giving = now.subscriptions.filter((each) => each.gives_access);
-  if (!now.customer) return "There is no customer in Stripe for you yet.";
+  if (!now.customer) return "You have no plan yet. Your first purchase makes you a customer in Stripe.";
   if (!giving.length) return "No subscription gives you access at the moment.";
   const ending = giving.filter((each) => each.cancel_at);
   const names = giving.flatMap((each) => each.items.map((item) => planName(item.product))).join(" and ");
@@ -210,6 +216,66 @@ function showNote({ at, text }) {
   byId("changes").prepend(element("li", {}, element("time", { textContent: at }), text));
 }
 
+// ---------------------------------------------------------------- the first purchase
+
+async function readCatalog() {
+  const answer = await fetch(`${stack.api_url}/catalog`); // public: no token
+  if (answer.ok) ({ products } = await answer.json());
+}
+
+const money = ({ unit_amount, currency }) =>
+  (unit_amount / 100).toLocaleString(undefined, { style: "currency", currency, minimumFractionDigits: 0 });
+
+function renderOffer(now) {
+  const offered = !now.subscriptions.some((each) => each.gives_access);
+  byId("offer").hidden = !offered || !products.length;
+  const shown = JSON.stringify(products);
+  if (byId("plans").dataset.shown === shown) return; // a button that is being clicked stays where it is
+  byId("plans").dataset.shown = shown;
+  byId("plans").replaceChildren(...products.map((product) => {
+    const [price] = product.prices;
+    const button = element("button", { className: "primary", type: "button", textContent: `Choose ${product.name}` });
+    button.addEventListener("click", () => buy(button, price));
+    return element("li", {},
+      element("strong", { textContent: product.name }),
+      element("p", { className: "price" }, money(price), element("small", { textContent: ` per seat and ${price.interval}` })),
+      element("ul", {}, ...product.features.map((feature) => element("li", { textContent: feature.name }))),
+      button);
+  }));
+}
+
+async function buy(button, price) {
+  button.disabled = true;
+  try {
+    const session = await signedIn("/checkout-sessions", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ price: price.lookup_key ?? price.id, success_url: `${location.origin}/`, cancel_url: `${location.origin}/` }),
+    });
+    location.assign(session.url);
+  } catch (error) {
+    notice(error.message);
+  } finally {
+    button.disabled = false;
+  }
+}
+
+// The session's id is in our address: asking for it brings what was bought, webhook or not.
+async function backFromCheckout() {
+  const session = new URLSearchParams(location.search).get("checkout_session_id");
+  if (!session) return null;
+  const done = () => history.replaceState(null, "", location.pathname);
+  try {
+    const { entitlements } = await signedIn(`/checkout-sessions/${encodeURIComponent(session)}`);
+    done();
+    return entitlements;
+  } catch (error) {
+    if (error.status !== 404) throw error; // Stripe is busy: the next round asks again
+    done(); // somebody else's, after signing in as another
+    return null;
+  }
+}
+
 // ---------------------------------------------------------------- to the portal and back
 
 byId("manage").addEventListener("click", async (event) => {
@@ -231,4 +297,5 @@ byId("manage").addEventListener("click", async (event) => {
 // Back from the portal by the browser's own button: the page may be an old copy of itself.
 addEventListener("pageshow", (event) => { if (event.persisted && subject) refresh(); });
 
+await readCatalog();
 if (subject) showAccount(); else showSignIn();
