@@ -47,3 +47,8 @@ def begin(stack: LocalStack) -> Callable[..., Journey]:
         return Journey.begin(stack, f"user_{next(_numbers)}", **how)  # type: ignore[arg-type]
 
     return make
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the look through the logs come last: it is about all that the others caused."""
+    items.sort(key=lambda item: item.path.name == "test_logs.py")

@@ -1,4 +1,4 @@
-"""Nothing of a stack outlives the process that started it, even one that had no time to clean up."""
+"""Nothing of a stack outlives the process that started it, even one that could not clean up."""
 
 from __future__ import annotations
 

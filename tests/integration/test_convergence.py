@@ -89,7 +89,7 @@ def test_of_two_workers_at_one_customer_neither_order_of_writing_loses_the_chang
     stack.wait_until_quiet()
     stack.control.lose_deliveries()
     event = log.new()[-1]
-    # Both workers warm, or the second would come too late to race: one is held up, the other called.
+    # Both workers warm, or the second comes too late to race: one is held up, the other called.
     stack.control.slow_calls(0.5, path="/v1/customers/")
     for _ in range(2):
         post(stack, event)
@@ -166,7 +166,7 @@ def test_a_storm_of_shuffled_and_duplicated_events_ends_with_every_row_equal(
 
 
 def change(stack: LocalStack, person: Journey, dice: random.Random) -> None:
-    """Do one thing to this customer that a person or an operator might; nothing to a deleted one."""
+    """Do one thing to a customer that a person or an operator might; nothing to a deleted one."""
     v1 = stack.stripe.v1
     if getattr(v1.customers.retrieve(person.customer), "deleted", False):
         return
@@ -206,7 +206,7 @@ class Storm:
         self._lock = threading.Lock()
 
     def add(self, events: list[dict[str, Any]], *, share: float) -> None:
-        """Have these delivered, some time. `share`: how much of the storm has been raised by now."""
+        """Have these delivered, some time. `share`: how much of the storm is raised by now."""
         with self._lock:
             self._known += events
             self._waiting += events
