@@ -1,5 +1,5 @@
-"""What is asked of every path, asked of the deployed template over HTTP: refusals, drops, long lists,
-and Stripe not answering the portal.
+"""What is asked of every path, asked of the deployed template over HTTP: refusals, drops, long
+lists, and Stripe not answering the portal.
 """
 
 from __future__ import annotations
