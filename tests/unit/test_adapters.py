@@ -20,7 +20,7 @@ from billing.errors import (
 )
 from billing.model import Billing, CustomerKey, CustomerRow, SubjectKey
 from billing.queues import SqsQueues
-from billing.secret_store import FORCED_EVERY, KEPT, Secret, parse
+from billing.secret_store import FORCED_EVERY, KEPT, Secret, SigningSecrets, parse
 from billing.store import DynamoDBStore
 from tests.unit.fakes import hint
 
@@ -190,6 +190,36 @@ def test_a_secret_is_kept_for_minutes_and_refreshed_once_a_minute_at_most(aws: N
     assert secret.refreshed() == ("three",)
     now[0] += KEPT
     assert secret.current() == ("three",)
+
+
+def test_signing_secrets_are_made_where_there_are_none_and_kept_side_by_side(aws: None) -> None:
+    secrets = SigningSecrets(client("secretsmanager"), "webhook")
+    assert secrets.read() == ()
+    secrets.write(["whsec_1"])
+    assert secrets.read() == ("whsec_1",)
+    secrets.write(["whsec_2", "whsec_1"])
+    assert secrets.read() == ("whsec_2", "whsec_1")
+
+
+def test_a_signing_secret_that_is_of_no_use_counts_as_lost(aws: None) -> None:
+    client("secretsmanager").create_secret(Name="webhook", SecretString="[1")
+    assert SigningSecrets(client("secretsmanager"), "webhook").read() == ()
+
+
+def test_a_secret_that_is_being_deleted_is_not_taken_for_an_absent_one(aws: None) -> None:
+    aws_secrets = client("secretsmanager")
+    aws_secrets.create_secret(Name="webhook", SecretString="whsec_1")
+    aws_secrets.delete_secret(SecretId="webhook")
+    with pytest.raises(SecretUnavailable, match="InvalidRequestException"):
+        SigningSecrets(aws_secrets, "webhook").read()
+
+
+def test_a_configurations_name_leads_to_its_id(store: DynamoDBStore) -> None:
+    assert store.configuration_named("test", "default") is None
+    store.name_configuration("test", "default", "bpc_1")
+    store.name_configuration("test", "default", "bpc_2")
+    assert store.configuration_named("test", "default", consistent=True) == "bpc_2"
+    assert store.configuration_named("live", "default") is None
 
 
 def test_a_secret_that_does_not_exist_is_said_so(aws: None) -> None:

@@ -270,7 +270,8 @@ class StripeSetup:
             return self.secrets.read()
         except SecretUnavailable as error:
             raise SetupFailed(
-                f"The secret {self.secrets.name} cannot be read: {error.reason}."
+                f"The secret {self.secrets.name} cannot be read: {error.reason}. If it is being "
+                "deleted, restore it, then deploy again."
             ) from error
 
     def _write_secrets(self, secrets: Sequence[str]) -> None:

@@ -197,3 +197,17 @@ def test_reset_empties_everything_but_never_gives_an_id_twice(
     assert control.deliveries() == []
     assert control.state()["offset"] == 0
     assert api.customers.create().id != first
+
+
+def test_an_address_may_lie_elsewhere_on_this_machine(
+    api: Any, control: Control, receiver: Receiver
+) -> None:
+    api.webhook_endpoints.create(
+        {"url": "https://abc.example.com/hook", "enabled_events": ["customer.created"]}
+    )
+    control.deliver_at(r"https://\w+\.example\.com/hook", receiver.url)
+    api.customers.create({})
+    assert control.wait_until_quiet()
+    assert len(receiver.received) == 1
+    (delivery,) = control.deliveries("customer.created")
+    assert delivery["url"] == "https://abc.example.com/hook"
