@@ -50,6 +50,7 @@ def test_back_from_checkout_one_is_entitled_before_any_webhook_has_come(
     back = urlsplit(visit.pay())
     assert parse_qs(back.query) == {"checkout_session_id": [visit.session]}
     returned = ada.come_back(visit.session)
+    assert returned["entitlements"]["payment_method"]["last4"] == "4242"
     assert returned["status"] == "complete"
     assert set(returned["entitlements"]["features"]) == TEAM
     assert [each["quantity"] for each in returned["entitlements"]["products"].values()] == [3]

@@ -170,6 +170,20 @@ def test_a_payment_method_that_is_no_card_is_kept_by_its_type() -> None:
     )
 
 
+def test_a_card_that_checkout_put_on_the_subscription_is_the_payment_method() -> None:
+    card = {"brand": "visa", "last4": "4242", "exp_month": 12, "exp_year": 2030}
+    bought = subscription(default_payment_method={"type": "card", "card": card})
+    method = projected(subscriptions=[subscription(), bought]).payment_method
+    assert method is not None
+    assert method.last4 == "4242"
+    own = {"type": "card", "card": {**card, "last4": "1111"}}
+    both = projected(
+        customer=customer(invoice_settings={"default_payment_method": own}), subscriptions=[bought]
+    )
+    assert both.payment_method is not None
+    assert both.payment_method.last4 == "1111"
+
+
 def test_a_deleted_customer_projects_to_a_tombstone() -> None:
     deleted = {"id": "cus_1", "object": "customer", "deleted": True}
     assert projected(customer=deleted) == Billing(deleted=True)

@@ -24,7 +24,8 @@ class StripeState:
 
     as_of             Stripe's Date at the first read, epoch seconds
     customer          with `invoice_settings.default_payment_method` expanded, or `deleted: true`
-    subscriptions     the current ones, all their items, `latest_invoice` expanded
+    subscriptions     the current ones, all their items, `latest_invoice` and
+                      `default_payment_method` expanded
     product_features  lookup keys of the features attached to each product that is in grace
     """
 
@@ -84,7 +85,7 @@ def project(state: StripeState, policy: AccessPolicy, subject_metadata_key: str)
         features=features,
         products=products,
         subscriptions=tuple(subscriptions),
-        payment_method=_default_payment_method(state.customer),
+        payment_method=_default_payment_method(state),
         tax_ids=tuple(
             TaxId(type=tax_id["type"], status=(tax_id.get("verification") or {}).get("status"))
             for tax_id in state.tax_ids
@@ -133,9 +134,14 @@ def _subscription(subscription: StripeObject, until: int | None) -> Subscription
     )
 
 
-def _default_payment_method(customer: StripeObject) -> PaymentMethod | None:
-    method = (customer.get("invoice_settings") or {}).get("default_payment_method")
-    if not isinstance(method, Mapping):
+def _default_payment_method(state: StripeState) -> PaymentMethod | None:
+    """The customer's own default, else that of a subscription: checkout puts the card there."""
+    defaults = [
+        (state.customer.get("invoice_settings") or {}).get("default_payment_method"),
+        *(each.get("default_payment_method") for each in state.subscriptions),
+    ]
+    method = next((each for each in defaults if isinstance(each, Mapping)), None)
+    if method is None:
         return None
     card = method.get("card") or {}
     return PaymentMethod(

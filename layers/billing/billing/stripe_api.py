@@ -67,6 +67,7 @@ class StripeApi:
     def customer(self, customer: str) -> tuple[StripeObject, int]:
         expand = [
             "invoice_settings.default_payment_method",
+            "subscriptions.data.default_payment_method",
             "subscriptions.data.latest_invoice",
             "tax_ids",
         ]
@@ -84,7 +85,11 @@ class StripeApi:
         with _translated():
             return _plain(
                 self._connect().v1.subscriptions.list(
-                    {"customer": customer, "expand": ["data.latest_invoice"]} | page
+                    {
+                        "customer": customer,
+                        "expand": ["data.default_payment_method", "data.latest_invoice"],
+                    }
+                    | page
                 )
             )
 

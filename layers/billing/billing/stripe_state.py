@@ -20,7 +20,7 @@ class StripeReads(Protocol):
 
     def customer(self, customer: str) -> tuple[StripeObject, int]:
         """The customer, with `subscriptions` (and their latest invoices), `tax_ids` and the default
-        payment method expanded, and Stripe's Date (epoch seconds) of this answer."""
+        payment methods expanded, and Stripe's Date (epoch seconds) of this answer."""
         ...
 
     def subscriptions(self, customer: str, after: str | None) -> Page: ...
