@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -300,3 +301,57 @@ def test_a_catalogue_that_cannot_be_read_is_a_503_that_nobody_caches(
     response = deployed.invoke("get_catalog", envelope("get_catalog"))
     assert response["statusCode"] == 503
     assert response["headers"]["cache-control"] == "no-store"
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What CloudFormation has been answered."""
+    answers: list[dict[str, Any]] = []
+
+    def urlopen(request: Any, timeout: float) -> contextlib.nullcontext[None]:
+        answers.append(json.loads(request.data))
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr("urllib.request.urlopen", urlopen)
+    return answers
+
+
+def test_a_setup_that_cannot_reach_stripe_tells_cloudformation_why(
+    deployed: Deployed, told: list[dict[str, Any]]
+) -> None:
+    deployed.invoke("stripe_setup", envelope("stripe_setup"))
+    (answer,) = told
+    assert answer["Status"] == "FAILED"
+    assert answer["Reason"].startswith("Stripe did not answer (APIConnectionError")
+
+
+def test_a_setup_without_time_answers_rather_than_begins(
+    deployed: Deployed, told: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Context, "get_remaining_time_in_millis", staticmethod(lambda: 44_000))
+    deployed.invoke("stripe_setup", envelope("stripe_setup"))
+    assert "too slowly" in told[0]["Reason"]
+
+
+def test_an_unforeseen_error_of_the_setup_is_answered_too(
+    deployed: Deployed, told: list[dict[str, Any]]
+) -> None:
+    event = envelope("stripe_setup")
+    del event["ResourceProperties"]["WebhookUrl"]
+    deployed.invoke("stripe_setup", event)
+    assert told[0]["Reason"].startswith("Unforeseen KeyError")
+
+
+def test_the_end_of_a_stack_that_never_had_a_key_succeeds(
+    deployed: Deployed, told: list[dict[str, Any]]
+) -> None:
+    boto3.client("secretsmanager").delete_secret(SecretId="key", ForceDeleteWithoutRecovery=True)
+    deployed.invoke("stripe_setup", envelope("stripe_setup") | {"RequestType": "Delete"})
+    assert told[0]["Status"] == "SUCCESS"
+
+
+def test_an_operator_is_told_why_nothing_is_rotated(deployed: Deployed) -> None:
+    stack = envelope("stripe_setup")["StackId"]
+    answer = deployed.invoke("stripe_setup", {"rotate": {"StackId": stack, "overlap": 600}})
+    assert answer["state"] == "failed"
+    assert "Stripe did not answer" in answer["reason"]
