@@ -24,7 +24,7 @@ SEEDS_A_TASK = 50
 PROCESSES = 2
 
 #: A small world is left at so many moments, lest one of them eat all the time.
-STATES = 450_000
+STATES = 5_000_000
 
 
 @dataclass(frozen=True, slots=True)
