@@ -171,7 +171,7 @@ def test_a_request_for_the_portal_that_is_wrong_is_refused_and_asks_stripe_for_n
     assert stack.control.requests("POST", "/v1/billing_portal/sessions") == []
 
 
-@pytest.mark.parametrize("misfortune", [429, 500, 503, "the connection is cut"])
+@pytest.mark.parametrize("misfortune", [429, 500, 503, "the connection is cut", "no answer"])
 def test_the_portal_asks_stripe_once_more_and_then_answers_503(
     begin: Callable[..., Journey], stack: LocalStack, misfortune: int | str
 ) -> None:
@@ -183,6 +183,8 @@ def test_the_portal_asks_stripe_once_more_and_then_answers_503(
         stack.control.clear_requests()
         if isinstance(misfortune, int):
             stack.control.fail_calls(misfortune, count=count, path=path)
+        elif misfortune == "no answer":
+            stack.control.slow_calls(15, count=count, path=path)
         else:
             stack.control.drop_calls(count=count, path=path)
         return ada.post("/portal-sessions", {})

@@ -23,6 +23,9 @@ from billing.stripe_state import Page
 #: Seconds to connect, and to wait for the next byte. The library's own default is 80.
 TIMEOUT = (2.0, 8.0)
 
+#: The same where a person waits: a try and its repetition end well within the function's time.
+INTERACTIVE_TIMEOUT = (2.0, 4.0)
+
 LONGEST_PAGE = 100
 
 #: Lookup keys that one list of prices may name.
@@ -38,7 +41,13 @@ _T = TypeVar("_T")
 
 
 def client(
-    api_key: str, *, api_base: str, api_version: str, account: str, retries: int = 0
+    api_key: str,
+    *,
+    api_base: str,
+    api_version: str,
+    account: str,
+    timeout: tuple[float, float] = TIMEOUT,
+    retries: int = 0,
 ) -> stripe.StripeClient:
     """A client that keeps its connections. It never retries by itself where who calls knows better:
     a person waits, or a queue.
@@ -49,7 +58,7 @@ def client(
         stripe_version=api_version,
         base_addresses={"api": api_base},
         max_network_retries=retries,
-        http_client=stripe.RequestsClient(timeout=TIMEOUT),
+        http_client=stripe.RequestsClient(timeout=timeout),
     )
 
 

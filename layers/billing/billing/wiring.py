@@ -63,7 +63,7 @@ def _secret(name: str) -> Secret:
     return Secret(_aws("secretsmanager"), name, time.monotonic)
 
 
-def _stripe() -> StripeApi:
+def _stripe(*, interactive: bool) -> StripeApi:
     from billing import stripe_api
 
     key = _secret(SETTINGS.stripe_api_key_secret)
@@ -75,6 +75,7 @@ def _stripe() -> StripeApi:
             api_base=SETTINGS.stripe_api_base,
             api_version=STRIPE_API_VERSION,
             account=SETTINGS.stripe_account,
+            timeout=stripe_api.INTERACTIVE_TIMEOUT if interactive else stripe_api.TIMEOUT,
         )
 
     return stripe_api.StripeApi(lambda: connect(key.current()[0]))
@@ -119,7 +120,7 @@ def portal_sessions() -> PortalSessions:
 
     return PortalSessions(
         customers=customers(),
-        stripe=_stripe(),
+        stripe=_stripe(interactive=True),
         names=_store(),
         file=portal_file.load(stage=SETTINGS.stage, mode=SETTINGS.mode),
         allowed_origins=SETTINGS.allowed_origins,
@@ -138,7 +139,7 @@ def checkout_sessions() -> CheckoutSessions:
     from billing.stripe_api import with_one_retry
     from billing.sync import ATTEMPT_BUDGET_MS
 
-    stripe, store = _stripe(), _store()
+    stripe, store = _stripe(interactive=True), _store()
     sync = _sync_customer(stripe)
 
     def sync_now(key: CustomerKey) -> None:
@@ -202,7 +203,7 @@ def batch() -> Batch:
     from billing.events import CATALOG, CONFIGURATION
     from billing.stripe_state import complete
 
-    stripe = _stripe()
+    stripe = _stripe(interactive=False)
 
     def fetch_configuration(key: DocumentKey) -> Fetched:
         configuration, as_of = stripe.portal_configuration(key.id)
