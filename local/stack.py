@@ -45,6 +45,9 @@ API_KEY_SECRET = "portcullis/local/stripe-api-key"
 WEBHOOK_SECRET = "portcullis/local/stripe-webhook-secret"
 START_TIMEOUT = 30.0
 
+#: As many events FilterLogEvents answers at most.
+MOST_LOG_EVENTS = 10_000
+
 stripe.enable_telemetry = False
 
 
@@ -141,13 +144,22 @@ class LocalStack:
 
     def logs(self, function: str) -> list[str]:
         """Answer what a function, named as in the template, has logged so far."""
-        pages = self.client("logs").get_paginator("filter_log_events")
+        logs = self.client("logs")
         name = f"/aws/lambda/{self.deployment.functions[function]}"
-        return [
-            event["message"]
-            for page in pages.paginate(logGroupName=name)
-            for event in page["events"]
-        ]
+        lines: list[str] = []
+        start = 0
+        while True:
+            # The engine cuts an answer off without a token to go on by, so time has to do: the
+            # last millisecond of a full answer may have been cut, and is asked for again.
+            events = logs.filter_log_events(logGroupName=name, startTime=start)["events"]
+            last = events[-1]["timestamp"] if events else 0
+            full = len(events) >= MOST_LOG_EVENTS and last > start
+            lines += [
+                each["message"] for each in events if not (full and each["timestamp"] == last)
+            ]
+            if not full:
+                return lines
+            start = last
 
     # ------------------------------------------------------------------ start and stop
 
