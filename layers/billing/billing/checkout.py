@@ -9,9 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-import fastjsonschema
-
-from billing import catalog
+from billing import catalog, request_body
 from billing.errors import (
     AlreadySubscribed,
     BadRequest,
@@ -40,7 +38,8 @@ REQUEST_SCHEMA: dict[str, Any] = {
     },
 }
 
-_validate = fastjsonschema.compile(REQUEST_SCHEMA)
+#: The body itself if it is a valid request. Raises BadRequest naming what is not.
+parse_request = request_body.checker(REQUEST_SCHEMA)
 
 #: Statuses of a subscription that nobody holds: it is over, or was never paid for. An incomplete
 #: one must not keep a customer whose card failed from trying again.
@@ -56,15 +55,6 @@ ROUNDS = 4
 LOOKS = 4
 
 _SESSION = re.compile(r"cs_[A-Za-z0-9_]{1,200}")
-
-
-def parse_request(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`body` itself if it is valid by REQUEST_SCHEMA. Raises BadRequest naming what is not."""
-    try:
-        _validate(body, name_prefix="body")
-    except fastjsonschema.JsonSchemaValueException as error:
-        raise BadRequest(f"{error.message}.") from None
-    return body
 
 
 class CheckoutApi(Protocol):

@@ -178,23 +178,20 @@ class Hint:
     @classmethod
     def confirm(cls, key: CustomerKey, *, created: int) -> Hint:
         """One more fetch of `key`, for changes up to `created`, the last second it answers for."""
-        return cls(
-            id=f"confirm-{key.customer}-{created}",
-            type=CONFIRM,
-            created=created,
-            livemode=key.mode == "live",
-            account=None if key.account == OWN_ACCOUNT else key.account,
-            customer=key.customer,
-            object=None,
-        )
+        return cls._own(key, CONFIRM, created, name=f"confirm-{key.customer}-{created}")
 
     @classmethod
     def demand(cls, key: CustomerKey) -> Hint:
         """A fetch of `key` now, whatever its row already answers for."""
+        return cls._own(key, DEMAND, NEVER_OUTGROWN, name=f"demand-{key.customer}")
+
+    @classmethod
+    def _own(cls, key: CustomerKey, kind: str, created: int, *, name: str) -> Hint:
+        """A hint that no event gave."""
         return cls(
-            id=f"demand-{key.customer}",
-            type=DEMAND,
-            created=NEVER_OUTGROWN,
+            id=name,
+            type=kind,
+            created=created,
             livemode=key.mode == "live",
             account=None if key.account == OWN_ACCOUNT else key.account,
             customer=key.customer,

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import fastjsonschema
-
-from billing import portal_flows
+from billing import portal_flows, request_body
 from billing.customers import Customers
 from billing.errors import BadRequest, CustomerNotFound, NotFound, StateConflict, StripeRefused
 from billing.model import CustomerRow
@@ -28,15 +26,12 @@ REQUEST_SCHEMA: dict[str, Any] = {
     },
 }
 
-_validate = fastjsonschema.compile(REQUEST_SCHEMA)
+_checked = request_body.checker(REQUEST_SCHEMA)
 
 
 def parse_request(body: Mapping[str, Any]) -> Mapping[str, Any]:
     """`body` itself if it is a valid request. Raises BadRequest naming what is not."""
-    try:
-        _validate(body, name_prefix="body")
-    except fastjsonschema.JsonSchemaValueException as error:
-        raise BadRequest(f"{error.message}.") from None
+    _checked(body)
     if "flow" in body:
         portal_flows.check_names(body["flow"])
     return body

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from billing.aws_errors import raised_as
 from billing.batch import Message
 from billing.errors import QueueUnavailable
 from billing.events import Hint
@@ -26,38 +23,28 @@ class SqsQueues:
 
     def send(self, hint: Hint) -> None:
         """Enqueue a hint, visible at once."""
-        with _unavailable():
+        with raised_as(QueueUnavailable):
             self._client.send_message(QueueUrl=self._events, MessageBody=hint.to_message())
 
     def send_confirm(self, hint: Hint, delay: int) -> None:
         """Enqueue a hint, visible after `delay` seconds (SQS allows 900)."""
-        with _unavailable():
+        with raised_as(QueueUnavailable):
             self._client.send_message(
                 QueueUrl=self._events, MessageBody=hint.to_message(), DelaySeconds=delay
             )
 
     def hide(self, message: Message, seconds: int) -> None:
         """Make a received message visible again only after `seconds`."""
-        with _unavailable():
+        with raised_as(QueueUnavailable):
             self._client.change_message_visibility(
                 QueueUrl=self._events, ReceiptHandle=message.receipt, VisibilityTimeout=seconds
             )
 
     def dead_letter(self, body: str, reason: str) -> None:
         """Send `body`, unchanged, to the dead-letter queue; `reason` is a message attribute."""
-        with _unavailable():
+        with raised_as(QueueUnavailable):
             self._client.send_message(
                 QueueUrl=self._dead_letters,
                 MessageBody=body,
                 MessageAttributes={"reason": {"DataType": "String", "StringValue": reason}},
             )
-
-
-@contextmanager
-def _unavailable() -> Iterator[None]:
-    try:
-        yield
-    except ClientError as error:
-        raise QueueUnavailable(error.response["Error"]["Code"]) from error
-    except BotoCoreError as error:
-        raise QueueUnavailable(type(error).__name__) from error

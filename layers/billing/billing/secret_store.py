@@ -6,8 +6,9 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
+from billing.aws_errors import raised_as
 from billing.errors import SecretUnavailable
 
 if TYPE_CHECKING:
@@ -46,13 +47,10 @@ class Secret:
         return self._values
 
     def _read(self) -> None:
-        try:
-            text = self._client.get_secret_value(SecretId=self._name)["SecretString"]
-        except ClientError as error:
-            raise SecretUnavailable(error.response["Error"]["Code"]) from error
-        except (BotoCoreError, KeyError) as error:
-            raise SecretUnavailable(type(error).__name__) from error
-        self._values = parse(text)
+        with raised_as(SecretUnavailable):
+            answer = self._client.get_secret_value(SecretId=self._name)
+        # A binary secret has no string, so it is an empty one.
+        self._values = parse(answer.get("SecretString", ""))
         self._read_at = self._clock()
 
 
@@ -69,38 +67,32 @@ class SigningSecrets:
 
     def read(self) -> tuple[str, ...]:
         """The stored secrets; none where nothing usable is stored. Raises SecretUnavailable."""
+        with raised_as(SecretUnavailable):
+            try:
+                answer = self._client.get_secret_value(SecretId=self.name)
+            except ClientError as error:
+                if _absent(error):
+                    return ()
+                raise
         try:
-            return parse(self._client.get_secret_value(SecretId=self.name).get("SecretString", ""))
+            return parse(answer.get("SecretString", ""))
         except SecretUnavailable:
             return ()
-        except ClientError as error:
-            if _absent(error):
-                return ()
-            raise SecretUnavailable(error.response["Error"]["Code"]) from error
-        except BotoCoreError as error:
-            raise SecretUnavailable(type(error).__name__) from error
 
     def write(self, secrets: Sequence[str]) -> None:
         """Store these, making the secret where there is none. Raises SecretUnavailable."""
         text = secrets[0] if len(secrets) == 1 else json.dumps(list(secrets))
-        try:
-            self._put(text)
-        except ClientError as error:
-            raise SecretUnavailable(error.response["Error"]["Code"]) from error
-        except BotoCoreError as error:
-            raise SecretUnavailable(type(error).__name__) from error
-
-    def _put(self, text: str) -> None:
-        try:
-            self._client.put_secret_value(SecretId=self.name, SecretString=text)
-        except ClientError as error:
-            if not _absent(error):
-                raise
-            self._client.create_secret(
-                Name=self.name,
-                Description="Signing secrets of Portcullis's webhook endpoint in Stripe",
-                SecretString=text,
-            )
+        with raised_as(SecretUnavailable):
+            try:
+                self._client.put_secret_value(SecretId=self.name, SecretString=text)
+            except ClientError as error:
+                if not _absent(error):
+                    raise
+                self._client.create_secret(
+                    Name=self.name,
+                    Description="Signing secrets of Portcullis's webhook endpoint in Stripe",
+                    SecretString=text,
+                )
 
 
 def _absent(error: ClientError) -> bool:

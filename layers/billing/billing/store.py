@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-from botocore.exceptions import BotoCoreError, ClientError
 
+from billing.aws_errors import raised_as
 from billing.errors import Conflict, StoreUnavailable, SubjectTaken
 from billing.model import CustomerKey, CustomerRow, DocumentKey, DocumentRow, SubjectKey
 
@@ -40,7 +38,7 @@ class DynamoDBStore:
 
     def commit(self, row: CustomerRow | DocumentRow) -> None:
         """Write the row if the stored revision is one less. Raises Conflict."""
-        with _unavailable():
+        with raised_as(StoreUnavailable):
             try:
                 self._client.put_item(**self._put(row))
             except self._client.exceptions.ConditionalCheckFailedException as error:
@@ -58,7 +56,7 @@ class DynamoDBStore:
     def name_configuration(self, mode: str, name: str, configuration_id: str) -> None:
         """Point `name` to this portal configuration; only a deploy does, one at a time."""
         row = {"pk": _name_pk(mode, name), "configuration": configuration_id}
-        with _unavailable():
+        with raised_as(StoreUnavailable):
             self._client.put_item(TableName=self._table, Item=_serialized(row))
 
     def commit_and_link(
@@ -82,7 +80,7 @@ class DynamoDBStore:
                 "ExpressionAttributeValues": _serialized({":true": True}),
             }
             writes.append({"ConditionCheck": still_deleted})
-        with _unavailable():
+        with raised_as(StoreUnavailable):
             try:
                 self._client.transact_write_items(TransactItems=writes)  # type: ignore[arg-type]
             except self._client.exceptions.TransactionCanceledException as error:
@@ -94,7 +92,7 @@ class DynamoDBStore:
                 raise
 
     def _get(self, pk: str, consistent: bool) -> dict[str, Any]:
-        with _unavailable():
+        with raised_as(StoreUnavailable):
             answer = self._client.get_item(
                 TableName=self._table, Key=_serialized({"pk": pk}), ConsistentRead=consistent
             )
@@ -117,13 +115,3 @@ def _name_pk(mode: str, name: str) -> str:
 
 def _serialized(attributes: dict[str, Any]) -> dict[str, Any]:
     return {name: _to_dynamodb(value) for name, value in attributes.items()}
-
-
-@contextmanager
-def _unavailable() -> Iterator[None]:
-    try:
-        yield
-    except ClientError as error:
-        raise StoreUnavailable(error.response["Error"]["Code"]) from error
-    except BotoCoreError as error:
-        raise StoreUnavailable(type(error).__name__) from error

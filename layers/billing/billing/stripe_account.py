@@ -8,7 +8,7 @@ from typing import Any
 import stripe
 
 from billing.projection import StripeObject
-from billing.stripe_api import _page, _plain, _translated
+from billing.stripe_api import page_after, plain, translated
 
 
 class StripeAccount:
@@ -24,16 +24,16 @@ class StripeAccount:
 
     def create_webhook_endpoint(self, parameters: Mapping[str, Any]) -> StripeObject:
         wanted: Any = dict(parameters)
-        with _translated():
-            return _plain(self._connect().v1.webhook_endpoints.create(wanted))
+        with translated():
+            return plain(self._connect().v1.webhook_endpoints.create(wanted))
 
     def update_webhook_endpoint(self, endpoint: str, parameters: Mapping[str, Any]) -> StripeObject:
         changes: Any = dict(parameters)
-        with _translated():
-            return _plain(self._connect().v1.webhook_endpoints.update(endpoint, changes))
+        with translated():
+            return plain(self._connect().v1.webhook_endpoints.update(endpoint, changes))
 
     def delete_webhook_endpoint(self, endpoint: str) -> None:
-        with _translated():
+        with translated():
             try:
                 self._connect().v1.webhook_endpoints.delete(endpoint)
             except stripe.InvalidRequestError as error:
@@ -46,15 +46,15 @@ class StripeAccount:
 
     def create_portal_configuration(self, parameters: Mapping[str, Any]) -> StripeObject:
         wanted: Any = dict(parameters)
-        with _translated():
-            return _plain(self._connect().v1.billing_portal.configurations.create(wanted))
+        with translated():
+            return plain(self._connect().v1.billing_portal.configurations.create(wanted))
 
     def update_portal_configuration(
         self, configuration: str, parameters: Mapping[str, Any]
     ) -> StripeObject:
         changes: Any = dict(parameters)
-        with _translated():
-            return _plain(
+        with translated():
+            return plain(
                 self._connect().v1.billing_portal.configurations.update(configuration, changes)
             )
 
@@ -69,8 +69,8 @@ class StripeAccount:
     def _every(self, list_page: Callable[[Any], Any]) -> list[StripeObject]:
         found: list[StripeObject] = []
         while True:
-            with _translated():
-                page = _plain(list_page(_page(found[-1]["id"] if found else None)))
+            with translated():
+                page = plain(list_page(page_after(found[-1]["id"] if found else None)))
             found += page["data"]
             if not page["has_more"]:
                 return found

@@ -80,19 +80,19 @@ class StripeApi:
             "subscriptions.data.latest_invoice",
             "tax_ids",
         ]
-        with _translated():
+        with translated():
             try:
                 found = self._connect().v1.customers.retrieve(customer, {"expand": expand})
             except stripe.InvalidRequestError as error:
                 if error.code == "resource_missing":
                     raise CustomerNotFound(customer) from error
                 raise
-        return _plain(found), _date(found)
+        return plain(found), _date(found)
 
     def subscriptions(self, customer: str, after: str | None) -> Page:
-        page = _page(after)
-        with _translated():
-            return _plain(
+        page = page_after(after)
+        with translated():
+            return plain(
                 self._connect().v1.subscriptions.list(
                     {
                         "customer": customer,
@@ -103,36 +103,36 @@ class StripeApi:
             )
 
     def subscription_items(self, subscription: str, after: str | None) -> Page:
-        with _translated():
-            return _plain(
+        with translated():
+            return plain(
                 self._connect().v1.subscription_items.list(
-                    {"subscription": subscription} | _page(after)
+                    {"subscription": subscription} | page_after(after)
                 )
             )
 
     def tax_ids(self, customer: str, after: str | None) -> Page:
-        with _translated():
-            return _plain(self._connect().v1.customers.tax_ids.list(customer, _page(after)))
+        with translated():
+            return plain(self._connect().v1.customers.tax_ids.list(customer, page_after(after)))
 
     def active_entitlements(self, customer: str, after: str | None) -> Page:
-        with _translated():
-            return _plain(
+        with translated():
+            return plain(
                 self._connect().v1.entitlements.active_entitlements.list(
-                    {"customer": customer} | _page(after)
+                    {"customer": customer} | page_after(after)
                 )
             )
 
     def product_features(self, product: str, after: str | None) -> Page:
-        with _translated():
-            return _plain(self._connect().v1.products.features.list(product, _page(after)))
+        with translated():
+            return plain(self._connect().v1.products.features.list(product, page_after(after)))
 
     # -- documents
 
     def portal_configuration(self, configuration: str) -> tuple[StripeObject, int]:
         """The portal configuration and Stripe's Date of this answer."""
-        with _translated():
+        with translated():
             found = self._connect().v1.billing_portal.configurations.retrieve(configuration)
-        return _plain(found), _date(found)
+        return plain(found), _date(found)
 
     # -- what is for sale
 
@@ -148,19 +148,19 @@ class StripeApi:
                 "active": True,
                 "expand": ["data.product"],
             }
-            with _translated():
-                page = self._connect().v1.prices.list(parameters | _page(None))
+            with translated():
+                page = self._connect().v1.prices.list(parameters | page_after(None))
             as_of = as_of or _date(page)
-            found.update({price["lookup_key"]: price for price in _plain(page)["data"]})
+            found.update({price["lookup_key"]: price for price in plain(page)["data"]})
         for name in names:
             if name not in found and (price := self._price(name)) is not None and price["active"]:
                 found[name] = price
         return [found[name] for name in names if name in found], as_of
 
     def _price(self, price: str) -> StripeObject | None:
-        with _translated():
+        with translated():
             try:
-                return _plain(self._connect().v1.prices.retrieve(price, {"expand": ["product"]}))
+                return plain(self._connect().v1.prices.retrieve(price, {"expand": ["product"]}))
             except stripe.InvalidRequestError as error:
                 if error.code == "resource_missing":
                     return None
@@ -178,7 +178,7 @@ class StripeApi:
         day. Raises StripeUnavailable, StripeRefused."""
 
         def create(options: stripe.RequestOptions) -> str:
-            with _translated():
+            with translated():
                 made = self._connect().v1.customers.create({"metadata": dict(metadata)}, options)
             return made.id
 
@@ -190,8 +190,10 @@ class StripeApi:
 
         def page(after: str | None) -> Page:
             parameters: Any = {"customer": customer, "expand": ["data.line_items"]}
-            with _translated():
-                return _plain(self._connect().v1.checkout.sessions.list(parameters | _page(after)))
+            with translated():
+                return plain(
+                    self._connect().v1.checkout.sessions.list(parameters | page_after(after))
+                )
 
         after: str | None = None
         more = True
@@ -206,9 +208,9 @@ class StripeApi:
         """The checkout session as it is now, whosever it is; None where there is none."""
 
         def retrieve() -> StripeObject | None:
-            with _translated():
+            with translated():
                 try:
-                    return _plain(self._connect().v1.checkout.sessions.retrieve(session))
+                    return plain(self._connect().v1.checkout.sessions.retrieve(session))
                 except stripe.InvalidRequestError as error:
                     if error.code == "resource_missing":
                         return None
@@ -220,7 +222,7 @@ class StripeApi:
         """See to it that the session cannot be completed any more: it may have been already."""
 
         def expire() -> None:
-            with _translated():
+            with translated():
                 try:
                     self._connect().v1.checkout.sessions.expire(session)
                 except stripe.InvalidRequestError:
@@ -237,9 +239,9 @@ class StripeApi:
         """
 
         def create(options: stripe.RequestOptions) -> StripeObject:
-            with _translated():
+            with translated():
                 try:
-                    return _plain(
+                    return plain(
                         self._connect().v1.checkout.sessions.create(
                             dict(parameters),  # type: ignore[arg-type]
                             options,
@@ -256,9 +258,9 @@ class StripeApi:
         """The subscription as it is now, whosever it is; None where there is none."""
 
         def retrieve() -> StripeObject | None:
-            with _translated():
+            with translated():
                 try:
-                    return _plain(self._connect().v1.subscriptions.retrieve(subscription))
+                    return plain(self._connect().v1.subscriptions.retrieve(subscription))
                 except stripe.InvalidRequestError as error:
                     if error.code == "resource_missing":
                         return None
@@ -270,7 +272,7 @@ class StripeApi:
         """The id of the active price with this lookup key; None where there is none."""
 
         def find() -> str | None:
-            with _translated():
+            with translated():
                 found = self._connect().v1.prices.list(
                     {"lookup_keys": [lookup_key], "active": True, "limit": 1}
                 )
@@ -288,7 +290,7 @@ class StripeApi:
         options: stripe.RequestOptions = {"idempotency_key": str(uuid4())}
 
         def create() -> str:
-            with _translated():
+            with translated():
                 try:
                     session = self._connect().v1.billing_portal.sessions.create(
                         dict(parameters),  # type: ignore[arg-type]
@@ -312,14 +314,14 @@ def _date(found: stripe.StripeObject) -> int:
     return int(parsedate_to_datetime(date).timestamp())
 
 
-def _page(after: str | None) -> Any:
+def page_after(after: str | None) -> Any:
     """The paging parameters; every list of Stripe's takes the same two."""
     if after is None:
         return {"limit": LONGEST_PAGE}
     return {"limit": LONGEST_PAGE, "starting_after": after}
 
 
-def _plain(value: stripe.StripeObject) -> dict[str, Any]:
+def plain(value: stripe.StripeObject) -> dict[str, Any]:
     """The library's object as plain dicts and lists: a StripeObject is neither."""
     return value.to_dict(for_json=True)
 
@@ -356,7 +358,7 @@ def _once(create: Callable[[stripe.RequestOptions], _T], key: str) -> _T:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """Stripe's errors as ours: https://docs.stripe.com/api/errors/handling?lang=python."""
     try:
         yield
