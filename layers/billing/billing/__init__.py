@@ -1,7 +1,7 @@
 """What a customer may use, kept equal to Stripe: all of Portcullis' logic, as a Lambda layer.
 
-Pure (no boto3, no stripe, no Powertools): model, access, projection, events, origins,
-answers, catalog.
-Flows over adapters: ingest, batch, sync, link, stripe_state, customers, portal, checkout.
-Adapters: store, queues, stripe_api, secret_store. The edge: http, wiring, settings, telemetry.
+Pure (no boto3, no stripe, no Powertools): model, access, projection, events, origins, answers,
+catalog, portal_flows, portal_file. Flows over adapters: ingest, batch, sync, link, stripe_state,
+documents, customers, portal, checkout, stripe_setup. Adapters: store, queues, secret_store,
+stripe_api, stripe_account. The edge: http, custom_resource, wiring, settings, telemetry.
 """
