@@ -11,7 +11,7 @@ from tests.simulation.lifecycles import random_script
 from tests.simulation.world import Budgets, Move, Secrets, Setup, World
 
 #: Faults strike during so many moves; then the world has to come to rest.
-FAULTY_MOVES = 400
+FAULTY_MOVES = 300
 
 #: A history longer than this is not getting anywhere.
 LONGEST = 20_000

@@ -30,7 +30,7 @@ from billing.model import CustomerKey, CustomerRow, SubjectKey, Transition
 from billing.portal_file import Checkout
 from billing.sync import ATTEMPT_BUDGET_MS, Sync
 from tests.unit.fakes import MemoryQueue, MemoryStore, MemoryStripe, Reports
-from tests.unit.stripe_objects import POLICY, customer, entitlements, item, subscription
+from tests.unit.stripe_objects import NOW, POLICY, customer, entitlements, item, subscription
 
 SUBJECT = "user-1"
 LINK = SubjectKey("test", "https://issuer/", SUBJECT)
@@ -92,6 +92,7 @@ class Stripe(MemoryStripe):
             "id": f"cs_test_{len(self.sessions)}",
             "customer": parameters["customer"],
             "status": "open",
+            "expires_at": NOW + 86_400,
             "url": f"https://checkout.stripe.com/{len(self.sessions)}",
             "subscription": None,
             "line_items": {"data": [{"price": {"id": line["price"], "product": product}}]},

@@ -32,12 +32,14 @@ def test_the_body_is_the_exact_bytes_flagged_as_base64_or_not() -> None:
 
 
 def test_a_body_flagged_as_base64_that_is_not_is_refused() -> None:
-    for text in ("not base64!", "YWJj\n", "YWJ"):
+    for text in ("not base64!", "YWJj\n", "YWJ", "äöü="):
         with pytest.raises(BadRequest):
             _ = request(text, isBase64Encoded=True).body
 
 
-@pytest.mark.parametrize("body", ["{", "[]", "1", '"x"', "null", "[" * 9_000, "\ud800"])
+@pytest.mark.parametrize(
+    "body", ["{", "[]", "1", '"x"', "null", "[" * 9_000, "\ud800", '{"a": "\\ud800"}']
+)
 def test_a_body_that_is_no_json_object_is_refused(body: str) -> None:
     with pytest.raises(BadRequest):
         request(body).json()

@@ -82,7 +82,8 @@ FILE = PortalFile(
         configuration("default", *EVERYTHING),
         configuration("enterprise", "payment_method_update", when_features=("sso",)),
     ),
-    coupons=frozenset({"STAY20", "promo_spring"}),
+    retention_coupons=frozenset({"STAY20"}),
+    promotion_codes=frozenset({"promo_spring"}),
     checkout=Checkout(),
 )
 
@@ -174,6 +175,9 @@ def test_a_customer_that_stripe_does_not_have_any_more_is_a_404(world: World) ->
         ({"return_url": 5}, "return_url"),
         ({"return_url": None}, "return_url"),
         ({"locale": "not a locale"}, "locale"),
+        ({"locale": "xx"}, "locale"),
+        ({"flow": {"type": "subscription_cancel", "subscription": ".."}}, "subscription"),
+        ({"flow": {"type": "subscription_cancel", "subscription": "a/b"}}, "subscription"),
         ({"flow": {}}, "flow"),
         ({"flow": {"type": "become_admin"}}, "flow.type"),
         ({"flow": {"type": "customer_update", "customer": "cus_2"}}, "customer"),
@@ -318,6 +322,14 @@ def test_a_retention_coupon_a_discount_and_what_follows_are_passed_on(world: Wor
 def test_a_coupon_that_the_deployment_does_not_offer_is_refused(world: World) -> None:
     with pytest.raises(BadRequest, match="FREE100"):
         world.open({"flow": {**CANCEL, "retention": {"coupon": "FREE100"}}})
+    confirmed = {
+        "type": "subscription_update_confirm",
+        "subscription": "sub_own",
+        "items": [{"id": "si_own"}],
+        "discounts": [{"coupon": "STAY20"}],
+    }
+    with pytest.raises(BadRequest, match="STAY20"):
+        world.open({"flow": confirmed})
 
 
 def test_what_follows_a_flow_leads_to_allowed_origins_only(world: World) -> None:

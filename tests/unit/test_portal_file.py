@@ -99,8 +99,11 @@ def test_a_list_is_replaced_whole() -> None:
 
 
 def test_coupons_and_promotion_codes_are_what_a_flow_may_name() -> None:
-    text = ENOUGH + '[flows]\ncoupons = ["stay"]\npromotion_codes = ["promo_1"]\n'
-    assert read(text).coupons == {"stay", "promo_1"}
+    text = ENOUGH + '[flows]\nretention_coupons = ["stay"]\npromotion_codes = ["promo_1"]\n'
+    file = read(text)
+    assert file.retention_coupons == {"stay"}
+    assert file.promotion_codes == {"promo_1"}
+    assert not file.coupons
 
 
 RULES = (

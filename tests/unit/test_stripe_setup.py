@@ -26,7 +26,16 @@ from billing.portal_file import parse
 from billing.projection import StripeObject
 from billing.settings import STRIPE_API_VERSION
 from billing.stripe_setup import StripeSetup, reason
-from billing.webhook_endpoint import ROTATION, SECRET, STACK, STAGE, fingerprint
+from billing.webhook_endpoint import (
+    CONNECT,
+    ROTATION,
+    SECRET,
+    STACK,
+    STAGE,
+    WantedEndpoint,
+    fingerprint,
+    plan,
+)
 from operations.rotate_webhook_secret import rotate
 from tests.unit.fakes import Reports
 
@@ -241,6 +250,7 @@ def test_the_first_deploy_makes_an_endpoint_and_stores_its_secret(world: World) 
     assert endpoint["metadata"] == {
         STACK: OURS,
         STAGE: "prod",
+        CONNECT: "false",
         SECRET: fingerprint("whsec_we_1"),
     }
     assert "connect" not in endpoint
@@ -642,3 +652,26 @@ def test_a_failure_is_short_enough_for_cloudformation(monkeypatch: pytest.Monkey
     (body,) = delivered.bodies
     assert (body["Status"], body["PhysicalResourceId"]) == ("FAILED", "same")
     assert delivered.sizes[0] <= 4_096
+
+
+def test_an_endpoint_for_other_accounts_is_replaced() -> None:
+    def wanted(*, connect: bool) -> WantedEndpoint:
+        return WantedEndpoint(
+            stack="a/r/s",
+            stage="prod",
+            url=URL,
+            event_types=("customer.updated",),
+            api_version=STRIPE_API_VERSION,
+            connect=connect,
+        )
+
+    own = {
+        **wanted(connect=False).parameters(),
+        "id": "we_1",
+        "status": "enabled",
+    }
+    own["metadata"] |= {SECRET: fingerprint("whsec_1")}
+    assert plan(wanted(connect=False), [own], ["whsec_1"]).current == own
+    changed = plan(wanted(connect=True), [own], ["whsec_1"])
+    assert changed.current is None
+    assert changed.superfluous == (own,)

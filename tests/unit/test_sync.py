@@ -243,6 +243,16 @@ def test_a_changed_claim_of_a_linked_customer_is_reported_and_not_obeyed(world: 
     assert "SubjectChanged" in world.reports.names
 
 
+def test_a_new_issuer_of_the_same_subjects_links_them_anew(world: World) -> None:
+    world.stripe.customers["cus_1"] = customer(metadata={"user_id": "user-1"})
+    before = world.sync()
+    world.store.rows[KEY] = replace(before, issuer="https://issuer-of-before/")
+    world.store.links.clear()
+    row = world.sync(hint("evt_2", created=NOW + 500))
+    assert (row.subject, row.issuer) == ("user-1", "https://issuer/")
+    assert list(world.store.links.values()) == [KEY]
+
+
 def test_a_link_lost_in_a_race_still_writes_the_billing(world: World) -> None:
     world.stripe.customers["cus_1"] = customer(metadata={"user_id": "user-1"})
     other = CustomerKey("own", "test", "cus_2")

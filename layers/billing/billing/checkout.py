@@ -141,7 +141,7 @@ class CheckoutSessions:
         parameters: dict[str, Any] = {
             "mode": "subscription",
             "customer": row.key.customer,
-            "line_items": [{"price": price["id"], "quantity": int(request.get("quantity", 1))}],
+            "line_items": [_line_item(price, request.get("quantity"))],
             "success_url": success_url,
             "cancel_url": cancel_url,
         }
@@ -180,7 +180,8 @@ class CheckoutSessions:
 
         row = self.store.load(customer)
         if session["status"] == "complete":
-            for look in range(LOOKS):
+            # Long after, what it brought may be over: then one look is enough.
+            for look in range(1 if row.as_of > session["expires_at"] else LOOKS):
                 if self._shows(row, session):
                     break
                 if look:
@@ -298,6 +299,15 @@ def is_for_sale(price: StripeObject, allowed: Collection[str]) -> bool:
         and not product.get("deleted")
         and product["active"]
     )
+
+
+def _line_item(price: StripeObject, quantity: int | None) -> dict[str, Any]:
+    """Raises BadRequest for a quantity of what is billed by usage: Stripe takes none there."""
+    if price["recurring"].get("usage_type") != "metered":
+        return {"price": price["id"], "quantity": int(quantity or 1)}
+    if quantity is not None:
+        raise BadRequest("body.quantity has no meaning for a price that is billed by usage.")
+    return {"price": price["id"]}
 
 
 def has_had(row: CustomerRow, product: str) -> bool:

@@ -6,7 +6,6 @@ Errors become RFC 9457 problem details here and nowhere else.
 from __future__ import annotations
 
 import base64
-import binascii
 import functools
 import hashlib
 import json
@@ -49,7 +48,7 @@ class Request:
             return text.encode("utf-8", "surrogatepass")
         try:
             return base64.b64decode(text, validate=True)
-        except binascii.Error:
+        except ValueError:
             raise BadRequest("The body is flagged as base64 and is not.") from None
 
     def json(self) -> dict[str, Any]:
@@ -61,6 +60,8 @@ class Request:
             return {}
         try:
             value = json.loads(body)
+            # An escaped half of a surrogate pair is JSON, and no text that can be sent on.
+            json.dumps(value, ensure_ascii=False).encode()
         except (ValueError, RecursionError):
             raise BadRequest("The body is not JSON.") from None
         if not isinstance(value, dict):

@@ -50,10 +50,10 @@ def commit(
     and never obeyed: the billing is written all the same. Raises Conflict, StoreUnavailable.
     """
     claimed = row.billing.claimed_subject
-    if claimed is None or claimed == over.subject:
+    if claimed is None or (claimed, issuer) == (over.subject, over.issuer):
         store.commit(row)
         return
-    if over.subject is not None:
+    if over.subject not in (None, claimed):
         report("SubjectChanged", customer=row.key.customer, held=over.subject, claimed=claimed)
         store.commit(row)
         return
@@ -64,7 +64,9 @@ def commit(
     if free or (holder is not None and store.load(holder).deleted):
         try:
             store.commit_and_link(
-                replace(row, subject=claimed), subject, replacing=None if free else holder
+                replace(row, subject=claimed, issuer=issuer),
+                subject,
+                replacing=None if free else holder,
             )
             return
         except SubjectTaken:

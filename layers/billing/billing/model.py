@@ -142,6 +142,7 @@ class CustomerRow:
     as_of       Stripe's own Date at the first read of the fetch this row was made from
     confirm_at  when the pending confirm is due, by the same clock; 0: none was ever asked for
     subject     the subject linked to this customer; kept on a tombstone, where it binds nobody
+    issuer      of which issuer that subject is
     """
 
     key: CustomerKey
@@ -149,6 +150,7 @@ class CustomerRow:
     as_of: int = 0
     confirm_at: int = 0
     subject: str | None = None
+    issuer: str | None = None
     billing: Billing = field(default_factory=Billing)
     transitions: tuple[Transition, ...] = ()
 
@@ -188,6 +190,7 @@ class CustomerRow:
             "as_of": self.as_of,
             "confirm_at": self.confirm_at,
             "subject": self.subject,
+            "issuer": self.issuer,
             "transitions": [asdict(transition) for transition in self.transitions],
             **asdict(self.billing),
         }
@@ -206,6 +209,7 @@ class CustomerRow:
             as_of=int(item.get("as_of", 0)),
             confirm_at=int(item.get("confirm_at", 0)),
             subject=item.get("subject"),
+            issuer=item.get("issuer"),
             billing=Billing(
                 deleted=item.get("deleted", False),
                 delinquent=item.get("delinquent", False),

@@ -14,13 +14,19 @@ from billing.origins import checked_return_url
 from billing.portal_file import Configuration, PortalFile
 from billing.projection import StripeObject
 
+#: Those of https://docs.stripe.com/api/customer_portal/sessions/create.
+LOCALES = (
+    "auto bg cs da de el en en-AU en-CA en-GB en-IE en-IN en-NZ en-SG es es-419 et fi fil fr fr-CA "
+    "hr hu id it ja ko lt lv ms mt nb nl pl pt pt-BR ro ru sk sl sv th tr vi zh zh-HK zh-TW"
+)
+
 #: The body of `POST /portal-sessions`. Strict: a customer id is refused whatever it is called.
 REQUEST_SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
     "properties": {
         "return_url": {"type": "string", "minLength": 1},
-        "locale": {"type": "string", "pattern": "^(auto|[a-z]{2,3}(-[A-Z0-9]{2,3})?)$"},
+        "locale": {"enum": LOCALES.split()},
         "configuration": {"type": "string", "minLength": 1, "maxLength": 255},
         "flow": portal_flows.FLOW_SCHEMA,
     },
@@ -78,7 +84,7 @@ class PortalSessions:
         flow = request.get("flow")
         if flow:
             self._check_return_url(flow.get("after_completion", {}).get("return_url"))
-            portal_flows.check_coupons(flow, self.file.coupons)
+            portal_flows.check_coupons(flow, self.file)
         row = self.customers.of(subject)
         if row is None:
             raise NotFound("You have no customer in Stripe (any more); a purchase makes one.")

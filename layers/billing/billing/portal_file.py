@@ -58,12 +58,15 @@ class Checkout:
 class PortalFile:
     """The file as one stage and mode see it. The first configuration is the default.
 
-    `coupons`: the ids of coupons and promotion codes that a portal flow may name.
+    What a portal flow may name: `retention_coupons` to keep who is cancelling, `coupons` and
+    `promotion_codes` with a confirmed change. All are ids.
     """
 
     configurations: tuple[Configuration, ...]
-    coupons: frozenset[str]
     checkout: Checkout
+    retention_coupons: frozenset[str] = frozenset()
+    coupons: frozenset[str] = frozenset()
+    promotion_codes: frozenset[str] = frozenset()
 
     def named(self, name: str) -> Configuration | None:
         """The configuration of this name."""
@@ -114,7 +117,9 @@ def parse(text: str, *, stage: str, mode: str, name: str = "portal.toml") -> Por
     checkout = seen.get(_CHECKOUT, {})
     return PortalFile(
         configurations=tuple(_configuration(key, seen[key]) for key in configurations),
-        coupons=frozenset(flows.get("coupons", ())) | frozenset(flows.get("promotion_codes", ())),
+        retention_coupons=frozenset(flows.get("retention_coupons", ())),
+        coupons=frozenset(flows.get("coupons", ())),
+        promotion_codes=frozenset(flows.get("promotion_codes", ())),
         checkout=Checkout(
             prices=tuple(checkout.get("prices", ())),
             trial_days=checkout.get("trial_days"),
@@ -281,7 +286,13 @@ _SHAPES = {
             "allow_promotion_codes": _FLAG,
         }
     ),
-    _FLOWS: _Table({"coupons": _ListOf(_TEXT), "promotion_codes": _ListOf(_TEXT)}),
+    _FLOWS: _Table(
+        {
+            "retention_coupons": _ListOf(_TEXT),
+            "coupons": _ListOf(_TEXT),
+            "promotion_codes": _ListOf(_TEXT),
+        }
+    ),
 }
 
 

@@ -6,12 +6,13 @@ is refused here, before the customer is sent there, where the subscription tells
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from billing.access import scheduled_end
 from billing.answers import iso
 from billing.errors import BadRequest, NotFound, StateConflict
+from billing.portal_file import PortalFile
 from billing.projection import StripeObject
 
 #: The feature of a portal configuration that each flow needs.
@@ -26,7 +27,8 @@ FEATURE_OF_FLOW: Mapping[str, str] = {
 
 ENDED = frozenset({"canceled", "incomplete_expired"})
 
-_ID = {"type": "string", "minLength": 1, "maxLength": 255}
+#: Ids and lookup keys: what they are made of does no harm in a path.
+_ID = {"type": "string", "pattern": r"^[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,254}$"}
 
 #: The `flow` of a portal session's request. What belongs to other types than `type` is refused.
 FLOW_SCHEMA: dict[str, Any] = {
@@ -116,13 +118,15 @@ def check_names(flow: Mapping[str, Any]) -> None:
         raise BadRequest("body.flow.after_completion must contain 'return_url' for a redirect.")
 
 
-def check_coupons(flow: Mapping[str, Any], allowed: Collection[str]) -> None:
-    """Raise BadRequest for a coupon or promotion code that the deployment does not offer."""
-    named = [flow["retention"]["coupon"]] if "retention" in flow else []
-    named += [value for discount in flow.get("discounts", ()) for value in discount.values()]
-    for each in named:
-        if each not in allowed:
-            raise BadRequest(f"{each!r} is no coupon that a flow may name; portal.toml lists them.")
+def check_coupons(flow: Mapping[str, Any], file: PortalFile) -> None:
+    """Raise BadRequest for a coupon or promotion code that the deployment does not offer there."""
+    named = [("retention_coupons", flow["retention"]["coupon"])] if "retention" in flow else []
+    named += [
+        (f"{kind}s", name) for each in flow.get("discounts", ()) for kind, name in each.items()
+    ]
+    for kind, name in named:
+        if name not in getattr(file, kind):
+            raise BadRequest(f"{name!r} is none of the {kind} that portal.toml lists.")
 
 
 def check_possible(flow: Mapping[str, Any], subscription: StripeObject) -> None:

@@ -21,8 +21,9 @@ WARNINGS = frozenset(
     }
 )
 
-logger = Logger(service="portcullis")
-metrics = Metrics(namespace="Portcullis", service="portcullis")
+# The service is the stack's name (POWERTOOLS_SERVICE_NAME): one account may hold several.
+logger = Logger()
+metrics = Metrics(namespace="Portcullis")
 
 
 def report(name: str, /, **details: object) -> None:

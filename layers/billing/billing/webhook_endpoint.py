@@ -19,6 +19,9 @@ STACK, STAGE = "portcullis_stack", "portcullis_stage"
 #: Which signing secret is the endpoint's: Stripe shows it once, at creation.
 SECRET = "portcullis_secret"  # noqa: S105 (the name of a metadata key)
 
+#: Whether the endpoint was made for connected accounts; Stripe does not say.
+CONNECT = "portcullis_connect"
+
 #: Since when (epoch seconds) this endpoint is taking over from an older one.
 ROTATION = "portcullis_rotation"
 
@@ -53,7 +56,11 @@ class WantedEndpoint:
             "enabled_events": list(self.event_types),
             "api_version": self.api_version,
             "description": self.description,
-            "metadata": {STACK: self.stack, STAGE: self.stage},
+            "metadata": {
+                STACK: self.stack,
+                STAGE: self.stage,
+                CONNECT: str(self.connect).lower(),
+            },
         }
         return parameters | ({"connect": True} if self.connect else {})
 
@@ -94,15 +101,18 @@ def plan(
 ) -> EndpointPlan:
     """What to do about all endpoints `found` (newest first, as Stripe lists them).
 
-    An endpoint is good only while its signing secret is among `secrets`, and in the wanted API
-    version: neither can be changed. While one takes over from another, both stay.
+    An endpoint is good only while its signing secret is among `secrets`, in the wanted API version
+    and for the wanted accounts: none of these can be changed. While one takes over from another,
+    both stay.
     """
     candidates = ours(found, wanted.stack)
     known = {fingerprint(secret) for secret in secrets}
     good = [
         each
         for each in candidates
-        if each["metadata"].get(SECRET) in known and each["api_version"] == wanted.api_version
+        if each["metadata"].get(SECRET) in known
+        and each["api_version"] == wanted.api_version
+        and each["metadata"].get(CONNECT, "false") == str(wanted.connect).lower()
     ]
     keep = good if good and good[0]["metadata"].get(ROTATION) else good[:1]
     updates = {each["id"]: wanted.changes(each) for each in keep}

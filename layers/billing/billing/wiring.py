@@ -38,7 +38,7 @@ SETTINGS = Settings.from_environment(os.environ)
 
 #: Short waits and few retries: every caller has a better plan than to hang.
 _AWS = Config(
-    connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3}
+    connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2}
 )
 
 
