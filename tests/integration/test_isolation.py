@@ -127,6 +127,7 @@ class Stripe(MemoryStripe):
                 "id": f"cs_test_{len(self.sessions)}",
                 "customer": parameters["customer"],
                 "status": "complete" if len(self.sessions) % 2 else "open",
+                "expires_at": int(time.time()) + 86_400,
                 "subscription": None,
                 "url": f"https://checkout.stripe.com/{self._about(parameters)}",
                 "line_items": {"data": [{"price": {"product": product}}]},
