@@ -245,3 +245,22 @@ def test_a_customer_deleted_in_stripe_is_told_so(
     stack.control.release_deliveries()
     eventually(ada.entitlements, lambda now: now["customer"] is None)
     refused(ada, 404, "no customer")
+
+
+def test_a_subscription_billed_by_usage_is_a_409_to_change(
+    stack: LocalStack, begin: Callable[..., Journey]
+) -> None:
+    price = stack.stripe.v1.prices.create(
+        {
+            "currency": "eur",
+            "unit_amount": 1,
+            "recurring": {"interval": "month", "usage_type": "metered"},
+            "product": stack.catalogue.products["team_monthly"],
+        }
+    )
+    ada = begin(plan=None)
+    made = stack.stripe.v1.subscriptions.create(
+        {"customer": ada.customer, "items": [{"price": price.id}]}
+    )
+    eventually(ada.entitlements, lambda now: bool(now["subscriptions"]))
+    refused(ada, 409, "usage", flow={"type": "subscription_update", "subscription": made.id})
