@@ -98,6 +98,13 @@ class Control:
         """What charging this customer comes to from now on; None: what the card says."""
         self._call("POST", "/payments", {"customer": customer, "outcome": outcome})
 
+    def schedule(self, subscription: str) -> str:
+        """Schedules a change of the subscription, never carried out; gives the schedule's id.
+
+        Schedules themselves are no resource here: of one, only what a subscription shows is told.
+        """
+        return str(self._call("POST", "/schedules", {"subscription": subscription})["schedule"])
+
     def settings(self, **changes: Any) -> dict[str, Any]:
         """Changes (and gives) what `world.Settings` names, such as `after_retries="unpaid"`."""
         return self._call("POST", "/settings", changes)

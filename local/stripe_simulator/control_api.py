@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from . import webhooks
+from .catalog import find
 from .faults import Fault
 from .payment_methods import FAIL, REQUIRES_ACTION, SUCCEED
 from .simulator import TEST, Simulator
@@ -52,6 +53,16 @@ async def _payments(simulator: Simulator, body: Json) -> Json:
     else:
         payments[body["customer"]] = outcome
     return {}
+
+
+async def _schedule(simulator: Simulator, body: Json) -> Json:
+    """A change of the subscription is scheduled, as somebody might have in the dashboard."""
+    world = simulator.worlds[TEST]
+    with world.changing(simulator.caller(api_version=world.api_version)):
+        subscription = find(world, "subscription", body["subscription"], "subscription")
+        subscription["schedule"] = f"sub_sched_{world.token(24)}"
+        world.save(subscription, "customer.subscription.updated")
+    return {"schedule": subscription["schedule"]}
 
 
 async def _settings(simulator: Simulator, body: Json) -> Json:
@@ -156,6 +167,7 @@ _ACTS: dict[tuple[str, str], Act] = {
     ("GET", "/state"): _state,
     ("POST", "/clock/advance"): _advance,
     ("POST", "/payments"): _payments,
+    ("POST", "/schedules"): _schedule,
     ("POST", "/settings"): _settings,
     ("POST", "/faults"): _add_fault,
     ("DELETE", "/faults"): _clear_faults,

@@ -198,6 +198,10 @@ def test_what_the_portal_would_refuse_is_a_409(
     refused(ada, 409, "several products", flow=update)
     ada.visit().cancel()
     refused(ada, 409, "already set to end", flow=cancel)
+    ben = ready(begin())
+    stack.control.schedule(ben.subscription)
+    for kind in ("subscription_update", "subscription_pause"):
+        refused(ben, 409, "scheduled", flow={"type": kind, "subscription": ben.subscription})
     stack.stripe.v1.subscriptions.cancel(ada.subscription)
     refused(ada, 409, "has ended", flow=cancel)
 
