@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 import stripe
 
-from billing import portal_file
+from billing.configuration import file as portal_file
+from billing.deploy.portal_configurations import NAME
 from billing.events import EFFECTS
-from billing.portal_configurations import NAME
 from billing.settings import STRIPE_API_VERSION
 from local.deploy import TEMPLATE, DeployError
 from local.engine import EngineError

@@ -23,7 +23,7 @@ import httpx
 import requests
 import stripe
 
-from billing.secret_store import parse
+from billing.adapters.secrets import parse
 from billing.settings import STRIPE_API_VERSION
 from local import deploy
 from local.catalogue import (

@@ -1,7 +1,7 @@
 """POST /portal-sessions: Stripe's customer portal for the signed-in subject."""
 
 from billing import http, wiring
-from billing.portal import parse_request
+from billing.portal.sessions import parse_request
 
 settings = wiring.SETTINGS
 open_portal = wiring.portal_sessions()

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from billing import custom_resource, telemetry, wiring
+from billing import wiring
+from billing.adapters import telemetry
+from billing.deploy import custom_resource
+from billing.deploy.stripe_setup import reason
 from billing.errors import PortcullisError
-from billing.stripe_setup import reason
 
 
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any] | None:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from billing import telemetry, wiring
+from billing import wiring
+from billing.adapters import telemetry
 from billing.batch import Message
 
 process = wiring.batch()

@@ -22,11 +22,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import billing
-from billing import portal_file
 from billing.checkout import CheckoutSessions
+from billing.configuration import file as portal_file
 from billing.customers import Customers
 from billing.events import Hint
-from billing.portal import PortalSessions
+from billing.portal.sessions import PortalSessions
 from billing.sync import ATTEMPT_BUDGET_MS, Sync
 from local.engine import ROOT
 from local.identity import AUDIENCE, Issuer

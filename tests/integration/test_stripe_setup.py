@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from billing.portal_configurations import NAME
-from billing.webhook_endpoint import STACK
+from billing.deploy.portal_configurations import NAME
+from billing.deploy.webhook_endpoint import STACK
 from local import deploy
 from local.journey import Journey, eventually
 from local.layer import PORTAL_FILE

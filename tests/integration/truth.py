@@ -10,10 +10,10 @@ from typing import Any
 from boto3.dynamodb.types import TypeDeserializer
 
 from billing.access import AccessPolicy
+from billing.adapters.store import DynamoDBStore
+from billing.adapters.stripe_api import StripeApi
 from billing.model import OWN_ACCOUNT, Billing, CustomerKey, CustomerRow
 from billing.projection import project
-from billing.store import DynamoDBStore
-from billing.stripe_api import StripeApi
 from billing.stripe_state import fetch
 from local.stack import LocalStack
 

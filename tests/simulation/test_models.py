@@ -11,13 +11,13 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from billing.adapters.queues import SqsQueues
+from billing.adapters.store import DynamoDBStore
 from billing.batch import Message
 from billing.errors import Conflict, SubjectTaken
 from billing.events import Hint
 from billing.link import Store
 from billing.model import Billing, CustomerKey, CustomerRow, ProductGrant, SubjectKey
-from billing.queues import SqsQueues
-from billing.store import DynamoDBStore
 from tests.simulation.dynamodb_model import StoreModel
 from tests.simulation.lifecycles import LIFECYCLES
 from tests.simulation.sqs_model import VISIBILITY_TIMEOUT, QueueModel

@@ -10,6 +10,9 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from billing.adapters.queues import SqsQueues
+from billing.adapters.secrets import FORCED_EVERY, KEPT, Secret, SigningSecrets, parse
+from billing.adapters.store import DynamoDBStore
 from billing.batch import Message
 from billing.errors import (
     Conflict,
@@ -19,9 +22,6 @@ from billing.errors import (
     SubjectTaken,
 )
 from billing.model import Billing, CustomerKey, CustomerRow, SubjectKey
-from billing.queues import SqsQueues
-from billing.secret_store import FORCED_EVERY, KEPT, Secret, SigningSecrets, parse
-from billing.store import DynamoDBStore
 from tests.unit.fakes import hint
 
 KEY = CustomerKey("own", "test", "cus_1")

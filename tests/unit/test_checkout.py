@@ -15,6 +15,7 @@ from billing.checkout import (
     parse_request,
     with_session_id,
 )
+from billing.configuration.file import Checkout
 from billing.errors import (
     AlreadySubscribed,
     BadRequest,
@@ -27,7 +28,6 @@ from billing.errors import (
 )
 from billing.events import Hint
 from billing.model import CustomerKey, CustomerRow, SubjectKey, Transition
-from billing.portal_file import Checkout
 from billing.sync import ATTEMPT_BUDGET_MS, Sync
 from tests.unit.fakes import MemoryQueue, MemoryStore, MemoryStripe, Reports
 from tests.unit.stripe_objects import NOW, POLICY, customer, entitlements, item, subscription

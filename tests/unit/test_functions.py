@@ -17,7 +17,9 @@ import pytest
 from moto import mock_aws
 from stripe import WebhookSignature
 
-from billing import catalog, portal_file
+from billing import catalog
+from billing.adapters.store import DynamoDBStore
+from billing.configuration import file as portal_file
 from billing.events import EFFECTS, Effect, Event
 from billing.model import (
     Billing,
@@ -27,7 +29,6 @@ from billing.model import (
     DocumentRow,
     SubjectKey,
 )
-from billing.store import DynamoDBStore
 
 ROOT = Path(__file__).parents[2]
 SECRET = "whsec_envelopes"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from billing.configuration.file import Checkout, Configuration, PortalFile
 from billing.customers import REMEMBERED, Customers
 from billing.errors import (
     BadRequest,
@@ -16,8 +17,7 @@ from billing.errors import (
     StripeRefused,
 )
 from billing.model import Billing, CustomerKey, CustomerRow, SubjectKey
-from billing.portal import PortalSessions, parse_request
-from billing.portal_file import Checkout, Configuration, PortalFile
+from billing.portal.sessions import PortalSessions, parse_request
 from tests.unit.fakes import MemoryStore
 
 KEY = CustomerKey("own", "test", "cus_1")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from billing.configuration.file import MODES, PORTAL_FILE, STAGES, Checkout, PortalFile, load, parse
 from billing.errors import PortalFileError
-from billing.portal_file import MODES, PORTAL_FILE, STAGES, Checkout, PortalFile, load, parse
 from local.layer import PORTAL_FILE as LOCAL_FILE
 
 ENOUGH = "[default]\nfeatures.invoice_history.enabled = true\n"

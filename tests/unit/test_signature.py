@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stripe import WebhookSignature
 
+from billing.adapters.signature import CLOCK_SKEW, TOLERANCE, verify
 from billing.errors import SignatureRejected
-from billing.signature import CLOCK_SKEW, TOLERANCE, verify
 from tests.unit.stripe_objects import NOW
 
 BODY = b'{"object": "event"}'

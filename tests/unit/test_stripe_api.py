@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import stripe
 
+from billing.adapters.stripe_api import KEY_SERIES, StripeApi
 from billing.errors import Conflict, StripeUnavailable
 from billing.settings import STRIPE_API_VERSION
-from billing.stripe_api import KEY_SERIES, StripeApi
 
 Answer = tuple[int, dict[str, str], Any]
 

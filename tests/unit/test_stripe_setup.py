@@ -12,21 +12,10 @@ from typing import Any
 import pytest
 import stripe
 
-from billing import custom_resource
-from billing.errors import (
-    OutOfTime,
-    PortcullisError,
-    SecretUnavailable,
-    SetupFailed,
-    StripeRefused,
-    StripeUnavailable,
-)
-from billing.events import EFFECTS, REFRESH_CATALOG, Hint
-from billing.portal_file import parse
-from billing.projection import StripeObject
-from billing.settings import STRIPE_API_VERSION
-from billing.stripe_setup import StripeSetup, reason
-from billing.webhook_endpoint import (
+from billing.configuration.file import parse
+from billing.deploy import custom_resource
+from billing.deploy.stripe_setup import StripeSetup, reason
+from billing.deploy.webhook_endpoint import (
     CONNECT,
     ROTATION,
     SECRET,
@@ -36,6 +25,17 @@ from billing.webhook_endpoint import (
     fingerprint,
     plan,
 )
+from billing.errors import (
+    OutOfTime,
+    PortcullisError,
+    SecretUnavailable,
+    SetupFailed,
+    StripeRefused,
+    StripeUnavailable,
+)
+from billing.events import EFFECTS, REFRESH_CATALOG, Hint
+from billing.projection import StripeObject
+from billing.settings import STRIPE_API_VERSION
 from operations.rotate_webhook_secret import rotate
 from tests.unit.fakes import Reports
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from billing import telemetry
+from billing.adapters import telemetry
 
 
 def test_a_report_is_a_metric_and_a_log_line(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from billing import catalog, request_body
+from billing.configuration.file import Checkout
 from billing.errors import (
     AlreadySubscribed,
     BadRequest,
@@ -22,7 +23,6 @@ from billing.errors import (
 )
 from billing.model import OWN_ACCOUNT, CustomerKey, CustomerRow, SubjectKey
 from billing.origins import checked_return_url
-from billing.portal_file import Checkout
 from billing.projection import StripeObject
 
 #: The body of `POST /checkout-sessions`. Strict: a customer id is refused whatever it is called.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from billing import telemetry
+from billing.adapters import telemetry
 from billing.errors import BadRequest, Forbidden, PayloadTooLarge, RequestRefused, Unavailable
 
 #: Bytes of a JSON body; what our clients send is far smaller.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from billing import signature
+from billing.adapters import signature
 from billing.errors import PayloadTooLarge, SignatureRejected
 from billing.events import EFFECTS, Effect, Event, Hint, NotAnEvent
 from billing.link import Report

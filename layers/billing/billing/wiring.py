@@ -15,23 +15,23 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 
-from billing import telemetry
+from billing.adapters import telemetry
+from billing.adapters.store import DynamoDBStore
 from billing.customers import Customers
 from billing.events import Hint
 from billing.model import OWN_ACCOUNT, CustomerKey, DocumentKey, Key
 from billing.settings import STRIPE_API_VERSION, Settings
-from billing.store import DynamoDBStore
 
 if TYPE_CHECKING:
+    from billing.adapters.queues import SqsQueues
+    from billing.adapters.secrets import Secret
+    from billing.adapters.stripe_api import StripeApi
     from billing.batch import Batch
     from billing.checkout import CheckoutSessions
+    from billing.deploy.stripe_setup import StripeSetup
     from billing.documents import Fetched
     from billing.ingest import Ingest
-    from billing.portal import PortalSessions
-    from billing.queues import SqsQueues
-    from billing.secret_store import Secret
-    from billing.stripe_api import StripeApi
-    from billing.stripe_setup import StripeSetup
+    from billing.portal.sessions import PortalSessions
     from billing.sync import Sync
 
 SETTINGS = Settings.from_environment(os.environ)
@@ -52,19 +52,19 @@ def _store() -> DynamoDBStore:
 
 
 def _queues() -> SqsQueues:
-    from billing.queues import SqsQueues
+    from billing.adapters.queues import SqsQueues
 
     return SqsQueues(_aws("sqs"), SETTINGS.event_queue_url, SETTINGS.dead_letter_queue_url)
 
 
 def _secret(name: str) -> Secret:
-    from billing.secret_store import Secret
+    from billing.adapters.secrets import Secret
 
     return Secret(_aws("secretsmanager"), name, time.monotonic)
 
 
 def _stripe(*, interactive: bool) -> StripeApi:
-    from billing import stripe_api
+    from billing.adapters import stripe_api
 
     key = _secret(SETTINGS.stripe_api_key_secret)
 
@@ -115,8 +115,8 @@ def customers() -> Customers:
 @cache
 def portal_sessions() -> PortalSessions:
     """For create_portal_session."""
-    from billing import portal_file
-    from billing.portal import PortalSessions
+    from billing.configuration import file as portal_file
+    from billing.portal.sessions import PortalSessions
 
     return PortalSessions(
         customers=customers(),
@@ -134,9 +134,9 @@ def portal_sessions() -> PortalSessions:
 @cache
 def checkout_sessions() -> CheckoutSessions:
     """For create_checkout_session and get_checkout_session."""
-    from billing import portal_file
+    from billing.adapters.stripe_api import with_one_retry
     from billing.checkout import CheckoutSessions
-    from billing.stripe_api import with_one_retry
+    from billing.configuration import file as portal_file
     from billing.sync import ATTEMPT_BUDGET_MS
 
     stripe, store = _stripe(interactive=True), _store()
@@ -167,7 +167,8 @@ def checkout_sessions() -> CheckoutSessions:
 @cache
 def catalogue() -> Callable[[], dict[str, Any]]:
     """For get_catalog: the answer, as the table has it now."""
-    from billing import catalog, portal_file
+    from billing import catalog
+    from billing.configuration import file as portal_file
 
     store = _store()
     allowed = portal_file.load(stage=SETTINGS.stage, mode=SETTINGS.mode).checkout.prices
@@ -196,9 +197,9 @@ def ingest() -> Ingest:
 @cache
 def batch() -> Batch:
     """For sync_customer."""
-    from billing import portal_file
     from billing.batch import Batch, threads
     from billing.catalog import content
+    from billing.configuration import file as portal_file
     from billing.documents import DocumentSync, portal_configuration
     from billing.events import CATALOG, CONFIGURATION
     from billing.stripe_state import complete
@@ -249,11 +250,12 @@ def stripe_setup(remaining_ms: Callable[[], int]) -> StripeSetup:
     """For stripe_setup; one per invocation, whose time it keeps."""
     import stripe
 
-    from billing import portal_file, stripe_api
+    from billing.adapters import stripe_api
+    from billing.adapters.secrets import SigningSecrets
+    from billing.adapters.stripe_account import StripeAccount
+    from billing.configuration import file as portal_file
+    from billing.deploy.stripe_setup import CALL_BUDGET_MS, StripeSetup
     from billing.errors import OutOfTime
-    from billing.secret_store import SigningSecrets
-    from billing.stripe_account import StripeAccount
-    from billing.stripe_setup import CALL_BUDGET_MS, StripeSetup
 
     key = _secret(SETTINGS.stripe_api_key_secret)
 

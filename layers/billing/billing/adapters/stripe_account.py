@@ -7,8 +7,8 @@ from typing import Any
 
 import stripe
 
+from billing.adapters.stripe_api import page_after, plain, translated
 from billing.projection import StripeObject
-from billing.stripe_api import page_after, plain, translated
 
 
 class StripeAccount:

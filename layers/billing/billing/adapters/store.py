@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
-from billing.aws_errors import raised_as
+from billing.adapters.aws_errors import raised_as
 from billing.errors import Conflict, StoreUnavailable, SubjectTaken
 from billing.model import CustomerKey, CustomerRow, DocumentKey, DocumentRow, SubjectKey
 

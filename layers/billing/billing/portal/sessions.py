@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from billing import portal_flows, request_body
+from billing import request_body
+from billing.configuration.file import Configuration, PortalFile
 from billing.customers import Customers
 from billing.errors import BadRequest, CustomerNotFound, NotFound, StateConflict, StripeRefused
 from billing.model import CustomerRow
 from billing.origins import checked_return_url
-from billing.portal_file import Configuration, PortalFile
+from billing.portal import flows as portal_flows
 from billing.projection import StripeObject
 
 #: Those of https://docs.stripe.com/api/customer_portal/sessions/create.

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from billing.configuration.file import Configuration, merged
+from billing.deploy.webhook_endpoint import STACK, STAGE, ours
 from billing.errors import SetupFailed
-from billing.portal_file import Configuration, merged
 from billing.projection import StripeObject
-from billing.webhook_endpoint import STACK, STAGE, ours
 
 #: Metadata: what the file calls the configuration, and a hash of what it was last made of.
 NAME, CONTENT = "portcullis_name", "portcullis_content"

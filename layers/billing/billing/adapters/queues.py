@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from billing.aws_errors import raised_as
+from billing.adapters.aws_errors import raised_as
 from billing.batch import Message
 from billing.errors import QueueUnavailable
 from billing.events import Hint

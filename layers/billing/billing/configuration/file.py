@@ -16,7 +16,7 @@ from typing import Any
 from billing.errors import PortalFileError
 
 #: Beside the package: in the repository, and in the layer as it lies in Lambda.
-PORTAL_FILE = Path(__file__).parents[1] / "portal.toml"
+PORTAL_FILE = Path(__file__).parents[2] / "portal.toml"
 
 STAGES = ("dev", "staging", "prod")
 MODES = ("test", "live")

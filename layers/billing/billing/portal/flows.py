@@ -11,8 +11,8 @@ from typing import Any
 
 from billing.access import scheduled_end
 from billing.answers import iso
+from billing.configuration.file import PortalFile
 from billing.errors import BadRequest, NotFound, StateConflict
-from billing.portal_file import PortalFile
 from billing.projection import StripeObject
 
 #: The feature of a portal configuration that each flow needs.

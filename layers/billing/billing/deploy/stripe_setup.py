@@ -10,7 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from billing import portal_configurations, webhook_endpoint
+from billing.configuration.file import PortalFile
+from billing.deploy import portal_configurations, webhook_endpoint
+from billing.deploy.portal_configurations import WantedConfiguration, by_ids
+from billing.deploy.webhook_endpoint import ROTATION, SECRET, WantedEndpoint, fingerprint, without
 from billing.errors import (
     OutOfTime,
     PortalFileError,
@@ -22,11 +25,8 @@ from billing.errors import (
     Unavailable,
 )
 from billing.events import EFFECTS, Hint
-from billing.portal_configurations import WantedConfiguration, by_ids
-from billing.portal_file import PortalFile
 from billing.projection import StripeObject
 from billing.settings import STRIPE_API_VERSION
-from billing.webhook_endpoint import ROTATION, SECRET, WantedEndpoint, fingerprint, without
 
 #: Milliseconds a call of Stripe's may take with its one retry, and what has to follow it: Secrets
 #: Manager at its slowest, and CloudFormation's answer.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from billing.aws_errors import raised_as
+from billing.adapters.aws_errors import raised_as
 from billing.errors import SecretUnavailable
 
 if TYPE_CHECKING:

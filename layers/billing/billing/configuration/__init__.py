@@ -1,0 +1,1 @@
+"""The team's file: what the portal offers and what checkout sells."""

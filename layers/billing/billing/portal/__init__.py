@@ -1,0 +1,1 @@
+"""Opening Stripe's customer portal."""
