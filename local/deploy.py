@@ -22,7 +22,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 
 from local.engine import ACCOUNT, REGION, ROOT
-from local.layer import PORTAL_FILE, folder_zip, layer_zip
+from local.layer import CONFIGURATION_FILE, folder_zip, layer_zip
 
 TEMPLATE = ROOT / "template.yaml"
 ARTIFACTS = "portcullis-artifacts"
@@ -73,7 +73,7 @@ def deploy(
     parameters: Mapping[str, str],
     *,
     template: Path = TEMPLATE,
-    portal_file: Path = PORTAL_FILE,
+    configuration_file: Path = CONFIGURATION_FILE,
     stack_name: str = "portcullis",
     update: bool = False,
 ) -> Deployment:
@@ -82,7 +82,7 @@ def deploy(
     Raises DeployError; a failed update has been rolled back.
     """
     written = yaml.load(template.read_text(), Loader=_Loader)  # noqa: S506 - a safe loader, see below
-    body = _packaged(endpoint, written, template.parent, portal_file)
+    body = _packaged(endpoint, written, template.parent, configuration_file)
     with closing(client("cloudformation", endpoint)) as cloudformation:
         change = cloudformation.update_stack if update else cloudformation.create_stack
         try:
@@ -146,7 +146,7 @@ def describe(endpoint: str, stack_name: str = "portcullis") -> Deployment:
 
 
 def _packaged(
-    endpoint: str, template: dict[str, Any], folder: Path, portal_file: Path
+    endpoint: str, template: dict[str, Any], folder: Path, configuration_file: Path
 ) -> dict[str, Any]:
     """Answer the template with each local path replaced by what was uploaded for it."""
     with closing(client("s3", endpoint)) as s3:
@@ -162,7 +162,7 @@ def _packaged(
             if resource["Type"] == "AWS::Serverless::Function":
                 properties["CodeUri"] = upload(folder_zip(folder / properties["CodeUri"]))
             elif resource["Type"] == "AWS::Serverless::LayerVersion":
-                properties["ContentUri"] = upload(layer_zip(portal_file))
+                properties["ContentUri"] = upload(layer_zip(configuration_file))
     return template
 
 

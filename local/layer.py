@@ -21,8 +21,8 @@ from requirements.install import pip_settings, uv_environment
 
 LOCK = ROOT / "layers" / "billing" / "requirements.txt"
 PACKAGE = ROOT / "layers" / "billing" / "billing"
-#: What a repository of one's own would have in layers/billing/portal.toml.
-PORTAL_FILE = ROOT / "local" / "portal.toml"
+#: What a repository of one's own would have in layers/billing/portcullis.toml.
+CONFIGURATION_FILE = ROOT / "local" / "portcullis.toml"
 CACHE = ROOT / ".local" / "layer"
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -31,14 +31,14 @@ class LayerError(Exception):
     """The layer's dependencies could not be installed."""
 
 
-def layer_zip(portal_file: Path = PORTAL_FILE) -> bytes:
+def layer_zip(configuration_file: Path = CONFIGURATION_FILE) -> bytes:
     """Answer the layer as a zip with everything under python/, as Lambda wants it."""
     packed = io.BytesIO(dependencies().read_bytes())
     with zipfile.ZipFile(packed, "a") as archive:
         for path in sorted(PACKAGE.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 _add(archive, path, Path("python", "billing") / path.relative_to(PACKAGE))
-        _add(archive, portal_file, Path("python", "portal.toml"))
+        _add(archive, configuration_file, Path("python", "portcullis.toml"))
     return packed.getvalue()
 
 

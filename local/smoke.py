@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import stripe
 
-from billing.configuration import file as portal_file
+from billing.configuration import file as configuration_file
 from billing.deploy.portal_configurations import NAME
 from billing.events import EFFECTS
 from billing.settings import STRIPE_API_VERSION
@@ -21,7 +21,7 @@ from local.deploy import TEMPLATE, DeployError
 from local.engine import EngineError
 from local.identity import Issuer
 from local.journey import Journey, eventually
-from local.layer import PORTAL_FILE, LayerError
+from local.layer import CONFIGURATION_FILE, LayerError
 from local.stack import LocalStack, StackError, signing_secrets, until_asked_to_stop
 
 TEAM = {"projects", "api_access", "priority_support"}
@@ -48,11 +48,11 @@ class Smoke:
         """Answer each step with its name."""
         return [
             (
-                "the deploy has made one webhook endpoint and portal.toml's configurations",
+                "the deploy has made one webhook endpoint and portcullis.toml's configurations",
                 self.made,
             ),
             ("a second deploy changes nothing in Stripe", self.again),
-            ("a changed portal.toml changes just that", self.portal_changed),
+            ("a changed portcullis.toml changes just that", self.portal_changed),
             ("no token, an expired one or a stranger's is a 401", self.tokens),
             ("a forged or unsigned webhook is a 400, and nothing is queued", self.forged),
             ("a new subscription gives its features", self.subscribe),
@@ -71,7 +71,7 @@ class Smoke:
         expect(sorted(endpoint.enabled_events) == sorted(EFFECTS), endpoint.enabled_events)
         expect(endpoint.api_version == STRIPE_API_VERSION, endpoint.api_version)
         expect(endpoint.status == "enabled", endpoint.status)
-        file = portal_file.load(stage="dev", mode="test", path=PORTAL_FILE)
+        file = configuration_file.load(stage="dev", mode="test", path=CONFIGURATION_FILE)
         expect(
             {name: made["active"] for name, made in self.configurations().items()}
             == {each.name: True for each in file.configurations},
@@ -89,14 +89,14 @@ class Smoke:
     def again(self) -> None:
         before, secret = self.in_stripe(), signing_secrets(self.stack.client("secretsmanager"))
         # As a deploy of another commit would: the layer's bytes differ, what they say does not.
-        self.redeploy_with(PORTAL_FILE.read_text() + "# the same\n")
+        self.redeploy_with(CONFIGURATION_FILE.read_text() + "# the same\n")
         expect(self.in_stripe() == before, self.in_stripe())
         after = signing_secrets(self.stack.client("secretsmanager"))
         expect(after == secret, "the signing secret is another")
 
     def portal_changed(self) -> None:
         before = self.in_stripe()
-        told = PORTAL_FILE.read_text().replace("on this machine", "changed")
+        told = CONFIGURATION_FILE.read_text().replace("on this machine", "changed")
         self.redeploy_with(told)
         after = self.in_stripe()
         changed = self.configurations()["default"]
@@ -106,9 +106,9 @@ class Smoke:
         expect(after.keys() == before.keys(), after)
 
     def redeploy_with(self, portal_toml: str) -> None:
-        path = self.stack.engine.folder / "portal.toml"
+        path = self.stack.engine.folder / "portcullis.toml"
         path.write_text(portal_toml)
-        self.stack.redeploy(portal_file=path)
+        self.stack.redeploy(configuration_file=path)
         self.stack.wait_until_quiet()
 
     def configurations(self) -> dict[str, dict[str, Any]]:

@@ -36,7 +36,7 @@ from local.catalogue import (
 )
 from local.engine import REGION, ROOT, Engine
 from local.identity import AUDIENCE
-from local.layer import PORTAL_FILE, dependencies
+from local.layer import CONFIGURATION_FILE, dependencies
 from local.site import Site
 from local.stripe_simulator.control import Control
 
@@ -68,7 +68,7 @@ class LocalStack:
         parameters: dict[str, str] | None = None,
         say: Callable[[str], None] = lambda _: None,
         template: Path = deploy.TEMPLATE,
-        portal_file: Path = PORTAL_FILE,
+        configuration_file: Path = CONFIGURATION_FILE,
         deployed_by_sam: bool = False,
         enforce_iam: bool = False,
         demo_users: bool = True,
@@ -77,7 +77,7 @@ class LocalStack:
         self._parameters = parameters or {}
         self._say = say
         self._template = template
-        self._portal_file = portal_file
+        self._portal_file = configuration_file
         self._deployed_by_sam = deployed_by_sam
         self._demo_users = demo_users
         self._closing = contextlib.ExitStack()
@@ -185,7 +185,7 @@ class LocalStack:
         self._finish(deploy.describe(self.engine.endpoint, stack_name))
 
     def redeploy(
-        self, *, portal_file: Path | None = None, parameters: dict[str, str] | None = None
+        self, *, configuration_file: Path | None = None, parameters: dict[str, str] | None = None
     ) -> None:
         """Update the stack, with another portal file or with `parameters` changed from now on.
 
@@ -196,12 +196,12 @@ class LocalStack:
             self.engine.endpoint,
             changed,
             template=self._template,
-            portal_file=portal_file or self._portal_file,
+            configuration_file=configuration_file or self._portal_file,
             stack_name=self.deployment.stack_name,
             update=True,
         )
         self._parameters |= parameters or {}
-        self._portal_file = portal_file or self._portal_file
+        self._portal_file = configuration_file or self._portal_file
         self._deployment = made
 
     def parameters(self) -> dict[str, str]:
@@ -247,7 +247,7 @@ class LocalStack:
             rf"{self.engine.endpoint}/_aws/execute-api/\1/$default",
         )
         self._put_secret(API_KEY_SECRET, API_KEY)
-        # Before the deploy: it refuses a portal.toml whose prices are not there.
+        # Before the deploy: it refuses a portcullis.toml whose prices are not there.
         self._catalogue = create_catalogue(self.stripe, return_url=f"{self.site.url}/")
         if not self._deployed_by_sam:
             started = time.monotonic()
@@ -255,7 +255,7 @@ class LocalStack:
                 self.engine.endpoint,
                 self.parameters(),
                 template=self._template,
-                portal_file=self._portal_file,
+                configuration_file=self._portal_file,
             )
             self._say(f"template.yaml      deployed in {time.monotonic() - started:.1f} s")
             self._finish(made)

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 import billing
 from billing.checkout import CheckoutSessions
-from billing.configuration import file as portal_file
+from billing.configuration import file as configuration_file
 from billing.customers import Customers
 from billing.events import Hint
 from billing.portal.sessions import PortalSessions
@@ -38,7 +38,7 @@ from tests.unit.stripe_objects import POLICY, customer, entitlements, item, subs
 ISSUER = "https://issuer/"
 SUBJECTS = ("ada", "ben")
 ORIGIN = "https://app.example.com"
-FILE = portal_file.parse(
+FILE = configuration_file.parse(
     """
     [default]
     features.customer_update = { enabled = true, allowed_updates = ["email"] }

@@ -16,7 +16,7 @@ CARD = {"number": "5555555555554444", "exp_month": "12", "exp_year": "2034", "cv
 
 @pytest.fixture(scope="module")
 def coupon(deployed: LocalStack) -> str:
-    """The coupon that local/portal.toml lets a flow name."""
+    """The coupon that local/portcullis.toml lets a flow name."""
     made = deployed.stripe.v1.coupons.create(
         {"id": "stay_with_us", "percent_off": 20, "duration": "once"}
     )

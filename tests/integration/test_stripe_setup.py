@@ -15,7 +15,7 @@ from billing.deploy.portal_configurations import NAME
 from billing.deploy.webhook_endpoint import STACK
 from local import deploy
 from local.journey import Journey, eventually
-from local.layer import PORTAL_FILE
+from local.layer import CONFIGURATION_FILE
 from local.stack import LocalStack, signing_secrets
 from operations.rotate_webhook_secret import rotate
 
@@ -39,12 +39,12 @@ class Beside:
         update: bool = False,
         portal_toml: str = "",
     ) -> deploy.Deployment:
-        path = self.folder / "portal.toml"
-        path.write_text(portal_toml or PORTAL_FILE.read_text())
+        path = self.folder / "portcullis.toml"
+        path.write_text(portal_toml or CONFIGURATION_FILE.read_text())
         return deploy.deploy(
             self.stack.engine.endpoint,
             self.parameters | dict(parameters or {}),
-            portal_file=path,
+            configuration_file=path,
             stack_name=NAMED,
             update=update,
         )
@@ -138,7 +138,7 @@ def test_a_slip_in_portal_toml_fails_the_deploy_with_the_reason(
     beside: Beside, change: tuple[str, str], says: str
 ) -> None:
     with pytest.raises(deploy.DeployError) as failed:
-        beside.deploy(portal_toml=PORTAL_FILE.read_text().replace(*change))
+        beside.deploy(portal_toml=CONFIGURATION_FILE.read_text().replace(*change))
     assert says in str(failed.value)
 
 
@@ -148,7 +148,7 @@ def test_a_refused_update_is_rolled_back_and_the_endpoint_goes_on(
     beside.deploy()
     (before,) = beside.endpoints()
     secret = stored(stack)
-    slip = PORTAL_FILE.read_text().replace("team_monthly", "team_weekly")
+    slip = CONFIGURATION_FILE.read_text().replace("team_monthly", "team_weekly")
     with pytest.raises(deploy.DeployError, match="not on sale"):
         beside.deploy(update=True, portal_toml=slip)
     assert beside.endpoints() == [before]

@@ -19,7 +19,7 @@ from stripe import WebhookSignature
 
 from billing import catalog
 from billing.adapters.store import DynamoDBStore
-from billing.configuration import file as portal_file
+from billing.configuration import file as configuration_file
 from billing.events import EFFECTS, Effect, Event
 from billing.model import (
     Billing,
@@ -238,8 +238,10 @@ def test_the_portal_is_503_with_retry_after_when_stripe_cannot_be_reached(
 @pytest.fixture
 def selling(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> Deployed:
     """What the local stack's portal file sells: the repository's own names no price yet."""
-    sold = portal_file.load(stage="dev", mode="test", path=ROOT / "local" / "portal.toml")
-    monkeypatch.setattr(portal_file, "load", lambda **_: sold)
+    sold = configuration_file.load(
+        stage="dev", mode="test", path=ROOT / "local" / "portcullis.toml"
+    )
+    monkeypatch.setattr(configuration_file, "load", lambda **_: sold)
     return deployed
 
 

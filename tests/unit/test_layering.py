@@ -1,4 +1,4 @@
-"""Dependencies point inwards: adapters and the wiring load AWS, Stripe and Powertools, no others."""
+"""Dependencies point inwards: only adapters and the wiring load AWS or Stripe."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from billing.configuration.file import Checkout, Configuration, PortalFile
+from billing.configuration.file import Checkout, Configuration, ConfigurationFile
 from billing.customers import REMEMBERED, Customers
 from billing.errors import (
     BadRequest,
@@ -77,7 +77,7 @@ EVERYTHING = (
     "subscription_pause",
     "subscription_update",
 )
-FILE = PortalFile(
+FILE = ConfigurationFile(
     configurations=(
         configuration("default", *EVERYTHING),
         configuration("enterprise", "payment_method_update", when_features=("sso",)),

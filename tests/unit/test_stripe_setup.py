@@ -445,7 +445,7 @@ def test_a_lost_name_is_written_again(deployed: World) -> None:
             ),
             "has an entry already",
         ),
-        (FILE + "[other]\n", "portal.toml, line"),
+        (FILE + "[other]\n", "portcullis.toml, line"),
     ],
 )  # fmt: skip
 def test_a_slip_in_the_file_is_told_before_anything_is_changed(

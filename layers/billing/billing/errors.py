@@ -19,7 +19,7 @@ PortcullisError
 ├── OutOfTime                 too little of the invocation is left to begin
 ├── CustomerNotFound          Stripe answers 404: wrong account or mode, or a read that lags
 ├── SubjectTaken              the subject is held by another customer
-├── PortalFileError           portal.toml cannot be used; names the line
+├── ConfigurationError           portcullis.toml cannot be used; names the line
 ├── SetupFailed               a deploy cannot make Stripe what it should be; says what to do
 └── Unprocessable             a queue message that can never succeed
 """
@@ -158,8 +158,8 @@ class SubjectTaken(PortcullisError):
     """Another customer holds the subject."""
 
 
-class PortalFileError(PortcullisError):
-    """portal.toml cannot be used; the message names each line and key, and what is allowed."""
+class ConfigurationError(PortcullisError):
+    """portcullis.toml cannot be used; the message names each line and key, and what is allowed."""
 
 
 class SetupFailed(PortcullisError):

@@ -115,14 +115,14 @@ def customers() -> Customers:
 @cache
 def portal_sessions() -> PortalSessions:
     """For create_portal_session."""
-    from billing.configuration import file as portal_file
+    from billing.configuration import file as configuration_file
     from billing.portal.sessions import PortalSessions
 
     return PortalSessions(
         customers=customers(),
         stripe=_stripe(interactive=True),
         names=_store(),
-        file=portal_file.load(stage=SETTINGS.stage, mode=SETTINGS.mode),
+        file=configuration_file.load(stage=SETTINGS.stage, mode=SETTINGS.mode),
         allowed_origins=SETTINGS.allowed_origins,
         default_return_url=SETTINGS.default_return_url,
         on_behalf_of=SETTINGS.stripe_on_behalf_of,
@@ -136,7 +136,7 @@ def checkout_sessions() -> CheckoutSessions:
     """For create_checkout_session and get_checkout_session."""
     from billing.adapters.stripe_api import with_one_retry
     from billing.checkout import CheckoutSessions
-    from billing.configuration import file as portal_file
+    from billing.configuration import file as configuration_file
     from billing.sync import ATTEMPT_BUDGET_MS
 
     stripe, store = _stripe(interactive=True), _store()
@@ -153,7 +153,7 @@ def checkout_sessions() -> CheckoutSessions:
         sync=sync_now,
         catalogue=lambda: store.load_document(_catalogue(), consistent=False).content,
         pause=_pause,
-        offer=portal_file.load(stage=SETTINGS.stage, mode=SETTINGS.mode).checkout,
+        offer=configuration_file.load(stage=SETTINGS.stage, mode=SETTINGS.mode).checkout,
         account=SETTINGS.stripe_account,
         mode=SETTINGS.mode,
         issuer=SETTINGS.jwt_issuer,
@@ -168,10 +168,10 @@ def checkout_sessions() -> CheckoutSessions:
 def catalogue() -> Callable[[], dict[str, Any]]:
     """For get_catalog: the answer, as the table has it now."""
     from billing import catalog
-    from billing.configuration import file as portal_file
+    from billing.configuration import file as configuration_file
 
     store = _store()
-    allowed = portal_file.load(stage=SETTINGS.stage, mode=SETTINGS.mode).checkout.prices
+    allowed = configuration_file.load(stage=SETTINGS.stage, mode=SETTINGS.mode).checkout.prices
 
     def read() -> dict[str, Any]:
         return catalog.answer(store.load_document(_catalogue(), consistent=False).content, allowed)
@@ -199,7 +199,7 @@ def batch() -> Batch:
     """For sync_customer."""
     from billing.batch import Batch, threads
     from billing.catalog import content
-    from billing.configuration import file as portal_file
+    from billing.configuration import file as configuration_file
     from billing.documents import DocumentSync, portal_configuration
     from billing.events import CATALOG, CONFIGURATION
     from billing.stripe_state import complete
@@ -211,7 +211,7 @@ def batch() -> Batch:
         return portal_configuration(configuration), as_of
 
     def fetch_catalogue(_: DocumentKey) -> Fetched:
-        offer = portal_file.load(stage=SETTINGS.stage, mode=SETTINGS.mode).checkout
+        offer = configuration_file.load(stage=SETTINGS.stage, mode=SETTINGS.mode).checkout
         prices, as_of = stripe.prices(offer.prices)
         products = {price["product"]["id"] for price in prices}
         features = {
@@ -253,7 +253,7 @@ def stripe_setup(remaining_ms: Callable[[], int]) -> StripeSetup:
     from billing.adapters import stripe_api
     from billing.adapters.secrets import SigningSecrets
     from billing.adapters.stripe_account import StripeAccount
-    from billing.configuration import file as portal_file
+    from billing.configuration import file as configuration_file
     from billing.deploy.stripe_setup import CALL_BUDGET_MS, StripeSetup
     from billing.errors import OutOfTime
 
@@ -280,7 +280,7 @@ def stripe_setup(remaining_ms: Callable[[], int]) -> StripeSetup:
         secrets=SigningSecrets(_aws("secretsmanager"), SETTINGS.stripe_webhook_secret),
         names=_store(),
         queue=_queues(),
-        file=lambda: portal_file.load(stage=SETTINGS.stage, mode=SETTINGS.mode),
+        file=lambda: configuration_file.load(stage=SETTINGS.stage, mode=SETTINGS.mode),
         stage=SETTINGS.stage,
         mode=SETTINGS.mode,
         connected_account=SETTINGS.stripe_account,

@@ -49,7 +49,7 @@ class DynamoDBStore:
         return DocumentRow.from_item(key, self._get(key.pk, consistent))
 
     def configuration_named(self, mode: str, name: str, *, consistent: bool = False) -> str | None:
-        """The id of the portal configuration that portal.toml calls `name`."""
+        """The id of the portal configuration that portcullis.toml calls `name`."""
         item = self._get(_name_pk(mode, name), consistent)
         return item.get("configuration")
 

@@ -1,4 +1,4 @@
-"""portal.toml: the customer portal's configurations and what checkout sells, read and checked.
+"""portcullis.toml: the customer portal's configurations and what checkout sells, read and checked.
 
 Keys are Stripe's own parameter names
 (https://docs.stripe.com/api/customer_portal/configurations/create), save that a product is named
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from billing.errors import PortalFileError
+from billing.errors import ConfigurationError
 
 #: Beside the package: in the repository, and in the layer as it lies in Lambda.
-PORTAL_FILE = Path(__file__).parents[2] / "portal.toml"
+CONFIGURATION_FILE = Path(__file__).parents[2] / "portcullis.toml"
 
 STAGES = ("dev", "staging", "prod")
 MODES = ("test", "live")
@@ -55,7 +55,7 @@ class Checkout:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PortalFile:
+class ConfigurationFile:
     """The file as one stage and mode see it. The first configuration is the default.
 
     What a portal flow may name: `retention_coupons` to keep who is cancelling, `coupons` and
@@ -83,21 +83,21 @@ class PortalFile:
         return self.configurations[0]
 
 
-def load(*, stage: str, mode: str, path: Path = PORTAL_FILE) -> PortalFile:
-    """The file as `stage` and `mode` see it. Raises PortalFileError."""
+def load(*, stage: str, mode: str, path: Path = CONFIGURATION_FILE) -> ConfigurationFile:
+    """The file as `stage` and `mode` see it. Raises ConfigurationError."""
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise PortalFileError(f"{path.name} cannot be read: {error}") from error
+        raise ConfigurationError(f"{path.name} cannot be read: {error}") from error
     return parse(text, stage=stage, mode=mode, name=path.name)
 
 
-def parse(text: str, *, stage: str, mode: str, name: str = "portal.toml") -> PortalFile:
-    """As load, from the file's text; `name` is how complaints call it. Raises PortalFileError."""
+def parse(text: str, *, stage: str, mode: str, name: str = "portcullis.toml") -> ConfigurationFile:
+    """As load, from the file's text, which errors call `name`. Raises ConfigurationError."""
     try:
         written = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise PortalFileError(f"{name}: {error}") from error
+        raise ConfigurationError(f"{name}: {error}") from error
     wrong = list(_wrong_in_file(written))
     seen: dict[str, dict[str, Any]] = {}
     if not wrong:
@@ -112,10 +112,10 @@ def parse(text: str, *, stage: str, mode: str, name: str = "portal.toml") -> Por
         wrong.append(((), "at least one table, [default], has to name a portal configuration"))
     if wrong:
         lines = _lines(text)
-        raise PortalFileError("\n".join(_complaint(name, lines, each) for each in wrong))
+        raise ConfigurationError("\n".join(_complaint(name, lines, each) for each in wrong))
     flows = seen.get(_FLOWS, {})
     checkout = seen.get(_CHECKOUT, {})
-    return PortalFile(
+    return ConfigurationFile(
         configurations=tuple(_configuration(key, seen[key]) for key in configurations),
         retention_coupons=frozenset(flows.get("retention_coupons", ())),
         coupons=frozenset(flows.get("coupons", ())),

@@ -138,14 +138,14 @@ def by_ids(
         products = {name: _product(prices[name]) for name in entry["prices"]}
         if len(set(products.values())) != 1:
             raise SetupFailed(
-                f"portal.toml: {configuration.name}.features.subscription_update.products: "
+                f"portcullis.toml: {configuration.name}.features.subscription_update.products: "
                 f"{', '.join(products)} are not the prices of one product. Give each product a "
                 "[[…products]] of its own."
             )
         (product,) = set(products.values())
         if any(product == each["product"] for each in offered):
             raise SetupFailed(
-                f"portal.toml: {configuration.name}.features.subscription_update.products: "
+                f"portcullis.toml: {configuration.name}.features.subscription_update.products: "
                 f"{', '.join(products)} are prices of a product that has an entry already. List "
                 "all prices of a product in one entry."
             )

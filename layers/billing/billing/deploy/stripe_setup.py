@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from billing.configuration.file import PortalFile
+from billing.configuration.file import ConfigurationFile
 from billing.deploy import portal_configurations, webhook_endpoint
 from billing.deploy.portal_configurations import WantedConfiguration, by_ids
 from billing.deploy.webhook_endpoint import ROTATION, SECRET, WantedEndpoint, fingerprint, without
 from billing.errors import (
+    ConfigurationError,
     OutOfTime,
-    PortalFileError,
     PortcullisError,
     SecretUnavailable,
     SetupFailed,
@@ -73,7 +73,7 @@ class SigningSecrets(Protocol):
 
 
 class Names(Protocol):
-    """Which configuration a name of portal.toml means. Both may raise StoreUnavailable."""
+    """Which configuration a name of portcullis.toml means. Both may raise StoreUnavailable."""
 
     def configuration_named(
         self, mode: str, name: str, *, consistent: bool = False
@@ -103,7 +103,7 @@ class StripeSetup:
     secrets: SigningSecrets
     names: Names
     queue: Queue
-    file: Callable[[], PortalFile]
+    file: Callable[[], ConfigurationFile]
     stage: str
     mode: str
     connected_account: str
@@ -114,7 +114,7 @@ class StripeSetup:
     def apply(self, *, stack: str, url: str) -> dict[str, str]:
         """Make Stripe what this stack wants of it; nothing where it is. The resource's attributes.
 
-        Raises SetupFailed, PortalFileError, OutOfTime or any Unavailable; `reason` words it.
+        Raises SetupFailed, ConfigurationError, OutOfTime or any Unavailable; `reason` words it.
         """
         self._prove_key()
         # Before anything is changed, all that a slip in the file could trip over.
@@ -135,7 +135,8 @@ class StripeSetup:
         return {
             "WebhookEndpoint": endpoint,
             "PortalConfigurations": ", ".join(f"{name}: {made[name]['id']}" for name in made),
-            "LoginPages": ", ".join(pages) or "none: no configuration in portal.toml enables one",
+            "LoginPages": ", ".join(pages)
+            or "none: no configuration in portcullis.toml enables one",
         }
 
     def retire(self, *, stack: str, delete: bool) -> None:
@@ -298,7 +299,7 @@ class StripeSetup:
             for each in file.configurations
         ]
 
-    def _prices(self, file: PortalFile) -> dict[str, StripeObject]:
+    def _prices(self, file: ConfigurationFile) -> dict[str, StripeObject]:
         """Every price the file names, by that name. Raises SetupFailed for those that are none."""
         users: dict[str, str] = dict.fromkeys(file.checkout.prices, "checkout.prices")
         for configuration in file.configurations:
@@ -312,9 +313,9 @@ class StripeSetup:
         unknown = [f"{name!r} ({where})" for name, where in users.items() if name not in found]
         if unknown:
             raise SetupFailed(
-                f"portal.toml names prices that are not on sale in Stripe's {self.mode} mode, by "
-                f"lookup key or id: {', '.join(unknown)}. Make them in Stripe or take them out of "
-                "the file, then deploy again."
+                f"portcullis.toml names prices that are not on sale in Stripe's {self.mode} mode, "
+                f"by lookup key or id: {', '.join(unknown)}. Make them in Stripe or take them out "
+                "of the file, then deploy again."
             )
         return found
 
@@ -350,7 +351,7 @@ class StripeSetup:
 def reason(error: PortcullisError) -> str:
     """What CloudFormation shows for `error`: what is wrong and what to do, never a secret."""
     match error:
-        case SetupFailed() | PortalFileError():
+        case SetupFailed() | ConfigurationError():
             return str(error)
         case StripeRefused():
             # Stripe's own sentence says which permission a restricted key lacks.

@@ -11,7 +11,7 @@ from typing import Any
 
 from billing.access import scheduled_end
 from billing.answers import iso
-from billing.configuration.file import PortalFile
+from billing.configuration.file import ConfigurationFile
 from billing.errors import BadRequest, NotFound, StateConflict
 from billing.projection import StripeObject
 
@@ -118,7 +118,7 @@ def check_names(flow: Mapping[str, Any]) -> None:
         raise BadRequest("body.flow.after_completion must contain 'return_url' for a redirect.")
 
 
-def check_coupons(flow: Mapping[str, Any], file: PortalFile) -> None:
+def check_coupons(flow: Mapping[str, Any], file: ConfigurationFile) -> None:
     """Raise BadRequest for a coupon or promotion code that the deployment does not offer there."""
     named = [("retention_coupons", flow["retention"]["coupon"])] if "retention" in flow else []
     named += [
@@ -126,7 +126,7 @@ def check_coupons(flow: Mapping[str, Any], file: PortalFile) -> None:
     ]
     for kind, name in named:
         if name not in getattr(file, kind):
-            raise BadRequest(f"{name!r} is none of the {kind} that portal.toml lists.")
+            raise BadRequest(f"{name!r} is none of the {kind} that portcullis.toml lists.")
 
 
 def check_possible(flow: Mapping[str, Any], subscription: StripeObject) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from billing import request_body
-from billing.configuration.file import Configuration, PortalFile
+from billing.configuration.file import Configuration, ConfigurationFile
 from billing.customers import Customers
 from billing.errors import BadRequest, CustomerNotFound, NotFound, StateConflict, StripeRefused
 from billing.model import CustomerRow
@@ -53,7 +53,7 @@ class PortalApi(Protocol):
 
 
 class ConfigurationNames(Protocol):
-    """Which portal configuration in Stripe stripe_setup made for a name of portal.toml."""
+    """Which portal configuration in Stripe stripe_setup made for a name of portcullis.toml."""
 
     def configuration_named(self, mode: str, name: str) -> str | None:
         """Its id, None where there is none yet. Raises StoreUnavailable."""
@@ -62,12 +62,12 @@ class ConfigurationNames(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortalSessions:
-    """What opening a portal session depends on; `file` is portal.toml, the rest are parameters."""
+    """What opening a portal session depends on; `file` is portcullis.toml."""
 
     customers: Customers
     stripe: PortalApi
     names: ConfigurationNames
-    file: PortalFile
+    file: ConfigurationFile
     allowed_origins: tuple[str, ...]
     default_return_url: str
     on_behalf_of: str
@@ -160,5 +160,5 @@ class PortalSessions:
         return portal_flows.flow_data(flow, subscription, self._price_id)
 
     def _price_id(self, price: str) -> str:
-        """A price is named by its id or, as in portal.toml, by its lookup key."""
+        """A price is named by its id or, as in portcullis.toml, by its lookup key."""
         return self.stripe.price_by_lookup_key(price) or price

@@ -1,4 +1,4 @@
-"""portal.toml: what it may say, how stages and modes differ, and complaints that name the line."""
+"""portcullis.toml: what is taken from it, and what each complaint says, with its line."""
 
 from __future__ import annotations
 
@@ -7,14 +7,22 @@ from typing import Any
 
 import pytest
 
-from billing.configuration.file import MODES, PORTAL_FILE, STAGES, Checkout, PortalFile, load, parse
-from billing.errors import PortalFileError
-from local.layer import PORTAL_FILE as LOCAL_FILE
+from billing.configuration.file import (
+    CONFIGURATION_FILE,
+    MODES,
+    STAGES,
+    Checkout,
+    ConfigurationFile,
+    load,
+    parse,
+)
+from billing.errors import ConfigurationError
+from local.layer import CONFIGURATION_FILE as LOCAL_FILE
 
 ENOUGH = "[default]\nfeatures.invoice_history.enabled = true\n"
 
 
-def read(text: str, *, stage: str = "dev", mode: str = "test") -> PortalFile:
+def read(text: str, *, stage: str = "dev", mode: str = "test") -> ConfigurationFile:
     return parse(text, stage=stage, mode=mode)
 
 
@@ -23,12 +31,12 @@ def features(text: str, **seen_by: str) -> Any:
 
 
 def complaint(text: str) -> str:
-    with pytest.raises(PortalFileError) as refused:
+    with pytest.raises(ConfigurationError) as refused:
         read(text)
     return str(refused.value)
 
 
-@pytest.mark.parametrize("path", [PORTAL_FILE, LOCAL_FILE], ids=["shipped", "local"])
+@pytest.mark.parametrize("path", [CONFIGURATION_FILE, LOCAL_FILE], ids=["shipped", "local"])
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("mode", MODES)
 def test_the_files_of_this_repository_can_be_used_everywhere(
@@ -44,7 +52,7 @@ def test_the_shipped_file_names_no_price_so_that_a_first_deploy_needs_none() -> 
 
 
 def test_the_examples_in_the_shipped_files_comments_can_be_used() -> None:
-    lines = PORTAL_FILE.read_text().splitlines()
+    lines = CONFIGURATION_FILE.read_text().splitlines()
     taken_in = [line[2:] if _is_an_example(line) else line for line in lines]
     file = read("\n".join(taken_in))
     assert file.configurations[0].prices == ("team_monthly", "team_yearly")
@@ -196,7 +204,7 @@ def test_a_slip_is_named_by_its_line_with_what_is_allowed(
     told = complaint(ENOUGH + added + "\n")
     assert says in told
     if line is not None:
-        assert any(each.startswith(f"portal.toml, line {line}: ") for each in told.splitlines())
+        assert any(each.startswith(f"portcullis.toml, line {line}: ") for each in told.splitlines())
 
 
 def test_all_slips_are_named_at_once() -> None:
@@ -218,5 +226,5 @@ def test_stripe_takes_ten_products() -> None:
 
 
 def test_a_file_that_is_not_there_is_a_complaint_too(tmp_path: Path) -> None:
-    with pytest.raises(PortalFileError, match=r"portal\.toml cannot be read"):
-        load(stage="dev", mode="test", path=tmp_path / "portal.toml")
+    with pytest.raises(ConfigurationError, match=r"portcullis\.toml cannot be read"):
+        load(stage="dev", mode="test", path=tmp_path / "portcullis.toml")
