@@ -22,7 +22,7 @@ export PYTHONUTF8 := 1
 # The layer's package, importable here as it is in Lambda.
 export PYTHONPATH := $(CURDIR)/layers/billing
 
-.PHONY: help setup demo smoke test check lint format types unit integration simulate mutants validate build deploy rotate-webhook-secret lock clean
+.PHONY: help setup demo smoke test check lint format types unit integration simulate mutants contract validate build deploy rotate-webhook-secret lock clean
 
 help: ## list the targets
 	@printf '\n  \033[1mPortcullis\033[0m\n\n'
@@ -64,6 +64,9 @@ simulate: $(DEV) ## explore interleavings of the real code, SEEDS=5000
 
 mutants: $(DEV) ## break the worker's order on purpose; every break must be found
 	@$(BIN)/python -m tests.simulation.mutants
+
+contract: $(DEV) ## write docs/openapi.json, the example requests and the README's routes from the contract
+	@$(BIN)/python -m docs.write_contract
 
 ##@ Ship it
 validate: $(DEV) ## sam validate --lint

@@ -2,13 +2,13 @@
 
 from billing import http, wiring
 
-#: Seconds a client or a CDN may keep the answer.
-MAX_AGE = 60
+#: How long a client or a CDN may cache the response.
+MAX_AGE_SECONDS = 60
 
-catalogue = wiring.catalogue()
+catalog = wiring.catalog()
 
 
 @http.endpoint
 def handler(request: http.Request) -> http.Response:
-    """200 with products, prices and features; 304 to whoever has them; 503 without the table."""
-    return http.cacheable(request, catalogue(), max_age=MAX_AGE)
+    """200 with products, prices and features; 304 to a client that has them already."""
+    return http.cacheable(request, catalog(), max_age=MAX_AGE_SECONDS)

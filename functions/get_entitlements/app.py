@@ -2,7 +2,7 @@
 
 import time
 
-from billing import answers, http, wiring
+from billing import http, responses, wiring
 
 settings = wiring.SETTINGS
 customers = wiring.customers()
@@ -10,10 +10,10 @@ customers = wiring.customers()
 
 @http.endpoint
 def handler(request: http.Request) -> http.Response:
-    """200; a subject without a customer is entitled to nothing. 503 when the table is silent."""
+    """200; a subject without a customer is entitled to nothing. 503 if the table fails."""
     subject = request.subject(settings.subject_claim)
     row = customers.of(subject)
     if request.route == "GET /entitlements":
-        return http.respond(200, answers.entitlements(subject, row, time.time()))
+        return http.respond(200, responses.entitlements(subject, row, time.time()))
     feature = request.path_parameter("feature")
-    return http.respond(200, answers.entitlement(feature, row, time.time()))
+    return http.respond(200, responses.entitlement(feature, row, time.time()))

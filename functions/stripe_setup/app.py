@@ -1,4 +1,4 @@
-"""Run by CloudFormation at each deploy: makes Stripe what this stack wants of it."""
+"""Run by CloudFormation at each deploy: makes Stripe what this stack needs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from billing.errors import PortcullisError
 
 
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any] | None:
-    """Answer CloudFormation, in any event; or an operator who asks for `rotate`."""
+    """Respond to CloudFormation, whatever happens, or to an operator who asks for `rotate`."""
     failure: str | None = None
     data: dict[str, Any] = {}
     try:
@@ -19,9 +19,10 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any] | None:
     except PortcullisError as error:
         failure = reason(error)
         telemetry.report("StripeSetupFailed", reason=failure)
-    except Exception as error:  # noqa: BLE001  the outermost edge: CloudFormation would wait for an answer
-        failure = f"Unforeseen {type(error).__name__}; the log of StripeSetupFunction has it whole."
-        telemetry.logger.exception("unforeseen error")
+    except Exception as error:  # noqa: BLE001  the outermost edge: CloudFormation waits for a response
+        failure = f"Unexpected {type(error).__name__}; the log of StripeSetupFunction shows it."
+        telemetry.report("StripeSetupFailed", reason=failure)
+        telemetry.logger.exception("unexpected error")
     finally:
         telemetry.flush()
     if "rotate" in event:

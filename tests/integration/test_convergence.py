@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from billing.sync import MARGIN
+from billing.sync import MARGIN_SECONDS
 from local.journey import Journey, eventually
 from local.stack import LocalStack
 from tests.integration.deliveries import EventLog, post
@@ -135,7 +135,7 @@ def test_a_storm_of_shuffled_and_duplicated_events_ends_with_every_row_equal(
     stack.control.lose_deliveries()
     people = [Journey.begin(stack, f"user_in_the_storm_{number}") for number in range(CUSTOMERS)]
     # So that what told of their beginnings is old by now, and outgrown as soon as a row is fetched.
-    stack.control.advance(seconds=2 * MARGIN)
+    stack.control.advance(seconds=2 * MARGIN_SECONDS)
     storm = Storm(stack, dice)
     storm.add(log.new(), share=0)
     started = time.monotonic()

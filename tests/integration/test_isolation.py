@@ -22,12 +22,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import billing
-from billing.checkout import CheckoutSessions
+from billing.checkout.sessions import CheckoutSessions
 from billing.configuration import file as configuration_file
 from billing.customers import Customers
-from billing.events import Hint
 from billing.portal.sessions import PortalSessions
 from billing.sync import ATTEMPT_BUDGET_MS, Sync
+from billing.sync_request import SyncRequest
 from local.engine import ROOT
 from local.identity import AUDIENCE, Issuer
 from local.journey import Journey, eventually
@@ -156,7 +156,7 @@ class Functions:
 
         def sync_now(key: Any) -> None:
             self.stripe.now = int(time.time())
-            sync(key, [Hint.demand(key)], lambda: ATTEMPT_BUDGET_MS)
+            sync(key, [SyncRequest.demand(key)], lambda: ATTEMPT_BUDGET_MS)
 
         customers = Customers(store, mode="test", issuer=ISSUER, clock=time.monotonic)
         where: dict[str, Any] = {
@@ -202,7 +202,7 @@ class Functions:
                 "get_entitlements",
             )
         }
-        from billing.model import CustomerKey
+        from billing.keys import CustomerKey
 
         for subject in SUBJECTS:
             sync_now(CustomerKey("own", "test", f"cus_{subject}"))

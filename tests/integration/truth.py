@@ -12,7 +12,8 @@ from boto3.dynamodb.types import TypeDeserializer
 from billing.access import AccessPolicy
 from billing.adapters.store import DynamoDBStore
 from billing.adapters.stripe_api import StripeApi
-from billing.model import OWN_ACCOUNT, Billing, CustomerKey, CustomerRow
+from billing.keys import OWN_ACCOUNT, CustomerKey
+from billing.model import Billing, CustomerRow
 from billing.projection import project
 from billing.stripe_state import fetch
 from local.stack import LocalStack

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple, Protocol
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from billing.batch import Message
-from billing.events import Hint
-from billing.model import CustomerKey, CustomerRow, SubjectKey
-from billing.projection import StripeObject
-from billing.stripe_state import Page
+from billing.keys import CustomerKey, DocumentKey, SubjectKey
+from billing.model import CustomerRow, DocumentRow
+from billing.stripe_objects import Page, StripeObject
+from billing.sync_request import SyncRequest
 
 Program = Callable[[], None]
 
@@ -52,17 +52,21 @@ def io(service: str, method: str, *args: Any) -> Any:
 
 
 class StorePort:
-    """link.Store."""
+    """link.Store and replicas.DocumentStore."""
 
     def load(self, key: CustomerKey) -> CustomerRow:
         row: CustomerRow = io("store", "load", key)
         return row
 
-    def customer_of(self, subject: SubjectKey) -> CustomerKey | None:
-        key: CustomerKey | None = io("store", "customer_of", subject)
+    def linked_customer(self, subject: SubjectKey) -> CustomerKey | None:
+        key: CustomerKey | None = io("store", "linked_customer", subject)
         return key
 
-    def commit(self, row: CustomerRow) -> None:
+    def load_document(self, key: DocumentKey) -> DocumentRow:
+        row: DocumentRow = io("store", "load_document", key)
+        return row
+
+    def commit(self, row: CustomerRow | DocumentRow) -> None:
         io("store", "commit", row)
 
     def commit_and_link(
@@ -72,26 +76,34 @@ class StorePort:
 
 
 class StripePort:
-    """stripe_state.StripeReads."""
+    """stripe_state.StripeReads and documents.DocumentReads."""
 
-    def customer(self, customer: str) -> tuple[StripeObject, int]:
-        answer: tuple[StripeObject, int] = io("stripe", "customer", customer, None)
+    def retrieve_customer(self, customer: str) -> tuple[StripeObject, int]:
+        answer: tuple[StripeObject, int] = io("stripe", "retrieve_customer", customer, None)
         return answer
 
-    def subscriptions(self, customer: str, after: str | None) -> Page:
-        return self._page("subscriptions", customer, after)
+    def list_subscriptions(self, customer: str, after: str | None) -> Page:
+        return self._page("list_subscriptions", customer, after)
 
-    def subscription_items(self, subscription: str, after: str | None) -> Page:
-        return self._page("subscription_items", subscription, after)
+    def list_subscription_items(self, subscription: str, after: str | None) -> Page:
+        return self._page("list_subscription_items", subscription, after)
 
-    def tax_ids(self, customer: str, after: str | None) -> Page:
-        return self._page("tax_ids", customer, after)
+    def list_tax_ids(self, customer: str, after: str | None) -> Page:
+        return self._page("list_tax_ids", customer, after)
 
-    def active_entitlements(self, customer: str, after: str | None) -> Page:
-        return self._page("active_entitlements", customer, after)
+    def list_active_entitlements(self, customer: str, after: str | None) -> Page:
+        return self._page("list_active_entitlements", customer, after)
 
-    def product_features(self, product: str, after: str | None) -> Page:
-        return self._page("product_features", product, after)
+    def list_product_features(self, product: str, after: str | None) -> Page:
+        return self._page("list_product_features", product, after)
+
+    def retrieve_portal_configuration(self, configuration: str) -> tuple[StripeObject, int]:
+        answer: tuple[StripeObject, int] = io("stripe", "portal_configuration", configuration)
+        return answer
+
+    def list_prices(self, names: Sequence[str]) -> tuple[list[StripeObject], int]:
+        answer: tuple[list[StripeObject], int] = io("stripe", "prices", tuple(names))
+        return answer
 
     def _page(self, method: str, name: str, after: str | None) -> Page:
         page: Page = io("stripe", method, name, after)
@@ -99,13 +111,13 @@ class StripePort:
 
 
 class QueuePort:
-    """ingest.HintQueue, sync.ConfirmQueue and batch.MessageQueue."""
+    """ingest.EventQueue, sync.ConfirmQueue and batch.MessageQueue."""
 
-    def send(self, hint: Hint) -> None:
-        io("queue", "send", hint)
+    def send(self, request: SyncRequest) -> None:
+        io("queue", "send", request)
 
-    def send_confirm(self, hint: Hint, delay: int) -> None:
-        io("queue", "send_confirm", hint, delay)
+    def send_confirm(self, request: SyncRequest, delay: int) -> None:
+        io("queue", "send_confirm", request, delay)
 
     def hide(self, message: Message, seconds: int) -> None:
         io("queue", "hide", message, seconds)
@@ -149,17 +161,17 @@ def pause(attempt: int) -> None:
     io("here", "pause", attempt)
 
 
-def side_by_side(tasks: Sequence[Callable[[], None]]) -> None:
-    """batch.SideBySide: strands that the scheduler interleaves as it likes."""
+def parallel(tasks: Sequence[Callable[[], None]]) -> None:
+    """batch.Parallel: strands that the scheduler interleaves as it likes."""
     if len(tasks) > 1:
-        io("here", "side_by_side", tuple(tasks))
+        io("here", "parallel", tuple(tasks))
     else:
         for task in tasks:
             task()
 
 
 def one_after_another(tasks: Sequence[Callable[[], None]]) -> None:
-    """batch.SideBySide where strands would only multiply what is explored elsewhere."""
+    """batch.Parallel where strands would only multiply what is explored elsewhere."""
     for task in tasks:
         task()
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
+from billing.adapters import signature
 from billing.batch import Batch, Message
 from billing.errors import RequestRefused, Unavailable
-from billing.events import Hint
 from billing.ingest import Ingest
-from billing.model import CustomerKey, Key
+from billing.keys import OWN_ACCOUNT
+from billing.replicas import CustomerReplica, replicas
 from billing.sync import Sync
 from tests.simulation.actors import (
     QueuePort,
@@ -20,9 +21,9 @@ from tests.simulation.actors import (
     io,
     jitter,
     one_after_another,
+    parallel,
     pause,
     remaining_ms,
-    side_by_side,
 )
 from tests.simulation.stripe_model import METADATA_KEY, POLICY
 
@@ -57,17 +58,25 @@ class Design:
         io("edge", "finish", tuple(self.batch(messages, remaining_ms)))
 
 
-def real_sync(sync: type[Sync] = Sync) -> Sync:
-    return sync(
-        store=StorePort(),
-        stripe=StripePort(),
-        queue=QueuePort(),
+def real_sync(sync: type[Sync] = Sync, **parts: Any) -> Sync:
+    """The sync as it is deployed, its dispatch included, on the ports; `parts` replaces some of
+    them: `store` and `stripe` of the customers' replica, or fields of the sync itself."""
+    customers = CustomerReplica(
+        store=parts.pop("store", StorePort()),
+        stripe=parts.pop("stripe", StripePort()),
         policy=POLICY,
         issuer=ISSUER,
         subject_metadata_key=METADATA_KEY,
-        pause=pause,
         report=unreported,
     )
+    wired = sync(
+        replicas=replicas(
+            customers=customers, documents=StorePort(), reads=StripePort(), for_sale=()
+        ),
+        queue=QueuePort(),
+        pause=pause,
+    )
+    return replace(wired, **parts)
 
 
 def design(
@@ -78,25 +87,20 @@ def design(
     strands: bool = True,
 ) -> Design:
     """Wire the functions; `strands` lets the customers of a batch be synced side by side."""
-    sync_customer = sync or real_sync()
-
-    def synced(key: Key, hints: Sequence[Hint], remaining_ms: Callable[[], int]) -> None:
-        assert isinstance(key, CustomerKey), "nothing else happens at this Stripe"
-        sync_customer(key, hints, remaining_ms)
-
     return Design(
         ingest=ingest(
+            verify=signature.verify,
             secrets=SecretsPort(),
             queue=QueuePort(),
             livemode=False,
-            account=None,
+            account=OWN_ACCOUNT,
             clock=clock,
             report=unreported,
         ),
         batch=batch(
-            sync=synced,
+            sync=sync or real_sync(),
             queue=QueuePort(),
-            side_by_side=side_by_side if strands else one_after_another,
+            parallel=parallel if strands else one_after_another,
             clock=clock,
             jitter=jitter,
             report=unreported,

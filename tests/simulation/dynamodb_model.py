@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from billing.errors import Conflict, SubjectTaken
-from billing.model import CustomerKey, CustomerRow, SubjectKey
+from billing.keys import CustomerKey, SubjectKey
+from billing.model import CustomerRow
 
 Rows = dict[CustomerKey, CustomerRow]
 Links = dict[SubjectKey, CustomerKey]
@@ -33,7 +34,7 @@ class StoreModel:
         rows = self.rows if consistent else self.former
         return rows.get(key) or CustomerRow(key=key)
 
-    def customer_of(self, subject: SubjectKey) -> CustomerKey | None:
+    def linked_customer(self, subject: SubjectKey) -> CustomerKey | None:
         return self.links.get(subject)
 
     def commit(self, row: CustomerRow) -> None:
@@ -45,7 +46,7 @@ class StoreModel:
     ) -> None:
         self._check_revision(row)
         holder = self.links.get(subject)
-        if holder is not None and holder.customer != (replacing or row.key).customer:
+        if holder is not None and holder.id != (replacing or row.key).id:
             raise SubjectTaken(subject.pk)
         if replacing is not None and not self.load(replacing).deleted:
             raise SubjectTaken(subject.pk)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from billing.model import CustomerKey, CustomerRow, Item, SubjectKey
-from billing.sync import ATTEMPTS
+from billing.keys import CustomerKey, SubjectKey
+from billing.model import CustomerRow, Item
+from billing.sync import MAX_ATTEMPTS
 from tests.simulation.design import ISSUER
 from tests.simulation.sqs_model import Taken
 from tests.simulation.stripe_model import Script, Seen, State
@@ -75,7 +76,7 @@ class NeverBackwards(Invariant):
         lagged = new.version < new.truth
         if new.truth < held.truth or (new.version < held.version and not lagged):
             raise self.broken(
-                f"{row.key.customer} held change {held.version}, fetched after {held.truth}; "
+                f"{row.key.id} held change {held.version}, fetched after {held.truth}; "
                 f"overwritten with change {new.version}, fetched after {new.truth}"
             )
 
@@ -86,7 +87,7 @@ class AcknowledgedMeansCovered(Invariant):
     message is in the dead-letter queue."""
 
     def acknowledge(self, world: World, taken: Taken) -> None:
-        event = world.setup.script.events.get(taken.hint.id)
+        event = world.setup.script.events.get(taken.request.cause.id)
         if event is None or taken.receipt in world.covered:
             return
         key = CustomerKey("own", "test", event.customer)
@@ -99,7 +100,7 @@ class AcknowledgedMeansCovered(Invariant):
             and (entitlements is None or entitlements.version >= event.change)
         ):
             return
-        if any(body == taken.hint.to_message() for body, _ in world.queue.dead):
+        if any(body == taken.request.to_message() for body, _ in world.queue.dead):
             return
         raise self.broken(f"{taken.id} was deleted, and no fetch since it was taken is stored")
 
@@ -117,7 +118,9 @@ class AnsweredMeansKept(Invariant):
     def _look(self, world: World, event: str) -> None:
         if (
             event not in world.acknowledged
-            and not any(message.hint.id == event for message in world.queue.messages.values())
+            and not any(
+                message.request.cause.id == event for message in world.queue.messages.values()
+            )
             and not any(event in body for body, _ in world.queue.dead)
         ):
             raise self.broken(f"{event} was answered 200 and is nowhere")
@@ -128,7 +131,7 @@ class NoAccessBeyondHistory(Invariant):
     each product, and none of them longer than Stripe ever did."""
 
     def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
-        customer, billing = after.key.customer, after.billing
+        customer, billing = after.key.id, after.billing
         versions = world.stripe.versions(customer)
         given = _given(world.setup.script, customer, len(versions), len(world.stripe.happened))
         for subscription in billing.subscriptions:
@@ -150,7 +153,7 @@ class RevisionCountsCommits(Invariant):
     def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
         if after.revision != before.revision + 1:
             raise self.broken(
-                f"{after.key.customer} went from revision {before.revision} to {after.revision}"
+                f"{after.key.id} went from revision {before.revision} to {after.revision}"
             )
 
 
@@ -159,9 +162,9 @@ class TombstoneStays(Invariant):
 
     def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
         if before.deleted and not after.deleted:
-            raise self.broken(f"{after.key.customer} was deleted and is back")
+            raise self.broken(f"{after.key.id} was deleted and is back")
         if after.deleted and (after.billing.features or after.billing.products):
-            raise self.broken(f"{after.key.customer} is deleted and is given something")
+            raise self.broken(f"{after.key.id} is deleted and is given something")
 
 
 class OneCustomerOneSubject(Invariant):
@@ -170,17 +173,15 @@ class OneCustomerOneSubject(Invariant):
 
     def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
         if before.subject is not None and after.subject != before.subject:
-            raise self.broken(
-                f"{after.key.customer} passed from {before.subject} to {after.subject}"
-            )
+            raise self.broken(f"{after.key.id} passed from {before.subject} to {after.subject}")
         if after.subject is None or after.subject == before.subject:
             return
         link = world.store.links.get(SubjectKey(after.key.mode, ISSUER, after.subject))
         if link != after.key:
-            raise self.broken(f"{after.key.customer} has {after.subject}, whose link says {link}")
+            raise self.broken(f"{after.key.id} has {after.subject}, whose link says {link}")
         for key, row in world.store.rows.items():
             if key != after.key and row.subject == after.subject and not row.deleted:
-                raise self.broken(f"{after.subject} is held by {key.customer} as well")
+                raise self.broken(f"{after.subject} is held by {key.id} as well")
 
     def quiet(self, world: World) -> None:
         for customer, claim in _sole_claims(world.setup.script).items():
@@ -197,7 +198,7 @@ class ReadsWithinBudget(Invariant):
     asks for a confirm is not itself one: confirms never outnumber the fetches for events."""
 
     def read(self, world: World, actor: Actor) -> None:
-        if actor.reads and actor.reads.count(actor.reads[-1]) > ATTEMPTS:
+        if actor.reads and actor.reads.count(actor.reads[-1]) > MAX_ATTEMPTS:
             raise self.broken(f"{actor.name} fetched {actor.reads[-1]} {len(actor.reads)} times")
 
     def acknowledge(self, world: World, taken: Taken) -> None:
@@ -260,9 +261,9 @@ def _given(script: Script, customer: str, versions: int, happened: int) -> _Give
         for product, grant in billing.products.items():
             untils[product] = max(untils.get(product, 0), grant.until)
     # A product's features belong to no customer: they are there before his events tell so.
-    catalogue = script.changes[happened - 1].state.catalogue if happened else {}
+    catalog = script.changes[happened - 1].state.catalog if happened else {}
     for _, product in quantities:
-        features |= dict.fromkeys(catalogue.get(product, ()), 0)
+        features |= dict.fromkeys(catalog.get(product, ()), 0)
     # A fetch that is torn by a change may see one subscription before and another after it.
     products = {
         product: (sum(most for (_, p), most in quantities.items() if p == product), until)

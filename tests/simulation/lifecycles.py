@@ -54,23 +54,23 @@ def subscription(
 def state(
     customer: str,
     *subscriptions: Mapping[str, Any],
-    catalogue: Mapping[str, tuple[str, ...]] = CATALOGUE,
+    catalog: Mapping[str, tuple[str, ...]] = CATALOGUE,
     claim: str | None = None,
     **more: Any,
 ) -> State:
-    """A customer with these subscriptions; what they entitle to follows from the catalogue."""
+    """A customer with these subscriptions; what they entitle to follows from the catalog."""
     entitled = {
         feature
         for held in subscriptions
         if held["status"] in ("active", "trialing")
         for item in held["items"]
-        for feature in catalogue[item["price"]["product"]]
+        for feature in catalog[item["price"]["product"]]
     }
     return State(
         customer,
         subscriptions=tuple(subscriptions),
         entitlements=tuple(sorted(entitled)),
-        catalogue=catalogue,
+        catalog=catalog,
         profile={"delinquent": False, "metadata": {METADATA_KEY: claim} if claim else {}, **more},
     )
 
@@ -153,8 +153,8 @@ def _lifecycles() -> dict[str, Script]:
         ),
         "feature added to a product": script(
             (0, one(sub("active")), f"{created} {SUMMARY}"),
-            (45, one(sub("active"), catalogue=more_features), SUMMARY),
-            (0, one(sub("past_due", period=2), catalogue=more_features), f"{updated} {SUMMARY}"),
+            (45, one(sub("active"), catalog=more_features), SUMMARY),
+            (0, one(sub("past_due", period=2), catalog=more_features), f"{updated} {SUMMARY}"),
         ),
     }
 
@@ -193,7 +193,7 @@ def two_customers(*waits: float) -> Script:
 
 def random_script(rng: Random, *, customers: int, changes: int) -> Script:
     """A course of `changes` changes, at least, over `customers` customers."""
-    catalogue = dict(CATALOGUE)
+    catalog = dict(CATALOGUE)
     held: dict[str, dict[str, dict[str, Any]]] = {}
     claims: dict[str, str | None] = {}
     gone: set[str] = set()
@@ -213,21 +213,21 @@ def random_script(rng: Random, *, customers: int, changes: int) -> Script:
             events = _random_change(rng, held[customer], f"sub_{customer}_{(serial := serial + 1)}")
             if events == "customer.deleted":
                 gone.add(customer)
-                tombstone = State(customer, deleted=True, catalogue=dict(catalogue))
+                tombstone = State(customer, deleted=True, catalog=dict(catalog))
                 found.append(Change(wait, tombstone, (events,)))
                 continue
             if events == SUMMARY:
-                product = rng.choice(sorted(catalogue))
-                catalogue[product] = (*catalogue[product], f"feature_{serial}")
+                product = rng.choice(sorted(catalog))
+                catalog[product] = (*catalog[product], f"feature_{serial}")
                 for other in sorted(held.keys() - gone - {customer}):
                     # A feature of a product changes every customer who has it.
                     after = state(
-                        other, *held[other].values(), catalogue=dict(catalogue), claim=claims[other]
+                        other, *held[other].values(), catalog=dict(catalog), claim=claims[other]
                     )
                     found.append(Change(wait, after, (SUMMARY,)))
                     wait = 0.0
         after = state(
-            customer, *held[customer].values(), catalogue=dict(catalogue), claim=claims[customer]
+            customer, *held[customer].values(), catalog=dict(catalog), claim=claims[customer]
         )
         found.append(Change(wait, after, tuple(events.split())))
     return Script(found)

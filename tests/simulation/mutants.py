@@ -13,14 +13,15 @@ from typing import Any
 from unittest.mock import patch
 
 import billing.sync
-from billing import link, stripe_state
+from billing import link
 from billing.batch import Batch, Message
 from billing.errors import Conflict, CustomerNotFound
-from billing.events import CONFIRM, Hint
-from billing.model import CustomerKey, CustomerRow, SubjectKey
-from billing.projection import StripeObject, project
-from billing.stripe_state import Page
-from billing.sync import CONFIRM_DELAY, MARGIN, Sync
+from billing.keys import CustomerKey, Key, SubjectKey
+from billing.model import CustomerRow
+from billing.replicas import CustomerReplica
+from billing.stripe_objects import Page, StripeObject
+from billing.sync import CONFIRM_DELAY_SECONDS, MARGIN_SECONDS, Fetched, Replica, Row, Sync
+from billing.sync_request import Cause, SyncRequest
 from tests.simulation import cases
 from tests.simulation.actors import QueuePort, StorePort, StripePort, clock, io
 from tests.simulation.design import Design, design, real_sync
@@ -38,6 +39,7 @@ from tests.simulation.invariants import (
 from tests.simulation.stripe_model import State
 
 Remaining = Callable[[], int]
+Requests = Sequence[SyncRequest]
 
 
 # Steps done wrong: the store.
@@ -48,7 +50,7 @@ class Blind(StorePort):
 
     newer = ""
 
-    def commit(self, row: CustomerRow) -> None:
+    def commit(self, row: Any) -> None:
         io("store", "put", row, None, self.newer)
 
     def commit_and_link(
@@ -72,7 +74,7 @@ class GuardedByLessOrEqual(Blind):
 class Unbumped(StorePort):
     """Checks the revision and leaves it as it was."""
 
-    def commit(self, row: CustomerRow) -> None:
+    def commit(self, row: Any) -> None:
         io("store", "put_unbumped", row)
 
 
@@ -99,16 +101,16 @@ class ForgetsTombstones(StorePort):
 class FirstPageOnly(StripePort):
     """Believes that no list has a second page."""
 
-    def active_entitlements(self, customer: str, after: str | None) -> Page:
-        return {**super().active_entitlements(customer, after), "has_more": False}
+    def list_active_entitlements(self, customer: str, after: str | None) -> Page:
+        return {**super().list_active_entitlements(customer, after), "has_more": False}
 
 
 class NotFoundMeansDeleted(StripePort):
     """Takes a 404 for a deletion."""
 
-    def customer(self, customer: str) -> tuple[StripeObject, int]:
+    def retrieve_customer(self, customer: str) -> tuple[StripeObject, int]:
         try:
-            return super().customer(customer)
+            return super().retrieve_customer(customer)
         except CustomerNotFound:
             return {"id": customer, "deleted": True}, int(clock())
 
@@ -119,10 +121,12 @@ class NotFoundMeansDeleted(StripePort):
 class AcknowledgesOnConflict(Sync):
     """Somebody else wrote, so it must be done."""
 
-    def __call__(self, key: CustomerKey, hints: Sequence[Hint], remaining_ms: Remaining) -> None:
-        losing = replace(self, store=_GivesUp(self.store))
+    def __call__(
+        self, key: Key, requests: Requests, remaining_ms: Remaining, *, on_demand: bool = False
+    ) -> None:
+        losing = {kind: _GivesUp(replica) for kind, replica in self.replicas.items()}
         try:
-            Sync.__call__(losing, key, hints, remaining_ms)
+            Sync.__call__(replace(self, replicas=losing), key, requests, remaining_ms)
         except _GaveUp:
             return
 
@@ -133,141 +137,145 @@ class _GaveUp(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _GivesUp:
-    """A store whose conflicts end the sync."""
+    """A replica whose conflicts end the sync."""
 
-    store: link.Store
+    replica: Replica
 
-    def load(self, key: CustomerKey) -> CustomerRow:
-        return self.store.load(key)
+    def load(self, key: Any) -> Row:
+        return self.replica.load(key)
 
-    def customer_of(self, subject: SubjectKey) -> CustomerKey | None:
-        return self.store.customer_of(subject)
+    def fetch(self, key: Any) -> Fetched:
+        return self.replica.fetch(key)
 
-    def commit(self, row: CustomerRow) -> None:
+    def commit(self, over: Any, fetched: Any, *, confirm_at: int, cause: Cause) -> None:
         try:
-            self.store.commit(row)
-        except Conflict:
-            raise _GaveUp from None
-
-    def commit_and_link(
-        self, row: CustomerRow, subject: SubjectKey, *, replacing: CustomerKey | None
-    ) -> None:
-        try:
-            self.store.commit_and_link(row, subject, replacing=replacing)
+            self.replica.commit(over, fetched, confirm_at=confirm_at, cause=cause)
         except Conflict:
             raise _GaveUp from None
 
 
 class FetchesFirst(Sync):
-    """Fetches before it reads the revision, or once for all tries, which is the same."""
+    """Fetches before it reads the revision, or once for all attempts, which is the same."""
 
-    def __call__(self, key: CustomerKey, hints: Sequence[Hint], remaining_ms: Remaining) -> None:
-        state = stripe_state.fetch(self.stripe, key.customer)
-        row = self.store.load(key)
-        self._write(row, state, hints)
+    def __call__(
+        self, key: Key, requests: Requests, remaining_ms: Remaining, *, on_demand: bool = False
+    ) -> None:
+        replica = self.replicas[key.kind]
+        fetched = replica.fetch(key)
+        self._write(replica.load(key), fetched, requests)
 
-    def _write(self, row: CustomerRow, state: Any, hints: Sequence[Hint]) -> None:
+    def _write(self, row: Row, fetched: Any, requests: Requests) -> None:
         """The rest of a sync, in order."""
-        if billing.sync.covered(row, hints):
+        if row.deleted or billing.sync.covered(row, requests):
             return
-        advanced = row.advanced(
-            project(state, self.policy, self.subject_metadata_key),
-            as_of=state.as_of,
-            confirm_at=self._confirm(row, hints, fetched_at=state.as_of),
-            event=hints[0].id,
-            event_type=hints[0].type,
+        self.replicas[row.key.kind].commit(
+            row,
+            fetched,
+            confirm_at=self._confirm(row, requests, fetched_at=fetched.as_of),
+            cause=requests[0].cause,
         )
-        link.commit(advanced, over=row, issuer=self.issuer, store=self.store, report=self.report)
 
 
 class StampsAfterwards(FetchesFirst):
     """Guards by a timestamp, and takes it when the fetch is over."""
 
-    def __call__(self, key: CustomerKey, hints: Sequence[Hint], remaining_ms: Remaining) -> None:
-        row = self.store.load(key)
-        state = stripe_state.fetch(self.stripe, key.customer)
-        self.store.load(key)  # whatever takes its time
-        self._write(row, replace(state, as_of=int(clock())), hints)
+    def __call__(
+        self, key: Key, requests: Requests, remaining_ms: Remaining, *, on_demand: bool = False
+    ) -> None:
+        replica = self.replicas[key.kind]
+        row = replica.load(key)
+        fetched: Any = replica.fetch(key)
+        replica.load(key)  # whatever takes its time
+        self._write(row, replace(fetched, as_of=int(clock())), requests)
 
 
 class AppliesThePayload(FetchesFirst):
     """Applies what the event says instead of asking Stripe."""
 
-    def __call__(self, key: CustomerKey, hints: Sequence[Hint], remaining_ms: Remaining) -> None:
-        newest = max(hints, key=lambda hint: hint.created)
-        if newest.type == CONFIRM:
+    def __call__(
+        self, key: Key, requests: Requests, remaining_ms: Remaining, *, on_demand: bool = False
+    ) -> None:
+        newest = max(requests, key=lambda request: request.up_to)
+        if newest.is_confirm:
             return
-        row = self.store.load(key)
-        payload: State = io("stripe", "payload", newest.id, None)
+        replica = self.replicas[key.kind]
+        assert isinstance(replica, CustomerReplica)
+        assert isinstance(key, CustomerKey)
+        row = replica.load(key)
+        payload: State = io("stripe", "payload", newest.cause.id, None)
         advanced = row.advanced(
-            payload.billing,
-            as_of=newest.created,
-            confirm_at=0,
-            event=newest.id,
-            event_type=newest.type,
+            payload.billing, as_of=newest.up_to, confirm_at=0, cause=newest.cause
         )
-        link.commit(advanced, over=row, issuer=self.issuer, store=self.store, report=self.report)
+        link.commit(
+            advanced, over=row, issuer=replica.issuer, store=replica.store, report=replica.report
+        )
 
 
 class ClaimsTheEventFirst(Sync):
     """Records an event's id, then does its work; a second delivery finds the id and is done."""
 
-    def __call__(self, key: CustomerKey, hints: Sequence[Hint], remaining_ms: Remaining) -> None:
-        ours: list[Hint] = []
-        for hint in hints:
+    def __call__(
+        self, key: Key, requests: Requests, remaining_ms: Remaining, *, on_demand: bool = False
+    ) -> None:
+        ours: list[SyncRequest] = []
+        for request in requests:
+            claim = CustomerKey("claim", "test", request.cause.id)
             try:
-                self.store.commit(
-                    CustomerRow(key=CustomerKey("claim", "test", hint.id), revision=1)
-                )
+                StorePort().commit(CustomerRow(key=claim, revision=1))
             except Conflict:
                 continue
-            ours.append(hint)
+            ours.append(request)
         if ours:
             Sync.__call__(self, key, ours, remaining_ms)
 
 
 class NeverConfirms(Sync):
-    """Trusts that a read of Stripe is never behind."""
+    """Trusts that a read of Stripe is never stale."""
 
-    def _confirm(self, row: CustomerRow, hints: Sequence[Hint], *, fetched_at: int) -> int:
+    def _confirm(self, row: Row, requests: Requests, *, fetched_at: int) -> int:
         return row.confirm_at
 
 
 class ConfirmsTooEarly(Sync):
     """Takes any pending confirm for its own, however soon it is due."""
 
-    def _confirm(self, row: CustomerRow, hints: Sequence[Hint], *, fetched_at: int) -> int:
+    def _confirm(self, row: Row, requests: Requests, *, fetched_at: int) -> int:
         if row.confirm_at > fetched_at:
             return row.confirm_at
-        return Sync._confirm(self, row, hints, fetched_at=fetched_at)
+        return Sync._confirm(self, row, requests, fetched_at=fetched_at)
 
 
 class ConfirmsForItselfOnly(Sync):
     """Lets a confirm be outgrown by the fetch that outgrew its sender, whomever else it serves."""
 
-    def _confirm(self, row: CustomerRow, hints: Sequence[Hint], *, fetched_at: int) -> int:
-        if all(hint.type == CONFIRM for hint in hints) or row.confirm_at > fetched_at + MARGIN:
+    def _confirm(self, row: Row, requests: Requests, *, fetched_at: int) -> int:
+        confirms_only = all(request.is_confirm for request in requests)
+        if confirms_only or row.confirm_at > fetched_at + MARGIN_SECONDS:
             return row.confirm_at
-        self.queue.send_confirm(Hint.confirm(row.key, created=fetched_at), CONFIRM_DELAY)
-        return fetched_at + CONFIRM_DELAY
+        self.queue.send_confirm(
+            SyncRequest.confirm(row.key, up_to=fetched_at), CONFIRM_DELAY_SECONDS
+        )
+        return fetched_at + CONFIRM_DELAY_SECONDS
 
 
 class ConfirmsAfterwards(Sync):
     """Sends the confirm when the commit that records it is done."""
 
-    def __call__(self, key: CustomerKey, hints: Sequence[Hint], remaining_ms: Remaining) -> None:
+    def __call__(
+        self, key: Key, requests: Requests, remaining_ms: Remaining, *, on_demand: bool = False
+    ) -> None:
         later = _Later()
-        Sync.__call__(replace(self, queue=later), key, hints, remaining_ms)
+        Sync.__call__(replace(self, queue=later), key, requests, remaining_ms)
         if later.sent is not None:
             self.queue.send_confirm(*later.sent)
 
 
 @dataclass(slots=True)
 class _Later:
-    sent: tuple[Hint, int] | None = None
+    sent: tuple[SyncRequest, int] | None = None
 
-    def send_confirm(self, hint: Hint, delay: int) -> None:
-        self.sent = hint, delay
+    def send_confirm(self, request: SyncRequest, delay: int) -> None:
+        self.sent = request, delay
 
 
 # Steps done wrong: batch and functions.
@@ -296,26 +304,26 @@ class AnswersFirst(Design):
         later = _Unsent()
         replace(self.ingest, queue=later)(body, header)
         io("edge", "answer", 200)
-        for hint in later.hints:
-            QueuePort().send(hint)
+        for request in later.requests:
+            QueuePort().send(request)
 
 
 class _Unsent(QueuePort):
     def __init__(self) -> None:
-        self.hints: list[Hint] = []
+        self.requests: list[SyncRequest] = []
 
-    def send(self, hint: Hint) -> None:
-        self.hints.append(hint)
+    def send(self, request: SyncRequest) -> None:
+        self.requests.append(request)
 
 
-def covered_at_once(row: CustomerRow, hints: Sequence[Hint]) -> bool:
+def covered_at_once(row: Row, requests: Requests) -> bool:
     """No margin: a row fetched after an event was created is taken to have seen it."""
-    return row.deleted or all(hint.created <= row.as_of for hint in hints)
+    return all(request.up_to <= row.as_of for request in requests)
 
 
-def covered_to_the_second(row: CustomerRow, hints: Sequence[Hint]) -> bool:
+def covered_to_the_second(row: Row, requests: Requests) -> bool:
     """The margin between two numbers of which each may be a second short."""
-    return row.deleted or all(hint.created + MARGIN <= row.as_of for hint in hints)
+    return all(request.up_to + MARGIN_SECONDS <= row.as_of for request in requests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,11 +334,11 @@ class Mutant:
     make: Callable[[], Design]
     breaks: type[Invariant]
     where: str
-    covered: Callable[[CustomerRow, Sequence[Hint]], bool] = billing.sync.covered
+    covered: Callable[[Row, Requests], bool] = billing.sync.covered
 
 
 def _sync(kind: type[Sync] = Sync, **parts: Any) -> Callable[[], Design]:
-    return lambda: design(sync=replace(real_sync(kind), **parts), strands=False)
+    return lambda: design(sync=real_sync(kind, **parts), strands=False)
 
 
 def _other(kind: type[Design]) -> Callable[[], Design]:

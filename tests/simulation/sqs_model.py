@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from billing.batch import Message
-from billing.events import CONFIRM, Hint
+from billing.sync_request import SyncRequest
 
 #: template.yaml's VisibilityTimeout, maxReceiveCount and BatchSize.
 VISIBILITY_TIMEOUT = 360
@@ -22,7 +22,7 @@ class Stored(NamedTuple):
     """A message on the queue. `visible_at`, `sent_at` in epoch seconds."""
 
     id: str
-    hint: Hint
+    request: SyncRequest
     sent_at: float
     visible_at: float
     receives: int
@@ -33,7 +33,7 @@ class Taken(NamedTuple):
 
     receipt: str
     id: str
-    hint: Hint
+    request: SyncRequest
 
 
 Values = tuple[dict[str, Stored], tuple[tuple[str, str], ...], dict[str, int], int]
@@ -54,11 +54,11 @@ class QueueModel:
     def restore(self, values: Values) -> None:
         self.messages, self.dead, self.numbers, self.confirms = values
 
-    def send(self, hint: Hint, now: float, delay: float = 0) -> None:
-        number = self.numbers.get(hint.id, 0)
-        self.numbers = {**self.numbers, hint.id: number + 1}
-        self.confirms += hint.type == CONFIRM
-        message = Stored(f"{hint.id}#{number}", hint, now, now + delay, 0)
+    def send(self, request: SyncRequest, now: float, delay: float = 0) -> None:
+        number = self.numbers.get(request.cause.id, 0)
+        self.numbers = {**self.numbers, request.cause.id: number + 1}
+        self.confirms += request.is_confirm
+        message = Stored(f"{request.cause.id}#{number}", request, now, now + delay, 0)
         self.messages = {**self.messages, message.id: message}
 
     def visible(self, now: float) -> list[str]:
@@ -72,17 +72,17 @@ class QueueModel:
             held = self.messages[name]
             if held.receives >= MAX_RECEIVES:
                 self.delete(name)
-                self.dead_letter(body_of(held.hint), "received too often")
+                self.dead_letter(body_of(held.request), "received too often")
                 continue
             held = held._replace(visible_at=now + VISIBILITY_TIMEOUT, receives=held.receives + 1)
             self.messages = {**self.messages, name: held}
             receipt = f"{name}/{held.receives}"
-            taken.append(Taken(receipt, name, held.hint))
+            taken.append(Taken(receipt, name, held.request))
             messages.append(
                 Message(
                     id=name,
                     receipt=receipt,
-                    body=body_of(held.hint),
+                    body=body_of(held.request),
                     sent_at=held.sent_at,
                     receives=held.receives,
                 )
@@ -109,6 +109,6 @@ class QueueModel:
 
 
 @lru_cache(maxsize=1 << 12)
-def body_of(hint: Hint) -> str:
-    """The message's body: made once, since hints never change."""
-    return hint.to_message()
+def body_of(request: SyncRequest) -> str:
+    """The message's body: made once, since requests never change."""
+    return request.to_message()

@@ -18,11 +18,12 @@ from stripe import WebhookSignature
 from billing.access import AccessPolicy
 from billing.errors import CustomerNotFound
 from billing.model import Billing
-from billing.projection import StripeObject, StripeState, project
-from billing.sync import MARGIN
+from billing.projection import StripeState, project
+from billing.stripe_objects import StripeObject
+from billing.sync import MARGIN_SECONDS
 
 #: A read answers from no state that was replaced longer ago, in seconds: what the worker relies on.
-LAG = MARGIN
+LAG = MARGIN_SECONDS
 
 #: Small, so that lists of three already have a second page.
 PAGE_SIZE = 2
@@ -43,14 +44,14 @@ POLICY = AccessPolicy(
 class State:
     """All there is to know about one customer at one moment.
 
-    `subscriptions` have their items' whole list in `items`; `catalogue` says which features each
+    `subscriptions` have their items' whole list in `items`; `catalog` says which features each
     product has. Two states are the same only if they are one: a state is a version.
     """
 
     id: str
     subscriptions: tuple[StripeObject, ...] = ()
     entitlements: tuple[str, ...] = ()
-    catalogue: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    catalog: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     profile: Mapping[str, Any] = field(default_factory=dict)
     tax_ids: tuple[StripeObject, ...] = ()
     deleted: bool = False
@@ -64,8 +65,8 @@ class State:
             "id": self.id,
             "object": "customer",
             **self.profile,
-            "subscriptions": self.page("subscriptions", self.id, None),
-            "tax_ids": self.page("tax_ids", self.id, None),
+            "subscriptions": self.page("list_subscriptions", self.id, None),
+            "tax_ids": self.page("list_tax_ids", self.id, None),
         }
 
     def page(self, method: str, name: str, after: str | None) -> Mapping[str, Any]:
@@ -87,24 +88,24 @@ class State:
 
     def _list(self, method: str, name: str) -> Sequence[StripeObject]:
         match method:
-            case "subscriptions":
+            case "list_subscriptions":
                 return [
                     {
                         **subscription,
-                        "items": self.page("subscription_items", subscription["id"], None),
+                        "items": self.page("list_subscription_items", subscription["id"], None),
                     }
                     for subscription in self.subscriptions
                 ]
-            case "subscription_items":
+            case "list_subscription_items":
                 return [i for s in self.subscriptions if s["id"] == name for i in s["items"]]
-            case "tax_ids":
+            case "list_tax_ids":
                 return self.tax_ids
-            case "active_entitlements":
+            case "list_active_entitlements":
                 return [{"id": f"ent_{key}", "lookup_key": key} for key in self.entitlements]
-            case "product_features":
+            case "list_product_features":
                 return [
                     {"id": f"pf_{key}", "entitlement_feature": {"lookup_key": key}}
-                    for key in self.catalogue.get(name, ())
+                    for key in self.catalog.get(name, ())
                 ]
             case _:
                 raise LookupError(method)
@@ -118,9 +119,9 @@ class State:
                 customer=self.customer,
                 subscriptions=[{**s, "items": {"data": s["items"]}} for s in self.subscriptions],
                 tax_ids=self.tax_ids,
-                active_entitlements=self._list("active_entitlements", self.id),
+                active_entitlements=self._list("list_active_entitlements", self.id),
                 product_features={
-                    product: self.catalogue.get(product, ()) for product in self.catalogue
+                    product: self.catalog.get(product, ()) for product in self.catalog
                 },
             ),
             POLICY,
@@ -238,15 +239,15 @@ class StripeModel:
     ) -> tuple[Any, Seen]:
         """The answer to a read, `lag` versions back. Raises CustomerNotFound before the first."""
         versions = self.versions(self._owner(name))
-        if method == "product_features":
-            # A product belongs to no customer: whoever was changed last knows the catalogue.
+        if method == "list_product_features":
+            # A product belongs to no customer: whoever was changed last knows the catalog.
             state = self.script.changes[len(self.happened) - 1].state
             return state.page(method, name, after), Seen(0, 0)
         if lag >= len(versions):
             raise CustomerNotFound(name)
         seen = Seen(versions[-1 - lag], versions[-1])
         state = self.script.changes[seen.version].state
-        if method == "customer":
+        if method == "retrieve_customer":
             return (state.customer, int(now)), seen
         if after is None or any(o["id"] == after for o in state._list(method, name)):
             return state.page(method, name, after), seen

@@ -15,9 +15,10 @@ from billing.adapters.queues import SqsQueues
 from billing.adapters.store import DynamoDBStore
 from billing.batch import Message
 from billing.errors import Conflict, SubjectTaken
-from billing.events import Hint
+from billing.keys import CustomerKey, SubjectKey
 from billing.link import Store
-from billing.model import Billing, CustomerKey, CustomerRow, ProductGrant, SubjectKey
+from billing.model import Billing, CustomerRow, ProductGrant
+from billing.sync_request import Cause, SyncRequest
 from tests.simulation.dynamodb_model import StoreModel
 from tests.simulation.lifecycles import LIFECYCLES
 from tests.simulation.sqs_model import VISIBILITY_TIMEOUT, QueueModel
@@ -61,7 +62,7 @@ def attempt(store: Store, rng: Random) -> object:
         case 0:
             return store.load(key)
         case 1:
-            return store.customer_of(rng.choice(SUBJECTS))
+            return store.linked_customer(rng.choice(SUBJECTS))
     held = store.load(key)
     revision = max(1, held.revision + rng.choice((1, 1, 1, 0, 2)))
     billing = Billing(
@@ -103,7 +104,7 @@ def test_every_row_of_every_lifecycle_survives_the_table(table: DynamoDBStore) -
         row = CustomerRow(key=key)
         for change in script.changes:
             row = row.advanced(
-                change.state.billing, as_of=1, confirm_at=2, event="evt", event_type="type"
+                change.state.billing, as_of=1, confirm_at=2, cause=Cause("evt", "type")
             )
             table.commit(row)
             assert table.load(key) == row
@@ -117,8 +118,8 @@ def test_a_read_that_is_not_consistent_may_answer_what_was_there_before() -> Non
     assert model.load(key).revision == 2
 
 
-def hint(name: str) -> Hint:
-    return Hint.confirm(key_of(name), created=1)
+def hint(name: str) -> SyncRequest:
+    return SyncRequest.confirm(key_of(name), up_to=1)
 
 
 def test_the_queue_model_hands_out_hides_and_deletes_as_sqs_does() -> None:

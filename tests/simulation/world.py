@@ -22,8 +22,8 @@ from billing.errors import (
     StripeUnavailable,
     SubjectTaken,
 )
-from billing.events import CONFIRM
-from billing.model import OWN_ACCOUNT, CustomerKey, CustomerRow
+from billing.keys import OWN_ACCOUNT, CustomerKey
+from billing.model import CustomerRow
 from tests.simulation.actors import Op, Position, Program, Raised, live
 from tests.simulation.design import Design
 from tests.simulation.dynamodb_model import StoreModel
@@ -87,7 +87,7 @@ class Secrets:
     """The signing secret is rolled `roll` seconds in; until `overlap` later both sign.
 
     Secrets Manager has both from `stored` seconds after the roll. A function's copy may be as old
-    as secret_store keeps it, a refreshed one as old as two forced reads are apart.
+    as adapters/secrets.py keeps it, a refreshed one as old as two forced reads are apart.
     """
 
     roll: float = float("inf")
@@ -230,7 +230,7 @@ class World:
             failure: list[str | int] = ["refused"] if self.budgets.failures else []
             return failure + list(range(1, lags + 1))
         if op.service in ("store", "queue") and self.budgets.failures:
-            reads = op.method in ("load", "customer_of")
+            reads = op.method in ("load", "linked_customer")
             return ["refused"] if reads else ["refused", "lost"]
         return []
 
@@ -377,7 +377,7 @@ class World:
         """Let the actor run on to its next I/O point, or its end."""
         position = actor.position
         while (op := position.op) is not None and op.service == "here":
-            if op.method == "side_by_side":
+            if op.method == "parallel":
                 self._fork(actor._replace(position=position), op.args[0])
                 return
             if op.method == "pause" and actor.wakes <= self.now and not self._remembers:
@@ -456,9 +456,9 @@ class World:
         name, after = op.args
         if op.method == "payload":
             return self._payload(actor, name)
-        if op.method == "customer":
+        if op.method == "retrieve_customer":
             actor = actor._replace(reads=(*actor.reads, name))
-            if any(t.hint.customer == name and t.hint.type != CONFIRM for t in actor.taken):
+            if any(t.request.key.id == name and not t.request.is_confirm for t in actor.taken):
                 self.fetches_for_events += 1
             self.actors = {**self.actors, actor.name: actor}
         for check in self._checks["read"]:
@@ -467,17 +467,17 @@ class World:
             answer, seen = self.stripe.read(op.method, name, after, self.now, int(variant or 0))
         except CustomerNotFound:
             return Raised(CustomerNotFound, name)
-        if op.method == "customer":
+        if op.method == "retrieve_customer":
             key = key_of(name)
             taken = frozenset(
                 taken.receipt
                 for other in self.actors.values()
                 for taken in other.taken
-                if taken.hint.customer == name
+                if taken.request.key.id == name
             )
             fetch = Fetch(key, taken, seen, None)
             self.actors = {**self.actors, actor.name: actor._replace(fetch=fetch)}
-        elif op.method == "active_entitlements" and after is None and actor.fetch is not None:
+        elif op.method == "list_active_entitlements" and after is None and actor.fetch is not None:
             fetch = actor.fetch._replace(entitlements=seen)
             self.actors = {**self.actors, actor.name: actor._replace(fetch=fetch)}
         return answer
@@ -497,8 +497,8 @@ class World:
         match op.method:
             case "load":
                 return self.store.load(op.args[0])
-            case "customer_of":
-                return self.store.customer_of(op.args[0])
+            case "linked_customer":
+                return self.store.linked_customer(op.args[0])
         row: CustomerRow = op.args[0]
         before = self.store.load(row.key)
         try:
@@ -568,7 +568,7 @@ class World:
                 for check in self._checks["acknowledge"]:
                     check(self, taken)
                 self.queue.delete(taken.id)
-                self.acknowledged |= {taken.hint.id}
+                self.acknowledged |= {taken.request.cause.id}
 
     # Moments as values.
 
@@ -668,11 +668,11 @@ class World:
         match op.method:
             case "load" if isinstance(outcome, CustomerRow):
                 detail = f"revision {outcome.revision}"
-            case "customer" | "active_entitlements":
+            case "retrieve_customer" | "list_active_entitlements":
                 actor = self.actors[name]
                 fetch = actor.fetch
                 if fetch is not None and type(outcome) is not Raised:
-                    seen = fetch.profile if op.method == "customer" else fetch.entitlements
+                    seen = fetch.profile if op.method == "retrieve_customer" else fetch.entitlements
                     lag = f", {variant} behind" if variant else ""
                     detail = f"as of change {seen.version}{lag}" if seen else ""
             case "commit" | "commit_and_link" | "put":
@@ -680,9 +680,9 @@ class World:
                 gives = sorted([*row.billing.features, *row.billing.products]) or "nothing"
                 state = "deleted" if row.deleted else f"gives {gives}"
                 at = row.as_of - EPOCH
-                detail = f"{row.key.customer} revision {row.revision} as of {at} s, {state}"
+                detail = f"{row.key.id} revision {row.revision} as of {at} s, {state}"
             case "send" | "send_confirm":
-                detail = f"{op.args[0].id}"
+                detail = f"{op.args[0].cause.id}"
             case "hide":
                 detail = f"{op.args[0].id} for {op.args[1]} s"
         ending = f": {outcome.error.__name__}" if type(outcome) is Raised else ""

@@ -8,10 +8,10 @@ from typing import Any
 
 from billing.batch import Message
 from billing.errors import Conflict, CustomerNotFound, PortcullisError, SubjectTaken
-from billing.events import Hint
-from billing.model import CustomerKey, CustomerRow, SubjectKey
-from billing.projection import StripeObject
-from billing.stripe_state import Page
+from billing.keys import CustomerKey, SubjectKey
+from billing.model import CustomerRow
+from billing.stripe_objects import Page, StripeObject
+from billing.sync_request import SyncRequest
 from tests.unit.stripe_objects import NOW
 
 
@@ -42,7 +42,9 @@ class MemoryStore:
         self.reads += 1
         return self.rows.get(key, CustomerRow(key=key))
 
-    def customer_of(self, subject: SubjectKey, *, consistent: bool = True) -> CustomerKey | None:
+    def linked_customer(
+        self, subject: SubjectKey, *, consistent: bool = True
+    ) -> CustomerKey | None:
         self.reads += 1
         return self.links.get(subject)
 
@@ -139,8 +141,8 @@ class MemoryStripe:
 class MemoryQueue:
     """The queue's four verbs; `error` makes each fail."""
 
-    sent: list[Hint] = field(default_factory=list)
-    confirms: list[tuple[Hint, int]] = field(default_factory=list)
+    sent: list[SyncRequest] = field(default_factory=list)
+    confirms: list[tuple[SyncRequest, int]] = field(default_factory=list)
     hidden: dict[str, int] = field(default_factory=dict)
     dead: list[tuple[str, str]] = field(default_factory=list)
     error: PortcullisError | None = None
@@ -149,11 +151,11 @@ class MemoryQueue:
         if self.error:
             raise self.error
 
-    def send(self, hint: Hint) -> None:
+    def send(self, hint: SyncRequest) -> None:
         self._fail()
         self.sent.append(hint)
 
-    def send_confirm(self, hint: Hint, delay: int) -> None:
+    def send_confirm(self, hint: SyncRequest, delay: int) -> None:
         self._fail()
         self.confirms.append((hint, delay))
 
@@ -168,7 +170,7 @@ class MemoryQueue:
 
 def hint(
     event: str = "evt_1", *, created: int = NOW, customer: str | None = "cus_1", **fields: Any
-) -> Hint:
+) -> SyncRequest:
     values: Mapping[str, Any] = {
         "id": event,
         "type": "customer.subscription.updated",
@@ -179,4 +181,4 @@ def hint(
         "object": "sub_1",
         **fields,
     }
-    return Hint(**values)
+    return SyncRequest(**values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from billing.access import AccessPolicy
-from billing.projection import StripeObject
+from billing.stripe_objects import StripeObject
 
 DAY = 86_400
 NOW = 1_790_000_000

@@ -11,7 +11,13 @@ import pytest
 from moto import mock_aws
 
 from billing.adapters.queues import SqsQueues
-from billing.adapters.secrets import FORCED_EVERY, KEPT, Secret, SigningSecrets, parse
+from billing.adapters.secrets import (
+    CACHE_SECONDS,
+    MIN_REFRESH_SECONDS,
+    Secret,
+    SigningSecrets,
+    parse,
+)
 from billing.adapters.store import DynamoDBStore
 from billing.batch import Message
 from billing.errors import (
@@ -21,7 +27,8 @@ from billing.errors import (
     StoreUnavailable,
     SubjectTaken,
 )
-from billing.model import Billing, CustomerKey, CustomerRow, SubjectKey
+from billing.keys import CustomerKey, SubjectKey
+from billing.model import Billing, CustomerRow
 from tests.unit.fakes import hint
 
 KEY = CustomerKey("own", "test", "cus_1")
@@ -83,7 +90,7 @@ def test_a_first_commit_holds_only_where_there_is_no_row(store: DynamoDBStore) -
 
 def test_a_link_is_written_with_the_row_or_not_at_all(store: DynamoDBStore) -> None:
     store.commit_and_link(row(1), SUBJECT, replacing=None)
-    assert store.customer_of(SUBJECT) == KEY
+    assert store.linked_customer(SUBJECT) == KEY
     with pytest.raises(SubjectTaken):
         store.commit_and_link(row(1, OTHER), SUBJECT, replacing=None)
     assert store.load(OTHER).revision == 0
@@ -104,7 +111,7 @@ def test_a_link_is_replaced_only_where_its_customer_is_a_tombstone(store: Dynamo
         store.commit_and_link(row(1, OTHER), SUBJECT, replacing=KEY)
     store.commit(replace(row(2), billing=Billing(deleted=True)))
     store.commit_and_link(row(1, OTHER), SUBJECT, replacing=KEY)
-    assert store.customer_of(SUBJECT) == OTHER
+    assert store.linked_customer(SUBJECT) == OTHER
 
 
 def test_dynamodb_out_of_order_is_said_as_unavailable(aws: None) -> None:
@@ -180,15 +187,15 @@ def test_a_secret_is_kept_for_minutes_and_refreshed_once_a_minute_at_most(aws: N
     secret = Secret(secrets, "s", lambda: now[0])
     assert secret.current() == ("one",)
     secrets.put_secret_value(SecretId="s", SecretString="two")
-    now[0] += KEPT - 1
+    now[0] += CACHE_SECONDS - 1
     assert secret.current() == ("one",)
     assert secret.refreshed() == ("two",)
     secrets.put_secret_value(SecretId="s", SecretString="three")
-    now[0] += FORCED_EVERY - 1
+    now[0] += MIN_REFRESH_SECONDS - 1
     assert secret.refreshed() == ("two",)
     now[0] += 1
     assert secret.refreshed() == ("three",)
-    now[0] += KEPT
+    now[0] += CACHE_SECONDS
     assert secret.current() == ("three",)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from billing.batch import (
-    LONGEST_BACKOFF,
-    NOT_FOUND_PATIENCE,
-    PATIENCE,
+    MAX_BACKOFF_SECONDS,
+    MAX_DEFERRAL_SECONDS,
+    MAX_NOT_FOUND_SECONDS,
     Batch,
     Message,
     backoff,
@@ -27,8 +27,8 @@ from billing.errors import (
     StripeRefused,
     StripeUnavailable,
 )
-from billing.events import Hint
-from billing.model import CustomerKey, Key
+from billing.keys import CustomerKey, Key
+from billing.sync_request import SyncRequest
 from tests.unit.fakes import MemoryQueue, Reports, hint
 from tests.unit.stripe_objects import NOW
 
@@ -55,7 +55,7 @@ class Run:
         self.queue = MemoryQueue()
         self.reports = Reports()
 
-    def sync(self, key: Key, hints: Sequence[Hint], remaining: Callable[[], int]) -> None:
+    def sync(self, key: Key, hints: Sequence[SyncRequest], remaining: Callable[[], int]) -> None:
         assert isinstance(key, CustomerKey)
         self.synced.append((key.customer, [each.id for each in hints]))
         outcome = self.outcomes.get(key.customer)
@@ -66,7 +66,7 @@ class Run:
         return Batch(
             sync=self.sync,
             queue=self.queue,
-            side_by_side=one_by_one,
+            parallel=one_by_one,
             clock=lambda: now,
             jitter=lambda: 1.0,
             report=self.reports,
@@ -113,17 +113,17 @@ def test_what_cannot_be_done_now_waits_with_a_backoff_and_others_go_on(
 def test_waiting_for_stripe_burns_no_poison_budget_for_three_days() -> None:
     run = Run({"cus_1": StripeUnavailable("5xx")})
     body = hint().to_message()
-    assert run(message(1, body, receives=500), now=NOW + PATIENCE) == ["m1"]
+    assert run(message(1, body, receives=500), now=NOW + MAX_DEFERRAL_SECONDS) == ["m1"]
     assert run.queue.dead == []
-    assert run(message(1, body, receives=501), now=NOW + PATIENCE + 1) == []
+    assert run(message(1, body, receives=501), now=NOW + MAX_DEFERRAL_SECONDS + 1) == []
     assert run.queue.dead == [(body, "StripeUnavailable")]
 
 
 def test_a_customer_that_stripe_does_not_know_waits_and_is_then_dead_lettered() -> None:
     run = Run({"cus_1": CustomerNotFound()})
     body = hint().to_message()
-    assert run(message(1, body), now=NOW + NOT_FOUND_PATIENCE) == ["m1"]
-    assert run(message(1, body), now=NOW + NOT_FOUND_PATIENCE + 1) == []
+    assert run(message(1, body), now=NOW + MAX_NOT_FOUND_SECONDS) == ["m1"]
+    assert run(message(1, body), now=NOW + MAX_NOT_FOUND_SECONDS + 1) == []
     assert run.queue.dead == [(body, "customer_not_found")]
 
 
@@ -169,7 +169,7 @@ def test_a_backoff_that_cannot_be_set_still_leaves_the_message_on_the_queue() ->
 
 def test_backoff_doubles_up_to_fifteen_minutes_half_of_it_at_random() -> None:
     assert [backoff(receives, 1.0) for receives in (1, 2, 3)] == [2, 4, 8]
-    assert backoff(1000, 1.0) == LONGEST_BACKOFF == 900
+    assert backoff(1000, 1.0) == MAX_BACKOFF_SECONDS == 900
     assert backoff(1000, 0.0) == 450
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from billing import catalog, http
 from billing.errors import Unprocessable
-from billing.events import REFRESH_CATALOG, Hint
-from billing.model import DocumentKey
+from billing.events import REFRESH_CATALOG
+from billing.keys import DocumentKey
+from billing.sync_request import SyncRequest
 from tests.unit.fakes import hint
 
 
@@ -103,15 +104,15 @@ def test_whatever_is_said_of_a_product_or_a_price_refreshes_the_one_catalogue(ab
     named = hint(type=about, customer=None, object="prod_1")
     assert named.key == DocumentKey("CATALOG", "own", "test")
     assert named.key.pk == "CATALOG#test"
-    assert Hint.from_message(named.to_message()) == named
+    assert SyncRequest.from_message(named.to_message()) == named
 
 
 def test_a_refresh_can_be_asked_for_without_an_event() -> None:
-    asked = Hint.refresh_catalog(mode="live", account=None, created=7)
+    asked = SyncRequest.refresh_catalog(mode="live", account=None, created=7)
     assert asked.key.pk == "CATALOG#live"
-    assert Hint.from_message(asked.to_message()) == asked
+    assert SyncRequest.from_message(asked.to_message()) == asked
     with pytest.raises(Unprocessable):
-        Hint.from_message(hint(type="portcullis.unknown", customer=None).to_message())
+        SyncRequest.from_message(hint(type="portcullis.unknown", customer=None).to_message())
 
 
 def request(**headers: str) -> http.Request:

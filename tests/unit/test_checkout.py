@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from billing.checkout import (
-    ROUNDS,
+from billing.checkout.sessions import (
+    MAX_CUSTOMER_ATTEMPTS,
     CheckoutSessions,
     has_had,
     parse_request,
@@ -26,9 +26,10 @@ from billing.errors import (
     StoreUnavailable,
     StripeUnavailable,
 )
-from billing.events import Hint
-from billing.model import CustomerKey, CustomerRow, SubjectKey, Transition
+from billing.keys import CustomerKey, SubjectKey
+from billing.model import CustomerRow, Transition
 from billing.sync import ATTEMPT_BUDGET_MS, Sync
+from billing.sync_request import SyncRequest
 from tests.unit.fakes import MemoryQueue, MemoryStore, MemoryStripe, Reports
 from tests.unit.stripe_objects import NOW, POLICY, customer, entitlements, item, subscription
 
@@ -137,7 +138,7 @@ class World:
             pause=lambda attempt: None,
             report=self.reports,
         )
-        sync(key, [Hint.demand(key)], lambda: ATTEMPT_BUDGET_MS)
+        sync(key, [SyncRequest.demand(key)], lambda: ATTEMPT_BUDGET_MS)
 
     def sessions(self, **changes: Any) -> CheckoutSessions:
         return replace(
@@ -414,7 +415,7 @@ def test_a_customer_that_never_settles_is_a_409_and_not_an_endless_loop(world: W
     )
     with pytest.raises(StateConflict, match="Try again"):
         world.open()
-    assert len(world.synced) == ROUNDS
+    assert len(world.synced) == MAX_CUSTOMER_ATTEMPTS
 
 
 def test_a_customer_that_stripe_does_not_find_yet_is_a_503(world: World) -> None:

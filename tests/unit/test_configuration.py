@@ -12,7 +12,7 @@ from billing.configuration.file import (
     MODES,
     STAGES,
     Checkout,
-    ConfigurationFile,
+    Configuration,
     load,
     parse,
 )
@@ -22,7 +22,7 @@ from local.layer import CONFIGURATION_FILE as LOCAL_FILE
 ENOUGH = "[default]\nfeatures.invoice_history.enabled = true\n"
 
 
-def read(text: str, *, stage: str = "dev", mode: str = "test") -> ConfigurationFile:
+def read(text: str, *, stage: str = "dev", mode: str = "test") -> Configuration:
     return parse(text, stage=stage, mode=mode)
 
 

@@ -8,9 +8,10 @@ import pytest
 
 from billing.documents import DocumentSync, Fetched, portal_configuration
 from billing.errors import Conflict, OutOfTime
-from billing.events import Hint
-from billing.model import DocumentKey, DocumentRow
-from billing.sync import ATTEMPTS, MARGIN
+from billing.keys import DocumentKey
+from billing.model import DocumentRow
+from billing.sync import MARGIN_SECONDS, MAX_ATTEMPTS
+from billing.sync_request import SyncRequest
 from tests.unit.fakes import hint
 from tests.unit.stripe_objects import NOW
 
@@ -38,7 +39,7 @@ class World:
         self.fetches += 1
         return {"name": "first"}, NOW
 
-    def sync(self, *hints: Hint, remaining_ms: int = 60_000) -> DocumentRow:
+    def sync(self, *hints: SyncRequest, remaining_ms: int = 60_000) -> DocumentRow:
         sync = DocumentSync(store=self, fetch={"CONFIG": self.fetch}, pause=lambda attempt: None)
         sync(KEY, hints, lambda: remaining_ms)
         return self.row
@@ -53,7 +54,7 @@ def test_a_document_is_written_as_the_next_revision() -> None:
 def test_a_document_outgrown_by_the_margin_costs_no_fetch() -> None:
     world = World()
     world.sync(hint())
-    world.sync(hint(created=NOW - MARGIN - 1))
+    world.sync(hint(created=NOW - MARGIN_SECONDS - 1))
     assert world.fetches == 1
 
 
@@ -61,7 +62,7 @@ def test_on_a_conflict_the_document_is_fetched_again() -> None:
     world = World(beaten=1)
     assert world.sync(hint()).revision == 2
     assert world.fetches == 2
-    world = World(beaten=ATTEMPTS)
+    world = World(beaten=MAX_ATTEMPTS)
     with pytest.raises(Conflict):
         world.sync(hint())
 
@@ -98,4 +99,4 @@ def test_an_event_about_a_configuration_names_its_document() -> None:
     about = hint(type="billing_portal.configuration.updated", customer=None, object="bpc_1")
     assert about.key == KEY
     assert about.key.pk == "CONFIG#test#bpc_1"
-    assert Hint.from_message(about.to_message()) == about
+    assert SyncRequest.from_message(about.to_message()) == about

@@ -21,14 +21,8 @@ from billing import catalog
 from billing.adapters.store import DynamoDBStore
 from billing.configuration import file as configuration_file
 from billing.events import EFFECTS, Effect, Event
-from billing.model import (
-    Billing,
-    CustomerKey,
-    CustomerRow,
-    DocumentKey,
-    DocumentRow,
-    SubjectKey,
-)
+from billing.keys import CustomerKey, DocumentKey, SubjectKey
+from billing.model import Billing, CustomerRow, DocumentRow
 
 ROOT = Path(__file__).parents[2]
 SECRET = "whsec_envelopes"

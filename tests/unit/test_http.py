@@ -48,7 +48,7 @@ def test_a_body_that_is_no_json_object_is_refused(body: str) -> None:
 def test_an_empty_body_is_an_empty_object_and_a_huge_one_is_refused() -> None:
     assert request(None).json() == request(" \n").json() == {}
     with pytest.raises(PayloadTooLarge):
-        request(" " * (http.LARGEST_JSON_BODY + 1)).json()
+        request(" " * (http.MAX_JSON_BYTES + 1)).json()
 
 
 def test_headers_are_found_in_any_case() -> None:

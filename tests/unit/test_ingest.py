@@ -16,9 +16,10 @@ from billing.errors import (
     SecretUnavailable,
     SignatureRejected,
 )
-from billing.events import EFFECTS, Effect, Event, Hint, NotAnEvent
-from billing.ingest import LARGEST_BODY, Ingest
-from billing.model import CustomerKey
+from billing.events import EFFECTS, Effect, Event, NotAnEvent
+from billing.ingest import MAX_BODY_BYTES, Ingest
+from billing.keys import CustomerKey
+from billing.sync_request import SyncRequest
 from tests.unit.fakes import MemoryQueue, Reports
 from tests.unit.stripe_objects import NOW
 
@@ -85,9 +86,9 @@ def test_a_verified_event_is_queued_by_name_and_without_its_payload() -> None:
 
 
 def test_a_hint_survives_the_queue() -> None:
-    hint = Hint.of(Event.from_body(json.dumps(event()).encode()))
+    hint = SyncRequest.of(Event.from_body(json.dumps(event()).encode()))
     assert hint is not None
-    assert Hint.from_message(hint.to_message()) == hint
+    assert SyncRequest.from_message(hint.to_message()) == hint
 
 
 def test_a_bad_signature_is_refused_and_nothing_is_queued() -> None:
@@ -225,7 +226,7 @@ def test_the_customer_is_found_wherever_the_type_keeps_it(
 
 def test_a_body_larger_than_any_event_is_refused_unread() -> None:
     with pytest.raises(PayloadTooLarge):
-        World().take(b"x" * (LARGEST_BODY + 1))
+        World().take(b"x" * (MAX_BODY_BYTES + 1))
 
 
 def test_every_event_type_of_the_design_has_its_effect() -> None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from billing.keys import CustomerKey, SubjectKey
 from billing.model import (
-    TRANSITIONS_KEPT,
+    MAX_TRANSITIONS,
     Billing,
-    CustomerKey,
     CustomerRow,
     Item,
     PaymentMethod,
     ProductGrant,
-    SubjectKey,
     Subscription,
     TaxId,
 )
@@ -85,7 +84,7 @@ def test_a_sync_that_changes_nothing_leaves_no_transition() -> None:
 
 def test_only_the_last_transitions_are_kept() -> None:
     row = CustomerRow(key=KEY)
-    for number in range(TRANSITIONS_KEPT + 5):
+    for number in range(MAX_TRANSITIONS + 5):
         row = advanced(row, FULL if number % 2 == 0 else Billing(), event=f"evt_{number}")
-    assert len(row.transitions) == TRANSITIONS_KEPT
-    assert row.transitions[0].event == f"evt_{TRANSITIONS_KEPT + 4}"
+    assert len(row.transitions) == MAX_TRANSITIONS
+    assert row.transitions[0].event == f"evt_{MAX_TRANSITIONS + 4}"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from billing.configuration.file import Checkout, Configuration, ConfigurationFile
-from billing.customers import REMEMBERED, Customers
+from billing.configuration.file import Checkout, Configuration, PortalConfiguration
+from billing.customers import LINK_CACHE_SECONDS, Customers
 from billing.errors import (
     BadRequest,
     CustomerNotFound,
@@ -16,7 +16,8 @@ from billing.errors import (
     StateConflict,
     StripeRefused,
 )
-from billing.model import Billing, CustomerKey, CustomerRow, SubjectKey
+from billing.keys import CustomerKey, SubjectKey
+from billing.model import Billing, CustomerRow
 from billing.portal.sessions import PortalSessions, parse_request
 from tests.unit.fakes import MemoryStore
 
@@ -65,9 +66,9 @@ def owned(name: str, customer: str, item: str) -> dict[str, Any]:
     }
 
 
-def configuration(name: str, *features: str, **rules: Any) -> Configuration:
+def configuration(name: str, *features: str, **rules: Any) -> PortalConfiguration:
     parameters = {"features": {feature: {"enabled": True} for feature in features}}
-    return Configuration(name=name, parameters=parameters, **rules)
+    return PortalConfiguration(name=name, parameters=parameters, **rules)
 
 
 EVERYTHING = (
@@ -77,7 +78,7 @@ EVERYTHING = (
     "subscription_pause",
     "subscription_update",
 )
-FILE = ConfigurationFile(
+FILE = Configuration(
     configurations=(
         configuration("default", *EVERYTHING),
         configuration("enterprise", "payment_method_update", when_features=("sso",)),
@@ -255,7 +256,7 @@ def test_a_warm_look_up_of_the_customer_is_one_read(world: World) -> None:
     world.store.reads = 0
     world.customers.of("user-1")
     assert world.store.reads == 1
-    world.now += REMEMBERED
+    world.now += LINK_CACHE_SECONDS
     world.customers.of("user-1")
     assert world.store.reads == 3
 

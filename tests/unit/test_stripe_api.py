@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import stripe
 
-from billing.adapters.stripe_api import KEY_SERIES, StripeApi
+from billing.adapters.stripe_api import MAX_IDEMPOTENCY_KEYS, StripeApi
 from billing.errors import Conflict, StripeUnavailable
 from billing.settings import STRIPE_API_VERSION
 
@@ -89,7 +89,7 @@ def test_a_series_of_failures_on_record_ends() -> None:
     found, wire = api(lambda method, url, headers: (500, {"idempotent-replayed": "true"}, FAILED))
     with pytest.raises(StripeUnavailable):
         found.create_customer({"user_id": "ada"}, "k")
-    assert len(set(wire.keys)) == KEY_SERIES
+    assert len(set(wire.keys)) == MAX_IDEMPOTENCY_KEYS
 
 
 def test_a_key_that_was_used_for_another_session_is_a_conflict() -> None:

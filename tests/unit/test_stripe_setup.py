@@ -33,9 +33,10 @@ from billing.errors import (
     StripeRefused,
     StripeUnavailable,
 )
-from billing.events import EFFECTS, REFRESH_CATALOG, Hint
-from billing.projection import StripeObject
+from billing.events import EFFECTS, REFRESH_CATALOG
 from billing.settings import STRIPE_API_VERSION
+from billing.stripe_objects import StripeObject
+from billing.sync_request import SyncRequest
 from operations.rotate_webhook_secret import rotate
 from tests.unit.fakes import Reports
 
@@ -170,9 +171,9 @@ class Names:
 
 class Queue:
     def __init__(self) -> None:
-        self.sent: list[Hint] = []
+        self.sent: list[SyncRequest] = []
 
-    def send(self, hint: Hint) -> None:
+    def send(self, hint: SyncRequest) -> None:
         self.sent.append(hint)
 
 
@@ -529,7 +530,7 @@ def test_the_end_of_what_never_was_is_fine(world: World, delete: bool) -> None:
 def test_a_stack_does_not_outlive_its_key(deployed: World) -> None:
     deployed.key = ""
     deployed.setup().retire(stack=OURS, delete=False)
-    assert "StripeSetupLeft" in deployed.reports.names
+    assert "StripeCleanupSkipped" in deployed.reports.names
 
 
 # ---------------------------------------------------------------------- the rotation

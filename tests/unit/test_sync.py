@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from billing.errors import Conflict, CustomerNotFound, OutOfTime, QueueUnavailable
-from billing.events import CONFIRM
-from billing.model import CustomerKey, CustomerRow
-from billing.projection import StripeObject
-from billing.sync import ATTEMPTS, CONFIRM_DELAY, MARGIN, Sync
+from billing.keys import CustomerKey
+from billing.model import CustomerRow
+from billing.stripe_objects import StripeObject
+from billing.sync import CONFIRM_DELAY_SECONDS, MARGIN_SECONDS, MAX_ATTEMPTS, Sync
+from billing.sync_request import CONFIRM
 from tests.unit.fakes import MemoryQueue, MemoryStore, MemoryStripe, Reports, hint
 from tests.unit.stripe_objects import NOW, POLICY, customer, entitlements, item, subscription
 
@@ -88,15 +89,15 @@ def test_it_gives_up_after_its_tries_and_never_returns_on_a_conflict(world: Worl
     world.store = AlwaysBeaten()
     with pytest.raises(Conflict):
         world.sync()
-    assert world.stripe.calls.count("customer") == ATTEMPTS
+    assert world.stripe.calls.count("customer") == MAX_ATTEMPTS
 
 
 def test_a_hint_older_than_the_row_by_the_margin_costs_no_fetch(world: World) -> None:
     world.sync()
     world.stripe.calls.clear()
-    world.sync(hint("evt_old", created=NOW - MARGIN - 1))
+    world.sync(hint("evt_old", created=NOW - MARGIN_SECONDS - 1))
     assert world.stripe.calls == []
-    world.sync(hint("evt_newer", created=NOW - MARGIN))
+    world.sync(hint("evt_newer", created=NOW - MARGIN_SECONDS))
     assert world.stripe.calls != []
 
 
@@ -118,8 +119,8 @@ def test_a_tombstone_is_never_raised_and_costs_no_fetch(world: World) -> None:
 def test_each_sync_asks_for_one_confirm_which_begets_none(world: World) -> None:
     world.sync()
     ((confirm, delay),) = world.queue.confirms
-    assert (confirm.type, confirm.key, delay) == (CONFIRM, KEY, CONFIRM_DELAY)
-    world.stripe.now = NOW + CONFIRM_DELAY
+    assert (confirm.type, confirm.key, delay) == (CONFIRM, KEY, CONFIRM_DELAY_SECONDS)
+    world.stripe.now = NOW + CONFIRM_DELAY_SECONDS
     row = world.sync(confirm)
     assert row.revision == 2
     assert len(world.queue.confirms) == 1
@@ -127,7 +128,7 @@ def test_each_sync_asks_for_one_confirm_which_begets_none(world: World) -> None:
 
 def test_a_pending_confirm_that_is_late_enough_serves_the_next_sync_too(world: World) -> None:
     world.sync()
-    world.stripe.now = NOW + CONFIRM_DELAY - MARGIN - 1
+    world.stripe.now = NOW + CONFIRM_DELAY_SECONDS - MARGIN_SECONDS - 1
     world.sync(hint("evt_2", created=NOW + 20))
     assert len(world.queue.confirms) == 1
     world.stripe.now += 1
@@ -138,12 +139,12 @@ def test_a_pending_confirm_that_is_late_enough_serves_the_next_sync_too(world: W
 def test_a_confirm_that_a_later_sync_has_outrun_costs_no_fetch(world: World) -> None:
     world.sync()
     ((confirm, _),) = world.queue.confirms
-    world.stripe.now = NOW + CONFIRM_DELAY
+    world.stripe.now = NOW + CONFIRM_DELAY_SECONDS
     world.sync(hint("evt_2", created=NOW + 50))
     world.stripe.calls.clear()
     world.sync(confirm)
     assert world.stripe.calls != []  # a fetch of that very second may have lagged by more
-    world.stripe.now = NOW + CONFIRM_DELAY + 1
+    world.stripe.now = NOW + CONFIRM_DELAY_SECONDS + 1
     world.sync(hint("evt_3", created=NOW + 80))
     world.stripe.calls.clear()
     world.sync(confirm)
@@ -258,7 +259,7 @@ def test_a_link_lost_in_a_race_still_writes_the_billing(world: World) -> None:
     other = CustomerKey("own", "test", "cus_2")
 
     def another_link() -> None:
-        from billing.model import SubjectKey
+        from billing.keys import SubjectKey
 
         world.store.links[SubjectKey("test", "https://issuer/", "user-1")] = other
 

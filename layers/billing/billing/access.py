@@ -1,27 +1,64 @@
 """The access policy: which subscription gives access, and until when. Pure.
 
-Stripe status         gives access     until
-active, trialing      yes              the item's period end + renewal slack
-  … end scheduled     yes              exactly then: cancel_at, or the period end
-past_due              yes, in grace    creation of the unpaid latest invoice + grace
-anything else         no               –
+standing     Stripe status                 gives access     until
+PAID         active, trialing              yes              the item's period end + renewal slack
+               … with a scheduled end      yes              exactly then
+GRACE        past_due                      yes              creation of the unpaid invoice + grace
+all others   see STANDINGS                 no               –
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
+
+
+class Standing(Enum):
+    """What a subscription's status means to us. Only this module reads the status itself."""
+
+    PAID = auto()
+    GRACE = auto()
+    UNPAID = auto()
+    PAUSED = auto()
+    INCOMPLETE = auto()
+    ENDED = auto()
+    UNKNOWN = auto()
+
+
+#: https://docs.stripe.com/api/subscriptions/object#subscription_object-status
+STANDINGS: Mapping[str, Standing] = {
+    "active": Standing.PAID,
+    "trialing": Standing.PAID,
+    "past_due": Standing.GRACE,
+    "unpaid": Standing.UNPAID,
+    "paused": Standing.PAUSED,
+    "incomplete": Standing.INCOMPLETE,
+    "incomplete_expired": Standing.ENDED,
+    "canceled": Standing.ENDED,
+}
 
 #: Invoice statuses of https://docs.stripe.com/api/invoices/object that still ask for money.
 UNPAID_INVOICE = frozenset({"draft", "open", "uncollectible"})
 
-GRACE_STATUS = "past_due"
+
+def standing(status: str) -> Standing:
+    """The standing of a subscription with this status; UNKNOWN for a status that Stripe added."""
+    return STANDINGS.get(status, Standing.UNKNOWN)
+
+
+def is_held(status: str) -> bool:
+    """Whether a customer with such a subscription holds its products, paid for or not.
+
+    An incomplete one is not held: a customer whose card failed may try again.
+    """
+    return standing(status) not in (Standing.INCOMPLETE, Standing.ENDED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessPolicy:
-    """What the operator may tune. Durations in seconds."""
+    """The parameters of the policy. Durations are in seconds."""
 
     past_due_grace: int
     renewal_slack: int
@@ -29,7 +66,7 @@ class AccessPolicy:
 
 
 def scheduled_end(subscription: Mapping[str, Any]) -> int | None:
-    """When the subscription is set to end, in epoch seconds, whichever way that was scheduled.
+    """When the subscription is scheduled to end, in epoch seconds; None where it is not.
 
     Flexible billing sets `cancel_at` only, classic billing `cancel_at_period_end`
     (https://docs.stripe.com/billing/subscriptions/cancel).
@@ -56,20 +93,20 @@ def current_period_end(subscription: Mapping[str, Any]) -> int | None:
 def access_until(
     subscription: Mapping[str, Any], item: Mapping[str, Any], policy: AccessPolicy
 ) -> int | None:
-    """Until when (epoch seconds) `item` of `subscription` gives access; None: it gives none.
+    """When the access that `item` of `subscription` gives ends, in epoch seconds; None: no access.
 
     Both are Stripe's objects at the pinned API version, with `latest_invoice` expanded.
     """
     if subscription.get("pause_collection") and not policy.pause_collection_keeps_access:
         return None
     end = scheduled_end(subscription)
-    match subscription["status"]:
-        case "active" | "trialing":
+    match standing(subscription["status"]):
+        case Standing.PAID:
             if end is not None:
                 return end
             renews = period_end(subscription, item)
             return None if renews is None else renews + policy.renewal_slack
-        case "past_due":
+        case Standing.GRACE:
             grace = _unpaid_since(subscription, item)
             if grace is None:
                 return None
@@ -80,10 +117,10 @@ def access_until(
 
 
 def _unpaid_since(subscription: Mapping[str, Any], item: Mapping[str, Any]) -> int | None:
-    """Creation of the unpaid latest invoice.
+    """When the unpaid latest invoice was created.
 
-    At a renewal Stripe has already moved the period on, so its end is the wrong clock; its start is
-    the moment that invoice was due, and serves where the latest invoice is not the unpaid one.
+    At a renewal Stripe has already moved the period, so its end says nothing about the debt. Its
+    start is when that invoice was due: the fallback where the latest invoice is not the unpaid one.
     """
     invoice = subscription.get("latest_invoice")
     if isinstance(invoice, Mapping) and invoice.get("status") in UNPAID_INVOICE:

@@ -1,8 +1,8 @@
-"""A batch of queue messages: one sync for each key they name, and for each one of three ends.
+"""A batch of queue messages: one sync for each key. Each message ends in one of three ways.
 
-done   covered by our own commit: acknowledged
-wait   not now (Stripe down, conflict, no time left): back to the queue, visible after a backoff
-dead   never: to the dead-letter queue with its reason, body unchanged, then acknowledged
+acknowledged   our own commit covers it
+deferred       not now (Stripe down, conflict, no time left): back to the queue, after a backoff
+dead-lettered  never: to the dead-letter queue with its reason, body unchanged, then acknowledged
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from billing.errors import (
     Unavailable,
     Unprocessable,
 )
-from billing.events import Hint
-from billing.link import Report
-from billing.model import Key
+from billing.keys import Key
+from billing.reporter import Reporter
+from billing.sync_request import SyncRequest
 
-#: A message waits at most this long for Stripe or AWS, in seconds; then it is dead-lettered.
-PATIENCE = 3 * 24 * 3600
+#: How long a message is deferred for Stripe or AWS before it is dead-lettered.
+MAX_DEFERRAL_SECONDS = 3 * 24 * 3600
 
-#: A customer that Stripe does not know may be a read that lags; this long, in seconds.
-NOT_FOUND_PATIENCE = 3600
+#: How long a 404 for a customer may be a stale read of Stripe's.
+MAX_NOT_FOUND_SECONDS = 3600
 
-#: Longest backoff between two tries, in seconds.
-LONGEST_BACKOFF = 900
+#: Longest backoff between two attempts.
+MAX_BACKOFF_SECONDS = 900
 
-#: Customers synced side by side.
-SIDE_BY_SIDE = 5
+#: Syncs that run at the same time.
+MAX_PARALLEL_SYNCS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """An SQS record. `sent_at` in epoch seconds by SQS' clock; `receives` counts this one too."""
+    """An SQS record. `sent_at` is in epoch seconds; `receives` counts this receive too."""
 
     id: str
     receipt: str
@@ -70,8 +70,8 @@ class MessageQueue(Protocol):
         ...
 
 
-class SideBySide(Protocol):
-    """How the syncs of one batch run."""
+class Parallel(Protocol):
+    """How the syncs of one batch run at the same time."""
 
     def __call__(self, tasks: Sequence[Callable[[], None]]) -> None:
         """Run all tasks, several at a time, and return when all have ended."""
@@ -79,95 +79,99 @@ class SideBySide(Protocol):
 
 
 def threads(tasks: Sequence[Callable[[], None]]) -> None:
-    """SideBySide on threads: a sync spends its time waiting for Stripe."""
+    """Parallel on threads: a sync spends its time deferred for Stripe."""
     if len(tasks) == 1:
         tasks[0]()
         return
-    with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
+    with ThreadPoolExecutor(max_workers=MAX_PARALLEL_SYNCS) as pool:
         for future in [pool.submit(task) for task in tasks]:
             future.result()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """A batch's dependencies. `clock` gives epoch seconds; `jitter()` a number from 0 to 1."""
+    """A batch's dependencies. `clock` returns epoch seconds, `jitter()` a number from 0 to 1."""
 
-    sync: Callable[[Key, Sequence[Hint], Callable[[], int]], None]
+    sync: Callable[[Key, Sequence[SyncRequest], Callable[[], int]], None]
     queue: MessageQueue
-    side_by_side: SideBySide
+    parallel: Parallel
     clock: Callable[[], float]
     jitter: Callable[[], float]
-    report: Report
+    report: Reporter
 
     def __call__(self, messages: Iterable[Message], remaining_ms: Callable[[], int]) -> list[str]:
         """Process the messages; return the ids of those that stay on the queue."""
-        waiting: list[str] = []
-        by_key: dict[Key, list[tuple[Message, Hint]]] = {}
+        deferred: list[str] = []
+        by_key: dict[Key, list[tuple[Message, SyncRequest]]] = {}
         for message in messages:
             try:
-                hint = Hint.from_message(message.body)
+                request = SyncRequest.from_message(message.body)
             except Unprocessable as error:
-                self._bury(message, error.reason, waiting)
+                self._dead_letter(message, error.reason, deferred)
             else:
-                by_key.setdefault(hint.key, []).append((message, hint))
+                by_key.setdefault(request.key, []).append((message, request))
 
-        def task(key: Key, group: list[tuple[Message, Hint]]) -> Callable[[], None]:
-            return lambda: self._sync(key, group, remaining_ms, waiting)
+        def task(key: Key, group: list[tuple[Message, SyncRequest]]) -> Callable[[], None]:
+            return lambda: self._sync(key, group, remaining_ms, deferred)
 
-        self.side_by_side([task(key, group) for key, group in by_key.items()])
-        return waiting
+        self.parallel([task(key, group) for key, group in by_key.items()])
+        return deferred
 
     def _sync(
         self,
         key: Key,
-        group: list[tuple[Message, Hint]],
+        group: list[tuple[Message, SyncRequest]],
         remaining_ms: Callable[[], int],
-        waiting: list[str],
+        deferred: list[str],
     ) -> None:
         messages = [message for message, _ in group]
         try:
-            self.sync(key, [hint for _, hint in group], remaining_ms)
+            self.sync(key, [request for _, request in group], remaining_ms)
         except OutOfTime:
-            # No fault of theirs, so no backoff: the next worker takes them at once.
+            # The messages are not at fault, so no backoff: the next worker takes them at once.
             for message in messages:
-                self._wait(message, 0, waiting)
+                self._defer(message, 0, deferred)
         except CustomerNotFound:
-            self._give_time(messages, "customer_not_found", NOT_FOUND_PATIENCE, waiting)
+            self._defer_or_dead_letter(
+                messages, "customer_not_found", MAX_NOT_FOUND_SECONDS, deferred
+            )
         except (Conflict, Unavailable) as error:
-            self.report("SyncWaits", key=key.pk, reason=type(error).__name__)
-            self._give_time(messages, type(error).__name__, PATIENCE, waiting)
-        except Exception as error:  # noqa: BLE001  the outermost edge of one customer: the others go on
+            self.report("SyncDeferred", key=key.pk, reason=type(error).__name__)
+            self._defer_or_dead_letter(
+                messages, type(error).__name__, MAX_DEFERRAL_SECONDS, deferred
+            )
+        except Exception as error:  # noqa: BLE001  the outermost edge of one sync: the others go on
             self.report("SyncFailed", key=key.pk, error=repr(error))
             for message in messages:
-                self._bury(message, f"unexpected {type(error).__name__}", waiting)
+                self._dead_letter(message, f"unexpected {type(error).__name__}", deferred)
 
-    def _give_time(
-        self, messages: list[Message], reason: str, patience: float, waiting: list[str]
+    def _defer_or_dead_letter(
+        self, messages: list[Message], reason: str, limit: float, deferred: list[str]
     ) -> None:
         for message in messages:
-            if self.clock() - message.sent_at > patience:
-                self._bury(message, reason, waiting)
+            if self.clock() - message.sent_at > limit:
+                self._dead_letter(message, reason, deferred)
             else:
-                self._wait(message, backoff(message.receives, self.jitter()), waiting)
+                self._defer(message, backoff(message.receives, self.jitter()), deferred)
 
-    def _wait(self, message: Message, seconds: int, waiting: list[str]) -> None:
-        waiting.append(message.id)
+    def _defer(self, message: Message, seconds: int, deferred: list[str]) -> None:
+        deferred.append(message.id)
         try:
             self.queue.hide(message, seconds)
         except Unavailable as error:
-            # It stays invisible for the queue's own visibility timeout instead: later, not lost.
+            # It stays hidden for the queue's own visibility timeout instead: later, not lost.
             self.report("BackoffFailed", message=message.id, reason=error.reason)
 
-    def _bury(self, message: Message, reason: str, waiting: list[str]) -> None:
+    def _dead_letter(self, message: Message, reason: str, deferred: list[str]) -> None:
         try:
             self.queue.dead_letter(message.body, reason)
         except Unavailable:
-            self._wait(message, backoff(message.receives, self.jitter()), waiting)
+            self._defer(message, backoff(message.receives, self.jitter()), deferred)
         else:
             self.report("DeadLettered", message=message.id, reason=reason)
 
 
 def backoff(receives: int, jitter: float) -> int:
-    """Seconds until the next try: doubling from 2 s to 15 minutes, half of it at random."""
-    ceiling = min(LONGEST_BACKOFF, 1 << min(receives, 10))
+    """Seconds until the next attempt: doubling from 2 s to 15 minutes, half of it at random."""
+    ceiling = min(MAX_BACKOFF_SECONDS, 1 << min(receives, 10))
     return round(ceiling / 2 + jitter * ceiling / 2)

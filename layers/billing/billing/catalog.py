@@ -1,20 +1,58 @@
-"""What is for sale: the catalogue as the table keeps it, and as `GET /catalog` answers it. Pure."""
+"""What is for sale: as the table stores it, and as `GET /catalog` answers it. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from billing.projection import StripeObject
+from billing.schemas import record
+from billing.stripe_objects import StripeObject
 
 Json = dict[str, Any]
 
+#: The body of `GET /catalog`.
+CATALOG_SCHEMA = record(
+    "What checkout sells.",
+    products={
+        "type": "array",
+        "items": record(
+            "A product.",
+            id={"type": "string"},
+            name={"type": "string"},
+            description={"type": ["string", "null"]},
+            prices={
+                "type": "array",
+                "items": record(
+                    "A price of the product.",
+                    id={"type": "string"},
+                    lookup_key={"type": ["string", "null"]},
+                    currency={"type": "string", "description": "ISO 4217, lower case"},
+                    unit_amount={
+                        "type": ["integer", "null"],
+                        "description": "In the currency's smallest unit; null where it has tiers",
+                    },
+                    interval={"enum": ["day", "week", "month", "year"]},
+                    interval_count={"type": "integer", "minimum": 1},
+                ),
+            },
+            features={
+                "type": "array",
+                "items": record(
+                    "A feature of the product.",
+                    lookup_key={"type": "string"},
+                    name={"type": "string"},
+                ),
+            },
+        ),
+    },
+)
+
 
 def content(prices: Sequence[StripeObject], features: Mapping[str, Sequence[StripeObject]]) -> Json:
-    """The catalogue's document: products in the order of their first price.
+    """The catalog's document: products in the order of their first price.
 
     `prices` are Stripe's, active, each with its product expanded; `features` are the features
-    attached to each product, by its id. Only what a subscription can be made of is kept.
+    attached to each product, by its id. A price that no subscription can use is left out.
     """
     products: dict[str, Json] = {}
     for price in prices:
@@ -50,15 +88,15 @@ def content(prices: Sequence[StripeObject], features: Mapping[str, Sequence[Stri
     return {"products": list(products.values())}
 
 
-def answer(document: Mapping[str, Any], allowed: Collection[str]) -> Json:
-    """The body of `GET /catalog`: what of the document is sold now, by lookup key or id.
+def response(document: Mapping[str, Any], allowed: Collection[str]) -> Json:
+    """The body of `GET /catalog`: the prices of the document whose lookup key or id is `allowed`.
 
     `unit_amount` is in the currency's smallest unit, null where the price has tiers.
     """
     products = []
     for product in document.get("products", ()):
         prices = [
-            # DynamoDB gives numbers back as decimals.
+            # DynamoDB returns numbers as decimals.
             {**price, **{name: _int(price[name]) for name in ("unit_amount", "interval_count")}}
             for price in product["prices"]
             if is_allowed(price, allowed)
@@ -74,7 +112,7 @@ def is_allowed(price: Mapping[str, Any], allowed: Collection[str]) -> bool:
 
 
 def features_of(document: Mapping[str, Any], products: Iterable[str]) -> set[str]:
-    """Lookup keys of the features that these products (ids) come with, as far as is known."""
+    """Lookup keys of the features that the document lists for these products (ids)."""
     wanted = set(products)
     return {
         feature["lookup_key"]

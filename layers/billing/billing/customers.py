@@ -5,54 +5,59 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from billing.model import CustomerKey, CustomerRow, SubjectKey
+from billing.keys import CustomerKey, SubjectKey
+from billing.model import CustomerRow
 
-#: Seconds a subject's customer is remembered; the mapping hardly ever changes.
-REMEMBERED = 300
+#: Seconds for which a process remembers a subject's customer. The link hardly ever changes.
+LINK_CACHE_SECONDS = 300
 
-#: Subjects one process remembers, at most.
-MOST_REMEMBERED = 10_000
+#: Links that one process remembers, at most.
+MAX_CACHED_LINKS = 10_000
 
 
 class Reads(Protocol):
     """Both raise StoreUnavailable."""
 
     def load(self, key: CustomerKey, *, consistent: bool = True) -> CustomerRow: ...
-    def customer_of(
+    def linked_customer(
         self, subject: SubjectKey, *, consistent: bool = True
     ) -> CustomerKey | None: ...
 
 
 class Customers:
-    """Finds the living customer of a subject. `clock` gives seconds that never go back."""
+    """Finds the living customer of a subject. `clock` returns seconds that never go back."""
 
     def __init__(self, store: Reads, *, mode: str, issuer: str, clock: Callable[[], float]) -> None:
         self._store = store
         self._mode = mode
         self._issuer = issuer
         self._clock = clock
-        self._remembered: dict[str, tuple[CustomerKey, float]] = {}
+        self._links: dict[str, tuple[CustomerKey, float]] = {}
 
     def of(self, subject: str) -> CustomerRow | None:
         """The row of the subject's customer; None where there is none, or it was deleted.
 
         Raises StoreUnavailable.
         """
-        key, since = self._remembered.get(subject, (None, 0.0))
-        if key is not None and self._clock() - since < REMEMBERED:
+        key, since = self._links.get(subject, (None, 0.0))
+        if key is not None and self._clock() - since < LINK_CACHE_SECONDS:
             row = self._store.load(key, consistent=False)
-            if not row.deleted:
+            if self._is_theirs(row, subject):
                 return row
-        # Not known, not for sure any more, or deleted: a new customer may have taken its place.
-        key = self._store.customer_of(
+        # Not known, too old, or no longer theirs: another customer may have taken its place.
+        key = self._store.linked_customer(
             SubjectKey(self._mode, self._issuer, subject), consistent=False
         )
         if key is None:
             return None
         row = self._store.load(key, consistent=False)
-        if row.deleted or row.revision == 0:
+        if not self._is_theirs(row, subject):
             return None
-        if len(self._remembered) >= MOST_REMEMBERED:
-            self._remembered.clear()
-        self._remembered[subject] = (key, self._clock())
+        if len(self._links) >= MAX_CACHED_LINKS:
+            self._links.clear()
+        self._links[subject] = (key, self._clock())
         return row
+
+    def _is_theirs(self, row: CustomerRow, subject: str) -> bool:
+        """Whether the row itself says whose it is: the link alone gives nobody access."""
+        return not row.deleted and (row.subject, row.issuer) == (subject, self._issuer)

@@ -1,73 +1,58 @@
-"""What the table knows of the account: portal configurations, by the same fenced write."""
+"""The account's documents, read whole from Stripe: portal configurations and what is for sale."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
-from billing.errors import Conflict, OutOfTime
-from billing.events import Hint
-from billing.model import DocumentKey, DocumentRow
-from billing.projection import StripeObject
-from billing.sync import ATTEMPT_BUDGET_MS, ATTEMPTS, MARGIN
-
-#: A document's content and Stripe's Date (epoch seconds) at the first read it was made from.
-Fetched = tuple[Mapping[str, Any], int]
+from billing import catalog
+from billing.keys import DocumentKey
+from billing.stripe_objects import Page, StripeObject, all_pages, product_id
 
 
-class DocumentStore(Protocol):
-    """Both may raise StoreUnavailable."""
+class Document(NamedTuple):
+    """A document's content, and Stripe's Date (epoch seconds) at the first read of its fetch."""
 
-    def load_document(self, key: DocumentKey) -> DocumentRow: ...
+    content: Mapping[str, Any]
+    as_of: int
 
-    def commit(self, row: DocumentRow) -> None:
-        """Write the row if the stored revision is one less. Raises Conflict."""
+
+class DocumentReads(Protocol):
+    """The reads behind a document. Each raises StripeUnavailable, StripeRefused."""
+
+    def retrieve_portal_configuration(self, configuration: str) -> tuple[StripeObject, int]:
+        """The portal configuration, and Stripe's Date of this response."""
         ...
 
+    def list_prices(self, names: Sequence[str]) -> tuple[list[StripeObject], int]:
+        """The active prices with these lookup keys or ids, `product` expanded, and Stripe's Date
+        of the first response."""
+        ...
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DocumentSync:
-    """A document's sync: `fetch` reads it whole from Stripe, by its kind."""
-
-    store: DocumentStore
-    fetch: Mapping[str, Callable[[DocumentKey], Fetched]]
-    pause: Callable[[int], None]
-
-    def __call__(
-        self, key: DocumentKey, hints: Sequence[Hint], remaining_ms: Callable[[], int]
-    ) -> None:
-        """Make the row of `key` cover all `hints`: the steps of sync.py, in that order.
-
-        Raises Conflict, OutOfTime, or any Unavailable: then nothing may be acknowledged.
-        """
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                self.pause(attempt)
-            if remaining_ms() < ATTEMPT_BUDGET_MS:
-                raise OutOfTime
-            row = self.store.load_document(key)
-            if all(hint.created + MARGIN < row.as_of for hint in hints):
-                return
-            content, as_of = self.fetch[key.kind](key)
-            try:
-                self.store.commit(
-                    DocumentRow(key=key, revision=row.revision + 1, as_of=as_of, content=content)
-                )
-            except Conflict:
-                continue
-            return
-        raise Conflict(f"{ATTEMPTS} tries lost to other writers")
+    def list_product_features(self, product: str, after: str | None) -> Page: ...
 
 
-def portal_configuration(stripe_configuration: StripeObject) -> dict[str, Any]:
-    """What is kept of a portal configuration: its name, what it offers, its login page."""
-    features: Mapping[str, Any] = stripe_configuration["features"]
-    login_page: Mapping[str, Any] = stripe_configuration.get("login_page") or {}
-    return {
-        "name": stripe_configuration.get("name") or "",
-        "active": bool(stripe_configuration["active"]),
-        "is_default": bool(stripe_configuration["is_default"]),
+def portal_configuration(reads: DocumentReads, key: DocumentKey) -> Document:
+    """What a portal configuration is called and what it offers, by the name of each feature."""
+    configuration, as_of = reads.retrieve_portal_configuration(key.id)
+    features: Mapping[str, Any] = configuration["features"]
+    login_page: Mapping[str, Any] = configuration.get("login_page") or {}
+    content = {
+        "name": configuration.get("name") or "",
+        "active": bool(configuration["active"]),
+        "is_default": bool(configuration["is_default"]),
         "login_page": login_page.get("url") or "",
         "features": {name: bool(feature["enabled"]) for name, feature in features.items()},
     }
+    return Document(content, as_of)
+
+
+def catalog_of(reads: DocumentReads, names: Sequence[str], _: DocumentKey) -> Document:
+    """What is for sale under these lookup keys and price ids, with each product's features."""
+    prices, as_of = reads.list_prices(names)
+    features = {
+        product: all_pages(partial(reads.list_product_features, product))
+        for product in {product_id(price): None for price in prices}
+    }
+    return Document(catalog.content(prices, features), as_of)

@@ -1,7 +1,7 @@
 """Every error the package raises on purpose.
 
 PortcullisError
-├── RequestRefused            the caller's doing; carries the HTTP status and a problem type
+├── RequestRefused            the caller has to change something; carries HTTP status and type
 │   ├── BadRequest            400
 │   ├── SignatureRejected     400
 │   ├── Forbidden             403
@@ -9,18 +9,18 @@ PortcullisError
 │   ├── StateConflict         409
 │   │   └── AlreadySubscribed 409
 │   └── PayloadTooLarge       413
-├── Unavailable               something we depend on; try again later (HTTP 503)
+├── Unavailable               a service we depend on failed; try again later (HTTP 503)
 │   ├── StripeUnavailable     429, 5xx, timeout, refused connection
 │   ├── StripeRefused         Stripe refused our key or our parameters
 │   ├── StoreUnavailable      DynamoDB
 │   ├── QueueUnavailable      SQS
 │   └── SecretUnavailable     Secrets Manager
-├── Conflict                  somebody else wrote the row since we read it
-├── OutOfTime                 too little of the invocation is left to begin
-├── CustomerNotFound          Stripe answers 404: wrong account or mode, or a read that lags
-├── SubjectTaken              the subject is held by another customer
-├── ConfigurationError           portcullis.toml cannot be used; names the line
-├── SetupFailed               a deploy cannot make Stripe what it should be; says what to do
+├── Conflict                  another writer changed the row since we read it
+├── OutOfTime                 too little time is left in this invocation
+├── CustomerNotFound          Stripe answers 404: wrong account or mode, or a stale read
+├── SubjectTaken              another customer holds the subject
+├── ConfigurationError        portcullis.toml cannot be used; names the line
+├── SetupFailed               a deploy cannot set Stripe up; says what to do
 └── Unprocessable             a queue message that can never succeed
 """
 
@@ -32,7 +32,7 @@ class PortcullisError(Exception):
 
 
 class RequestRefused(PortcullisError):
-    """The request cannot be served as it stands; `detail` says why and what to do."""
+    """The request cannot be served as it is; `detail` says why and what to do."""
 
     status = 400
     problem = "bad-request"
@@ -48,14 +48,14 @@ class BadRequest(RequestRefused):
 
 
 class SignatureRejected(RequestRefused):
-    """The webhook's signature does not hold for these bytes at this time."""
+    """The webhook's signature is not valid for these bytes at this time."""
 
     problem = "signature-rejected"
     title = "Signature rejected"
 
 
 class Forbidden(RequestRefused):
-    """The token is genuine but does not carry what this takes."""
+    """The token is valid, but it does not allow this."""
 
     status = 403
     problem = "forbidden"
@@ -63,7 +63,7 @@ class Forbidden(RequestRefused):
 
 
 class NotFound(RequestRefused):
-    """No such customer, subscription or route for this subject."""
+    """This subject has no such customer, subscription or session."""
 
     status = 404
     problem = "not-found"
@@ -71,7 +71,7 @@ class NotFound(RequestRefused):
 
 
 class StateConflict(RequestRefused):
-    """What is asked contradicts the customer's present state."""
+    """The request contradicts the customer's current state."""
 
     status = 409
     problem = "conflict"
@@ -79,14 +79,14 @@ class StateConflict(RequestRefused):
 
 
 class AlreadySubscribed(StateConflict):
-    """The subject holds what it asks to buy; the portal is where that is changed."""
+    """The subject already holds the product; the portal is where it is changed."""
 
     problem = "already-subscribed"
     title = "Already subscribed"
 
 
 class PayloadTooLarge(RequestRefused):
-    """The body is larger than anything we accept."""
+    """The body is larger than the limit."""
 
     status = 413
     problem = "payload-too-large"
@@ -94,7 +94,7 @@ class PayloadTooLarge(RequestRefused):
 
 
 class Unavailable(PortcullisError):
-    """A service we depend on did not do its part; nothing was lost, trying again later is right."""
+    """A service we depend on failed. Trying again later is safe."""
 
     service = "A service Portcullis depends on"
     fault = "did not answer"
@@ -105,19 +105,19 @@ class Unavailable(PortcullisError):
 
 
 class StripeUnavailable(Unavailable):
-    """Stripe is rate-limiting, failing, or out of reach."""
+    """Stripe limits our rate, fails, or cannot be reached."""
 
     service = "Stripe"
 
 
 class StripeRefused(Unavailable):
-    """Stripe refused the API key or a parameter: an operator has to look, retrying may then help.
+    """Stripe refused the API key or a parameter. An operator has to fix it before a retry helps.
 
-    `code` and `param` are Stripe's, `status` is the HTTP status it answered with.
+    `code` and `param` are Stripe's; `status` is the HTTP status of its response.
     """
 
     service = "Stripe"
-    fault = "refused our request, which an operator has to look into"
+    fault = "refused our request; the operator has to look into it"
 
     def __init__(self, status: int, code: str | None, param: str | None, reason: str) -> None:
         super().__init__(reason)
@@ -143,11 +143,11 @@ class SecretUnavailable(Unavailable):
 
 
 class Conflict(PortcullisError):
-    """The row's revision moved between our read and our write."""
+    """The row's revision changed between our read and our write."""
 
 
 class OutOfTime(PortcullisError):
-    """Too little of this invocation is left to begin a piece of work that could be finished."""
+    """Too little time is left in this invocation to finish what would begin now."""
 
 
 class CustomerNotFound(PortcullisError):
@@ -163,7 +163,7 @@ class ConfigurationError(PortcullisError):
 
 
 class SetupFailed(PortcullisError):
-    """A deploy cannot make Stripe what it should be; the message says what to do about it."""
+    """A deploy cannot set Stripe up; the message says what to do."""
 
 
 class Unprocessable(PortcullisError):

@@ -1,4 +1,4 @@
-"""The HTTP edge: API Gateway's event (payload 2.0) as a request, answers and errors as responses.
+"""The HTTP edge: API Gateway's event (payload 2.0) as a request, results and errors as responses.
 
 Errors become RFC 9457 problem details here and nowhere else.
 """
@@ -16,15 +16,23 @@ from urllib.parse import unquote
 
 from billing.adapters import telemetry
 from billing.errors import BadRequest, Forbidden, PayloadTooLarge, RequestRefused, Unavailable
+from billing.schemas import record
+from billing.subjects import why_unusable
 
-#: Bytes of a JSON body; what our clients send is far smaller.
-LARGEST_JSON_BODY = 16 * 1024
+#: Bytes of a JSON body; our clients send far less.
+MAX_JSON_BYTES = 16 * 1024
 
-#: A subject is part of a key in DynamoDB, which takes 2,048 bytes.
-LONGEST_SUBJECT = 256
+#: When a client may try again after a 503, in seconds.
+RETRY_AFTER_SECONDS = 5
 
-#: Seconds after which a client may try again when something we depend on is down.
-RETRY_AFTER = 5
+#: The body of every error. API Gateway's own errors (401, 404, 429) are `{"message": …}` instead.
+PROBLEM_SCHEMA = record(
+    "Problem details by RFC 9457.",
+    type={"type": "string", "description": "urn:portcullis:problem:…"},
+    title={"type": "string"},
+    status={"type": "integer"},
+    detail={"type": "string", "description": "What happened and what to do"},
+)
 
 Response = dict[str, Any]
 
@@ -40,27 +48,32 @@ class Request:
         given: Mapping[str, str] = self.event.get("headers") or {}
         object.__setattr__(self, "headers", {name.lower(): given[name] for name in given})
 
-    @property
-    def body(self) -> bytes:
-        """The exact bytes of the body. Raises BadRequest."""
+    def body(self, *, limit: int) -> bytes:
+        """The exact bytes of the body. Raises PayloadTooLarge above `limit` bytes, BadRequest."""
         text: str = self.event.get("body") or ""
-        if not self.event.get("isBase64Encoded"):
-            return text.encode("utf-8", "surrogatepass")
-        try:
-            return base64.b64decode(text, validate=True)
-        except ValueError:
-            raise BadRequest("The body is flagged as base64 and is not.") from None
+        encoded = bool(self.event.get("isBase64Encoded"))
+        # Base64 is four characters for three bytes: what is too large is never decoded.
+        if len(text) > (limit // 3 + 1) * 4 if encoded else len(text) > limit:
+            raise PayloadTooLarge(f"The body is larger than {limit} bytes.")
+        if not encoded:
+            body = text.encode("utf-8", "surrogatepass")
+        else:
+            try:
+                body = base64.b64decode(text, validate=True)
+            except ValueError:
+                raise BadRequest("The body is flagged as base64 and is not base64.") from None
+        if len(body) > limit:
+            raise PayloadTooLarge(f"The body is larger than {limit} bytes.")
+        return body
 
     def json(self) -> dict[str, Any]:
         """The body as a JSON object; an empty body is an empty object. Raises RequestRefused."""
-        body = self.body
-        if len(body) > LARGEST_JSON_BODY:
-            raise PayloadTooLarge(f"The body is larger than {LARGEST_JSON_BODY} bytes.")
+        body = self.body(limit=MAX_JSON_BYTES)
         if not body.strip():
             return {}
         try:
             value = json.loads(body)
-            # An escaped half of a surrogate pair is JSON, and no text that can be sent on.
+            # Half of a surrogate pair, escaped, is valid JSON but cannot be encoded again.
             json.dumps(value, ensure_ascii=False).encode()
         except (ValueError, RecursionError):
             raise BadRequest("The body is not JSON.") from None
@@ -70,24 +83,32 @@ class Request:
 
     @property
     def claims(self) -> Mapping[str, Any]:
-        """The claims that API Gateway's JWT authorizer has verified."""
+        """The claims that API Gateway's JWT authorizer has verified, all of them as strings."""
         context = self.event.get("requestContext", {})
         claims: Mapping[str, Any] = context.get("authorizer", {}).get("jwt", {}).get("claims", {})
         return claims
 
     def subject(self, claim: str) -> str:
-        """Who is billed: the value of `claim`. Raises Forbidden where the token has none."""
+        """Who is billed: the value of `claim`. Raises Forbidden where it cannot be used."""
         subject = self.claims.get(claim)
-        if not isinstance(subject, str) or not 0 < len(subject) <= LONGEST_SUBJECT:
-            raise Forbidden(f"Your token carries no usable claim {claim!r}.")
-        return subject
+        if reason := why_unusable(subject):
+            raise Forbidden(
+                f"Your token's claim {claim!r} does not say who is billed: {reason}. "
+                "Sign in with a token that has it as a plain string."
+            )
+        return str(subject)
 
     def require_scope(self, scope: str) -> None:
-        """Raise Forbidden unless the token carries `scope`; an empty one is everybody's."""
-        granted = f"{self.claims.get('scope', '')} {self.claims.get('scp', '')}"
-        # API Gateway renders a list claim as "[a b]".
-        if scope and scope not in granted.replace("[", " ").replace("]", " ").split():
+        """Raise Forbidden unless the token carries `scope`; an empty one is not required."""
+        if scope and scope not in {*self._scopes("scope"), *self._scopes("scp")}:
             raise Forbidden(f"Your token does not carry the scope {scope!r}.")
+
+    def _scopes(self, claim: str) -> list[str]:
+        """The scopes in a claim. API Gateway renders one that is a list as `[a b]`."""
+        granted = str(self.claims.get(claim, ""))
+        if granted.startswith("[") and granted.endswith("]"):
+            granted = granted[1:-1]
+        return granted.split(" ")
 
     @property
     def route(self) -> str:
@@ -97,26 +118,15 @@ class Request:
     def path_parameter(self, name: str) -> str:
         return unquote(self.event["pathParameters"][name])
 
-    @property
-    def prefers_html(self) -> bool:
-        """Whether the client is a browser following a form rather than a script."""
-        accept = self.headers.get("accept", "")
-        kinds = [part.split(";")[0].strip() for part in accept.split(",")]
-        for kind in kinds:
-            if kind in ("text/html", "application/xhtml+xml"):
-                return True
-            if kind in ("application/json", "application/*", "*/*"):
-                return False
-        return False
-
 
 def respond(status: int, body: Mapping[str, Any], **headers: str) -> Response:
-    """A JSON response, kept by no cache: almost every answer is one customer's own."""
+    """A JSON response that no cache keeps: almost every response is for one customer only."""
     return {
         "statusCode": status,
         "headers": {
             "content-type": "application/json",
             "cache-control": "no-store",
+            "x-content-type-options": "nosniff",
             **{name.replace("_", "-"): value for name, value in headers.items()},
         },
         "body": json.dumps(body, separators=(",", ":")),
@@ -124,22 +134,21 @@ def respond(status: int, body: Mapping[str, Any], **headers: str) -> Response:
 
 
 def cacheable(request: Request, body: Mapping[str, Any], *, max_age: int) -> Response:
-    """A JSON response that is the same for everybody and may be kept for `max_age` seconds; a 304
+    """A JSON response that is the same for everybody and may be cached for `max_age` seconds; a 304
     without a body where the client has it already (RFC 9110, If-None-Match)."""
-    headers = {"cache_control": f"public, max-age={max_age}"}
-    response = respond(200, body, **headers)
+    # API Gateway adds CORS headers that depend on the Origin, so a cache must tell them apart.
+    response = respond(200, body, cache_control=f"public, max-age={max_age}", vary="origin")
     tag = f'"{hashlib.sha256(response["body"].encode()).hexdigest()[:32]}"'
     response["headers"]["etag"] = tag
     known = request.headers.get("if-none-match", "")
     if known == "*" or tag in {each.strip().removeprefix("W/") for each in known.split(",")}:
-        kept = {name: response["headers"][name] for name in ("cache-control", "etag")}
-        return {"statusCode": 304, "headers": kept}
+        headers = {name: response["headers"][name] for name in _HEADERS_OF_304}
+        return {"statusCode": 304, "headers": headers}
     return response
 
 
-def see_other(url: str) -> Response:
-    """A redirect that turns a form's POST into a GET of `url`."""
-    return {"statusCode": 303, "headers": {"location": url, "cache-control": "no-store"}}
+#: Headers that a 304 repeats: those that a cache must update, and the one that all carry.
+_HEADERS_OF_304 = ("cache-control", "etag", "vary", "x-content-type-options")
 
 
 def problem(status: int, kind: str, title: str, detail: str, **headers: str) -> Response:
@@ -156,7 +165,7 @@ def problem(status: int, kind: str, title: str, detail: str, **headers: str) -> 
 def endpoint(
     answer: Callable[[Request], Response],
 ) -> Callable[[Mapping[str, Any], Any], Response]:
-    """A Lambda handler that answers one HTTP request by `answer`, and any error as a problem."""
+    """A Lambda handler that returns the response of `answer`, or a problem for any error."""
 
     @functools.wraps(answer)
     def handler(event: Mapping[str, Any], _context: Any) -> Response:
@@ -171,13 +180,17 @@ def endpoint(
                 503,
                 "unavailable",
                 "Service unavailable",
-                f"{error.service} {error.fault}. Nothing was changed; try again shortly.",
-                retry_after=str(RETRY_AFTER),
+                f"{error.service} {error.fault}. Try again in a moment; repeating is safe.",
+                retry_after=str(RETRY_AFTER_SECONDS),
             )
-        except Exception:  # noqa: BLE001  the outermost edge: an unforeseen error is answered, and logged whole
-            telemetry.logger.exception("unforeseen error")
+        except Exception as error:  # noqa: BLE001  the outermost edge: answered, counted and logged whole
+            telemetry.report("RequestFailed", error=type(error).__name__, reason="unexpected")
+            telemetry.logger.exception("unexpected error")
             return problem(
-                500, "internal", "Internal error", "Something went wrong on our side; it is logged."
+                500,
+                "internal",
+                "Internal error",
+                "An unexpected error happened on our side and was logged. Try again later.",
             )
         finally:
             telemetry.flush()

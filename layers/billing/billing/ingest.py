@@ -1,63 +1,72 @@
-"""Taking in a webhook: verified, parsed as far as needed, and answered only when SQS has it."""
+"""Ingesting a webhook: verified, parsed as far as needed, and accepted only once SQS has it."""
 
 from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from billing.adapters import signature
-from billing.errors import PayloadTooLarge, SignatureRejected
-from billing.events import EFFECTS, Effect, Event, Hint, NotAnEvent
-from billing.link import Report
+from billing.errors import SignatureRejected
+from billing.events import EFFECTS, Effect, Event, NotAnEvent
+from billing.reporter import Reporter
+from billing.schemas import record
+from billing.sync_request import SyncRequest
 
 #: Larger than any event of Stripe's; an SQS message takes 1 MiB, and base64 adds a third.
-LARGEST_BODY = 512 * 1024
+MAX_BODY_BYTES = 512 * 1024
 
+#: The body of the response.
+RECEIVED_SCHEMA = record("The event was verified and kept.", received={"const": True})
 
 _SQS_TEXT = re.compile("[\\t\\n\\r\\u0020-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]+")
 
 
+class Verify(Protocol):
+    """Verifies a signature."""
+
+    def __call__(self, body: bytes, header: str | None, secrets: Iterable[str], now: float) -> None:
+        """Raise SignatureRejected unless one of `secrets` signed `body` shortly before `now`."""
+        ...
+
+
 class Secrets(Protocol):
-    """The webhook endpoint's signing secrets, several during a rotation."""
+    """The webhook endpoint's signing secrets: several during a rotation."""
 
     def current(self) -> tuple[str, ...]:
-        """The signing secrets that verify. Raises SecretUnavailable."""
+        """The secrets, from the cache for some minutes. Raises SecretUnavailable."""
         ...
 
     def refreshed(self) -> tuple[str, ...]:
-        """The same, read anew if that has not been done for a minute. Raises SecretUnavailable."""
+        """The secrets, read again at most once a minute. Raises SecretUnavailable."""
         ...
 
 
-class HintQueue(Protocol):
+class EventQueue(Protocol):
     """Both raise QueueUnavailable unless SQS has accepted the message."""
 
-    def send(self, hint: Hint) -> None: ...
+    def send(self, request: SyncRequest) -> None: ...
     def dead_letter(self, body: str, reason: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingest:
-    """Ingestion's dependencies. `account` is None for the API key's own account."""
+    """Ingestion's dependencies. Events of another `account` or mode are dropped."""
 
+    verify: Verify
     secrets: Secrets
-    queue: HintQueue
+    queue: EventQueue
     livemode: bool
-    account: str | None
+    account: str
     clock: Callable[[], float]
-    report: Report
+    report: Reporter
 
     def __call__(self, body: bytes, header: str | None) -> None:
-        """Take in one webhook; returning means it may be answered 200.
+        """Ingest one webhook; returning means that Stripe may be answered 200.
 
-        Raises SignatureRejected, PayloadTooLarge; SecretUnavailable, QueueUnavailable: Stripe then
-        tries again.
+        Raises SignatureRejected; SecretUnavailable, QueueUnavailable: Stripe then tries again.
         """
-        if len(body) > LARGEST_BODY:
-            raise PayloadTooLarge(f"The body is larger than {LARGEST_BODY} bytes.")
         self._verify(body, header)
         try:
             event = Event.from_body(body)
@@ -73,33 +82,31 @@ class Ingest:
                 self.report(
                     "PortalSessionCreated",
                     event=event.id,
-                    customer=event.customer,
+                    customer=event.customer_id,
                     session=event.object.get("id"),
                 )
             case None:
                 self.report("EventDropped", event=event.id, type=event.type, reason="other_type")
-            case _ if (hint := Hint.of(event)) is not None:
-                self.queue.send(hint)
-                self.report(
-                    "EventAccepted", event=event.id, type=event.type, customer=event.customer
-                )
+            case _ if request := event.request:
+                self.queue.send(request)
+                self.report("EventAccepted", event=event.id, type=event.type, key=request.key.pk)
             case _:
                 self.report("EventDropped", event=event.id, type=event.type, reason="no_customer")
 
     def _verify(self, body: bytes, header: str | None) -> None:
         try:
-            signature.verify(body, header, self.secrets.current(), self.clock())
+            self.verify(body, header, self.secrets.current(), self.clock())
         except SignatureRejected:
-            # The secret may have been rolled since we read it.
+            # The secret may have been rotated since we read it.
             secrets = self.secrets.refreshed()
             try:
-                signature.verify(body, header, secrets, self.clock())
+                self.verify(body, header, secrets, self.clock())
             except SignatureRejected:
                 self.report("SignatureRejected")
                 raise
 
     def _quarantine(self, body: bytes, reason: str) -> None:
-        """Keep what Stripe signed and we cannot read, for a person to look at."""
+        """Dead-letter what Stripe signed and we cannot read, for a person to look at."""
         text, encoding = _as_sqs_text(body), ""
         if text is None:
             text, encoding = base64.b64encode(body).decode("ascii"), " (base64)"
@@ -108,7 +115,7 @@ class Ingest:
 
 
 def _as_sqs_text(body: bytes) -> str | None:
-    """The body as SQS takes it: characters of XML 1.0, at least one. None if it cannot be."""
+    """The body as text that SQS accepts: characters of XML 1.0, at least one; else None."""
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""The customer's row: what the entitlement table holds, and how it becomes a DynamoDB item. Pure.
+"""The rows of the entitlement table, and the DynamoDB items they are stored as. Pure.
 
 All times are epoch seconds by Stripe's clock.
 """
@@ -7,55 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
-#: How many transitions a row remembers ("why did access end?").
-TRANSITIONS_KEPT = 10
+from billing.keys import CustomerKey, DocumentKey
+from billing.sync_request import Cause
 
-#: Account segment of the key for the API key's own account; a connected one has its `acct_…`.
-OWN_ACCOUNT = "own"
-
-
-class CustomerKey(NamedTuple):
-    """Which customer: Stripe ids are unique within an account and a mode only."""
-
-    account: str
-    mode: str
-    customer: str
-
-    @property
-    def pk(self) -> str:
-        return f"CUS#{self.account}#{self.mode}#{self.customer}"
-
-
-class DocumentKey(NamedTuple):
-    """Something of the account's, kept as it is in Stripe: `kind` is CONFIG or CATALOG."""
-
-    kind: str
-    account: str
-    mode: str
-    id: str = ""
-
-    @property
-    def pk(self) -> str:
-        """`CONFIG#test#bpc_…`; a connected account's are its platform's, so no account is named."""
-        return f"{self.kind}#{self.mode}#{self.id}".rstrip("#")
-
-
-#: What a hint may be about.
-Key = CustomerKey | DocumentKey
-
-
-class SubjectKey(NamedTuple):
-    """Who is billed: the value of one verified claim of one issuer."""
-
-    mode: str
-    issuer: str
-    subject: str
-
-    @property
-    def pk(self) -> str:
-        return f"SUBJECT#{self.mode}#{self.issuer}#{self.subject}"
+#: Transitions a row keeps, newest first ("why did access end?").
+MAX_TRANSITIONS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +26,7 @@ class ProductGrant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """A subscription item, as far as anybody asks about it."""
+    """A subscription item."""
 
     price: str
     product: str
@@ -109,9 +67,9 @@ class TaxId:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Billing:
-    """A customer's billing as Stripe states it at one moment, projected: a pure function of that.
+    """What a customer has and may use, projected from Stripe's state at one moment.
 
-    `claimed_subject` is what the customer's metadata says; whether it holds is link's to decide.
+    `claimed_subject` is what the customer's metadata says; link.py decides whether it holds.
     """
 
     deleted: bool = False
@@ -126,7 +84,7 @@ class Billing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """A change of what the customer is given, with the event that told us of it."""
+    """A change in what the customer may use, and the event that reported it."""
 
     at: int
     event: str
@@ -139,10 +97,10 @@ class Transition:
 class CustomerRow:
     """The row of one customer. `revision` 0: nothing is stored yet.
 
-    as_of       Stripe's own Date at the first read of the fetch this row was made from
-    confirm_at  when the pending confirm is due, by the same clock; 0: none was ever asked for
-    subject     the subject linked to this customer; kept on a tombstone, where it binds nobody
-    issuer      of which issuer that subject is
+    as_of       Stripe's Date at the first read of the fetch that this row was made from
+    confirm_at  when the last requested confirm is due, by the same clock; 0: none was requested
+    subject     the subject linked to this customer; a tombstone keeps it without holding it
+    issuer      the issuer of that subject
     """
 
     key: CustomerKey
@@ -159,20 +117,20 @@ class CustomerRow:
         return self.billing.deleted
 
     def advanced(
-        self, billing: Billing, *, as_of: int, confirm_at: int, event: str, event_type: str
+        self, billing: Billing, *, as_of: int, confirm_at: int, cause: Cause
     ) -> CustomerRow:
-        """The next revision of this row: `billing` as fetched at `as_of`, caused by `event`."""
+        """The next revision of this row: `billing` as fetched at `as_of`."""
         before, after = _granted(self.billing), _granted(billing)
         transitions = self.transitions
         if before != after:
             change = Transition(
                 at=as_of,
-                event=event,
-                type=event_type,
+                event=cause.id,
+                type=cause.type,
                 gained=tuple(sorted(after - before)),
                 lost=tuple(sorted(before - after)),
             )
-            transitions = (change, *transitions)[:TRANSITIONS_KEPT]
+            transitions = (change, *transitions)[:MAX_TRANSITIONS]
         return replace(
             self,
             revision=self.revision + 1,
@@ -183,7 +141,7 @@ class CustomerRow:
         )
 
     def to_item(self) -> dict[str, Any]:
-        """The DynamoDB item, as plain Python values. What is empty is left out: size is money."""
+        """The DynamoDB item, as plain Python values. Empty attributes are left out to save size."""
         attributes: dict[str, Any] = {
             "pk": self.key.pk,
             "rev": self.revision,
@@ -240,18 +198,25 @@ class CustomerRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentRow:
-    """The row of one document. `revision` 0: nothing is stored yet. `content` is plain data."""
+    """The row of one document; the fields mean what CustomerRow's do. `content` is plain data."""
 
     key: DocumentKey
     revision: int = 0
     as_of: int = 0
+    confirm_at: int = 0
     content: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def deleted(self) -> bool:
+        """Stripe deletes neither portal configurations nor the catalog."""
+        return False
 
     def to_item(self) -> dict[str, Any]:
         return {
             "pk": self.key.pk,
             "rev": self.revision,
             "as_of": self.as_of,
+            "confirm_at": self.confirm_at,
             "content": dict(self.content),
         }
 
@@ -262,6 +227,7 @@ class DocumentRow:
             key=key,
             revision=int(item.get("rev", 0)),
             as_of=int(item.get("as_of", 0)),
+            confirm_at=int(item.get("confirm_at", 0)),
             content=item.get("content", {}),
         )
 

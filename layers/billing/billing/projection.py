@@ -1,28 +1,27 @@
-"""From what Stripe says to what we store: a pure function, one customer at a time."""
+"""From Stripe's objects to what the row stores: a pure function, one customer at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from billing.access import (
-    GRACE_STATUS,
     AccessPolicy,
+    Standing,
     access_until,
     current_period_end,
     scheduled_end,
+    standing,
 )
 from billing.model import Billing, Item, PaymentMethod, ProductGrant, Subscription, TaxId
-
-StripeObject = Mapping[str, Any]
+from billing.stripe_objects import StripeObject, product_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StripeState:
-    """A customer's whole billing state as fetched: Stripe's objects, every list complete.
+    """A customer's whole billing state as fetched: Stripe's objects, every list with all its pages.
 
-    as_of             Stripe's Date at the first read, epoch seconds
+    as_of             Stripe's Date at the first read, in epoch seconds
     customer          with `invoice_settings.default_payment_method` expanded, or `deleted: true`
     subscriptions     the current ones, all their items, `latest_invoice` and
                       `default_payment_method` expanded
@@ -38,14 +37,14 @@ class StripeState:
 
 
 def products_in_grace(subscriptions: Sequence[StripeObject]) -> set[str]:
-    """Products whose features must be read one by one: those of past_due subscriptions.
+    """Products of past_due subscriptions: their features are read product by product.
 
-    Whether Stripe keeps listing the entitlements of a past_due subscription is not documented.
+    Stripe does not document whether it lists the entitlements of a past_due subscription.
     """
     return {
-        _product(item)
+        product_id(item["price"])
         for subscription in subscriptions
-        if subscription["status"] == GRACE_STATUS
+        if standing(subscription["status"]) is Standing.GRACE
         for item in subscription["items"]["data"]
     }
 
@@ -66,9 +65,9 @@ def project(state: StripeState, policy: AccessPolicy, subject_metadata_key: str)
             if until is None:
                 continue
             item_ends.append(until)
-            product = _product(item)
+            product = product_id(item["price"])
             _grant_product(products, product, quantity=_quantity(item), until=until)
-            if subscription["status"] == GRACE_STATUS:
+            if standing(subscription["status"]) is Standing.GRACE:
                 for lookup_key in state.product_features.get(product, ()):
                     features[lookup_key] = max(until, features.get(lookup_key, until))
         until = max(item_ends, default=None)
@@ -94,13 +93,8 @@ def project(state: StripeState, policy: AccessPolicy, subject_metadata_key: str)
     )
 
 
-def _product(item: StripeObject) -> str:
-    product = item["price"]["product"]
-    return str(product["id"] if isinstance(product, Mapping) else product)
-
-
 def _quantity(item: StripeObject) -> int:
-    """Metered items have no quantity: having one at all counts as one."""
+    """A metered item has no quantity and counts as one."""
     quantity = item.get("quantity")
     return 1 if quantity is None else int(quantity)
 
@@ -125,7 +119,7 @@ def _subscription(subscription: StripeObject, until: int | None) -> Subscription
         items=tuple(
             Item(
                 price=item["price"]["id"],
-                product=_product(item),
+                product=product_id(item["price"]),
                 lookup_key=item["price"].get("lookup_key"),
                 quantity=_quantity(item),
             )
@@ -135,7 +129,7 @@ def _subscription(subscription: StripeObject, until: int | None) -> Subscription
 
 
 def _default_payment_method(state: StripeState) -> PaymentMethod | None:
-    """The customer's own default, else that of a subscription: checkout puts the card there."""
+    """The customer's default, else that of a subscription, where checkout puts the card."""
     defaults = [
         (state.customer.get("invoice_settings") or {}).get("default_payment_method"),
         *(each.get("default_payment_method") for each in state.subscriptions),

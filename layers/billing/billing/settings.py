@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from billing.access import AccessPolicy
+from billing.keys import OWN_ACCOUNT
+from billing.return_urls import ReturnUrls
 
-#: The API version every request to Stripe is pinned to; the projection reads this shape only.
+#: The API version of every request to Stripe and of the webhook endpoint: the projection reads
+#: only this version's shapes.
 STRIPE_API_VERSION = "2026-10-28.endive"
 
 HOUR = 3600
@@ -16,21 +19,20 @@ DAY = 24 * HOUR
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """See the parameters of template.yaml, which each field mirrors."""
+    """The parameters of template.yaml. Accounts are OWN_ACCOUNT where no connected one is named."""
 
     stage: str
     mode: str
     stripe_api_base: str
     stripe_api_key_secret: str
     stripe_webhook_secret: str
-    stripe_account: str
-    stripe_on_behalf_of: str
+    account: str
+    on_behalf_of: str
     jwt_issuer: str
     subject_claim: str
     portal_scope: str
     subject_metadata_key: str
-    allowed_origins: tuple[str, ...]
-    default_return_url: str
+    return_urls: ReturnUrls
     access_policy: AccessPolicy
     table_name: str
     event_queue_url: str
@@ -44,8 +46,7 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Read the `PORTCULLIS_*` variables that template.yaml sets.
 
-        Raises KeyError naming the variable that is missing, ValueError for one that is no number:
-        both are faults of a deployment, seen at its first invocation.
+        Raises KeyError naming a variable that is missing, ValueError for one that is not a number.
         """
 
         def value(name: str) -> str:
@@ -57,16 +58,21 @@ class Settings:
             stripe_api_base=value("STRIPE_API_BASE"),
             stripe_api_key_secret=value("STRIPE_API_KEY_SECRET"),
             stripe_webhook_secret=value("STRIPE_WEBHOOK_SECRET"),
-            stripe_account=value("STRIPE_ACCOUNT"),
-            stripe_on_behalf_of=value("STRIPE_ON_BEHALF_OF"),
+            account=value("STRIPE_ACCOUNT") or OWN_ACCOUNT,
+            on_behalf_of=value("STRIPE_ON_BEHALF_OF") or OWN_ACCOUNT,
             jwt_issuer=value("JWT_ISSUER"),
             subject_claim=value("SUBJECT_CLAIM"),
             portal_scope=value("PORTAL_SCOPE"),
             subject_metadata_key=value("SUBJECT_METADATA_KEY"),
-            allowed_origins=tuple(
-                origin.strip() for origin in value("ALLOWED_ORIGINS").split(",") if origin.strip()
+            return_urls=ReturnUrls(
+                allowed_origins=tuple(
+                    origin.strip()
+                    for origin in value("ALLOWED_ORIGINS").split(",")
+                    if origin.strip()
+                ),
+                default=value("DEFAULT_RETURN_URL"),
+                stage=value("STAGE"),
             ),
-            default_return_url=value("DEFAULT_RETURN_URL"),
             access_policy=AccessPolicy(
                 past_due_grace=round(float(value("PAST_DUE_GRACE_DAYS")) * DAY),
                 renewal_slack=round(float(value("RENEWAL_SLACK_HOURS")) * HOUR),

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
-from billing.projection import StripeObject, StripeState, products_in_grace
-
-#: A Stripe list: {"data": [...], "has_more": bool}.
-Page = Mapping[str, Any]
+from billing.projection import StripeState, products_in_grace
+from billing.stripe_objects import Page, StripeObject, all_pages
 
 
 class StripeReads(Protocol):
-    """The reads a sync needs. Each raises StripeUnavailable, StripeRefused or CustomerNotFound.
+    """The reads a customer's sync needs. Each raises StripeUnavailable, StripeRefused.
 
     `after` is the id of the last object seen, None for the first page.
     """
 
-    def customer(self, customer: str) -> tuple[StripeObject, int]:
+    def retrieve_customer(self, customer_id: str) -> tuple[StripeObject, int]:
         """The customer, with `subscriptions` (and their latest invoices), `tax_ids` and the default
-        payment methods expanded, and Stripe's Date (epoch seconds) of this answer."""
+        payment methods expanded, and Stripe's Date (epoch seconds) of this response.
+        Raises CustomerNotFound."""
         ...
 
-    def subscriptions(self, customer: str, after: str | None) -> Page: ...
-    def subscription_items(self, subscription: str, after: str | None) -> Page: ...
-    def tax_ids(self, customer: str, after: str | None) -> Page: ...
-    def active_entitlements(self, customer: str, after: str | None) -> Page: ...
-    def product_features(self, product: str, after: str | None) -> Page: ...
+    def list_subscriptions(self, customer_id: str, after: str | None) -> Page: ...
+    def list_subscription_items(self, subscription: str, after: str | None) -> Page: ...
+    def list_tax_ids(self, customer_id: str, after: str | None) -> Page: ...
+    def list_active_entitlements(self, customer_id: str, after: str | None) -> Page: ...
+    def list_product_features(self, product: str, after: str | None) -> Page: ...
 
 
 def fetch(reads: StripeReads, customer_id: str) -> StripeState:
@@ -35,7 +33,7 @@ def fetch(reads: StripeReads, customer_id: str) -> StripeState:
 
     Raises what StripeReads raises.
     """
-    customer, as_of = reads.customer(customer_id)
+    customer, as_of = reads.retrieve_customer(customer_id)
     if customer.get("deleted"):
         return StripeState(as_of=as_of, customer=customer)
 
@@ -43,43 +41,27 @@ def fetch(reads: StripeReads, customer_id: str) -> StripeState:
         {
             **subscription,
             "items": {
-                "data": complete(
-                    subscription["items"],
-                    partial(reads.subscription_items, subscription["id"]),
+                "data": all_pages(
+                    partial(reads.list_subscription_items, subscription["id"]),
+                    first=subscription["items"],
                 )
             },
         }
-        for subscription in complete(
-            customer["subscriptions"], partial(reads.subscriptions, customer_id)
+        for subscription in all_pages(
+            partial(reads.list_subscriptions, customer_id), first=customer["subscriptions"]
         )
     ]
     return StripeState(
         as_of=as_of,
         customer=customer,
         subscriptions=subscriptions,
-        tax_ids=complete(customer["tax_ids"], partial(reads.tax_ids, customer_id)),
-        active_entitlements=complete(
-            reads.active_entitlements(customer_id, None),
-            partial(reads.active_entitlements, customer_id),
-        ),
+        tax_ids=all_pages(partial(reads.list_tax_ids, customer_id), first=customer["tax_ids"]),
+        active_entitlements=all_pages(partial(reads.list_active_entitlements, customer_id)),
         product_features={
             product: [
                 feature["entitlement_feature"]["lookup_key"]
-                for feature in complete(
-                    reads.product_features(product, None),
-                    partial(reads.product_features, product),
-                )
+                for feature in all_pages(partial(reads.list_product_features, product))
             ]
             for product in sorted(products_in_grace(subscriptions))
         },
     )
-
-
-def complete(first: Page, next_page: Callable[[str], Page]) -> list[StripeObject]:
-    """All objects of a list whose first page is at hand."""
-    objects: list[StripeObject] = list(first["data"])
-    page = first
-    while page["has_more"] and page["data"]:
-        page = next_page(page["data"][-1]["id"])
-        objects.extend(page["data"])
-    return objects

@@ -1,13 +1,12 @@
-"""The sync: one customer's row made equal to Stripe.
+"""The sync: one row made equal to Stripe.
 
 **When the queue is quiet, the row equals Stripe; on the way there it never goes backwards; and
 nothing acknowledged is ever lost.** The order of the steps is the whole proof:
 
-1. read the row's revision `r`   (consistently)
-2. fetch the customer's whole state from Stripe
-3. project it
-4. write it on the condition that the revision is still `r`, as `r + 1`
-5. acknowledge what this write covers: return, and only then
+1. read the row's revision `r`, consistently
+2. fetch the whole state from Stripe
+3. write it on the condition that the revision is still `r`, as `r + 1`
+4. return, and only then let the caller acknowledge what this write covers
 
 *Never backwards*: whoever commits `r + 2` read `r + 1` after it was committed and fetched after
 that, so each stored state was fetched later than the one it replaces. *Nothing lost*: an event
@@ -15,114 +14,151 @@ exists after its change, we fetch after taking the event, and we return only aft
 that fetch. On a conflict we start over and never acknowledge: the winner may have fetched before
 our change.
 
-A fetch may see Stripe as it was up to MARGIN seconds ago. So every sync asks for one delayed
-*confirm*, which fetches again and begets none; and an event that the row has outgrown by the margin
-needs no fetch. Both compare Stripe's clock with Stripe's clock: ours does not come into it.
+A read of Stripe may be stale by up to MARGIN_SECONDS. So every sync requests one delayed *confirm*,
+which fetches again and requests none; and a request that the row has outgrown by the margin needs
+no fetch. Both compare Stripe's clock with Stripe's clock, so ours may be wrong.
+
+Customers, portal configurations and the catalog are all written here; replicas.py says how each is
+loaded, fetched and committed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from billing import link, stripe_state
-from billing.access import AccessPolicy
 from billing.errors import Conflict, OutOfTime
-from billing.events import CONFIRM, Hint
-from billing.link import Store
-from billing.model import CustomerKey, CustomerRow
-from billing.projection import project
-from billing.stripe_state import StripeReads
+from billing.keys import Key
+from billing.sync_request import DEMAND, Cause, SyncRequest
 
-#: How far behind a read of Stripe may be, in seconds by Stripe's clock.
-MARGIN = 60
+#: How stale a read of Stripe may be, in seconds by Stripe's clock.
+MARGIN_SECONDS = 60
 
-#: How long after a fetch its confirm is due, in seconds. More than MARGIN.
-CONFIRM_DELAY = 90
+#: How long after a fetch its confirm is due. More than the margin.
+CONFIRM_DELAY_SECONDS = 90
 
-#: With fewer milliseconds left than one try may take at worst, none is begun.
+#: One attempt may take this long at worst; with less time left, none is begun.
 ATTEMPT_BUDGET_MS = 25_000
 
-#: Tries of one sync before its messages go back to the queue.
-ATTEMPTS = 4
+#: Attempts of one sync before its messages go back to the queue.
+MAX_ATTEMPTS = 4
+
+
+class Row(Protocol):
+    """What the sync reads of a row. `deleted` is a tombstone, which nothing changes any more."""
+
+    @property
+    def key(self) -> Key: ...
+    @property
+    def as_of(self) -> int: ...
+    @property
+    def confirm_at(self) -> int: ...
+    @property
+    def deleted(self) -> bool: ...
+
+
+class Fetched(Protocol):
+    """A fetch. `as_of` is Stripe's Date, in epoch seconds, at the first of its reads."""
+
+    @property
+    def as_of(self) -> int: ...
+
+
+class Replica(Protocol):
+    """How one kind of row is kept. Every method may raise StoreUnavailable; see also each."""
+
+    def load(self, key: Any) -> Row:
+        """The row by a consistent read; revision 0 where there is none."""
+        ...
+
+    def fetch(self, key: Any) -> Fetched:
+        """The whole state. Raises StripeUnavailable, StripeRefused, CustomerNotFound."""
+        ...
+
+    def commit(self, over: Any, fetched: Any, *, confirm_at: int, cause: Cause) -> None:
+        """Write what was fetched as the next revision of `over`. Raises Conflict where the stored
+        revision is another."""
+        ...
 
 
 class ConfirmQueue(Protocol):
-    """Where a sync asks for its confirm."""
+    """Where a sync requests its confirm."""
 
-    def send_confirm(self, hint: Hint, delay: int) -> None:
-        """Enqueue `hint`, visible after `delay` seconds. Raises QueueUnavailable."""
+    def send_confirm(self, request: SyncRequest, delay: int) -> None:
+        """Enqueue `request`, visible after `delay` seconds. Raises QueueUnavailable."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sync:
-    """A sync's dependencies. `pause(attempt)` waits a random moment before try `attempt`."""
+    """A sync's dependencies: a replica for each kind of key; `pause(attempt)` waits a random moment
+    before that attempt."""
 
-    store: Store
-    stripe: StripeReads
+    replicas: Mapping[str, Replica]
     queue: ConfirmQueue
-    policy: AccessPolicy
-    issuer: str
-    subject_metadata_key: str
     pause: Callable[[int], None]
-    report: link.Report
 
     def __call__(
-        self, key: CustomerKey, hints: Sequence[Hint], remaining_ms: Callable[[], int]
+        self,
+        key: Key,
+        requests: Sequence[SyncRequest],
+        remaining_ms: Callable[[], int],
+        *,
+        on_demand: bool = False,
     ) -> None:
-        """Make the row of `key` cover all `hints`; returning means they may be acknowledged.
+        """Make the row of `key` cover all `requests`; returning means they may be acknowledged.
 
-        Raises Conflict, OutOfTime, CustomerNotFound or any Unavailable: then nothing may be.
+        `on_demand` fetches in any case: the caller needs Stripe's state as it is now. Raises
+        Conflict, OutOfTime, CustomerNotFound or any Unavailable: then nothing may be acknowledged.
         """
-        for attempt in range(ATTEMPTS):
+        replica = self.replicas[key.kind]
+        for attempt in range(MAX_ATTEMPTS):
             if attempt:
                 self.pause(attempt)
             if remaining_ms() < ATTEMPT_BUDGET_MS:
                 raise OutOfTime
-            row = self.store.load(key)
-            if covered(row, hints):
+            row = replica.load(key)
+            if row.deleted or (not on_demand and covered(row, requests)):
                 return
-            state = stripe_state.fetch(self.stripe, key.customer)
-            billing = project(state, self.policy, self.subject_metadata_key)
-            confirm_at = self._confirm(row, hints, fetched_at=state.as_of)
-            cause = max(hints, key=lambda hint: hint.created)
-            advanced = row.advanced(
-                billing,
-                as_of=state.as_of,
-                confirm_at=confirm_at,
-                event=cause.id,
-                event_type=cause.type,
-            )
+            fetched = replica.fetch(key)
+            confirm_at = self._confirm(row, requests, fetched_at=fetched.as_of)
             try:
-                link.commit(
-                    advanced, over=row, issuer=self.issuer, store=self.store, report=self.report
-                )
+                replica.commit(row, fetched, confirm_at=confirm_at, cause=cause_of(requests, key))
             except Conflict:
                 continue
             return
-        raise Conflict(f"{ATTEMPTS} tries lost to other writers")
+        raise Conflict(f"{MAX_ATTEMPTS} attempts lost to other writers")
 
-    def _confirm(self, row: CustomerRow, hints: Sequence[Hint], *, fetched_at: int) -> int:
-        """See to it that a confirm comes more than MARGIN after this fetch; return when it is due.
+    def _confirm(self, row: Row, requests: Sequence[SyncRequest], *, fetched_at: int) -> int:
+        """Make sure that a confirm comes more than the margin after this fetch; return when.
 
         It is sent before the commit that records it: a crash in between sends one too many, the
-        other order none at all. A pending one that is late enough serves us too; so a confirm is
-        outgrown only by a fetch as late as its own, whoever asked for it.
+        other order none at all. A pending one that is late enough serves this fetch too. So a
+        confirm is outgrown only by a fetch as late as its own, whoever requested it.
         """
-        if all(hint.type == CONFIRM for hint in hints):
+        if requests and all(request.is_confirm for request in requests):
             return row.confirm_at
-        if row.confirm_at > fetched_at + MARGIN:
+        if row.confirm_at > fetched_at + MARGIN_SECONDS:
             return row.confirm_at
-        due = fetched_at + CONFIRM_DELAY
-        self.queue.send_confirm(Hint.confirm(row.key, created=due - MARGIN), CONFIRM_DELAY)
+        due = fetched_at + CONFIRM_DELAY_SECONDS
+        self.queue.send_confirm(
+            SyncRequest.confirm(row.key, up_to=due - MARGIN_SECONDS), CONFIRM_DELAY_SECONDS
+        )
         return due
 
 
-def covered(row: CustomerRow, hints: Sequence[Hint]) -> bool:
-    """Whether the stored row already answers every hint: it is a tombstone, which nothing raises,
-    or it was fetched more than the margin after each of them was created.
+def covered(row: Row, requests: Sequence[SyncRequest]) -> bool:
+    """Whether the stored row already answers every request: it was fetched more than the margin
+    after each.
 
-    More than: both count whole seconds, so a change may be almost one later than `created` says."""
-    return row.deleted or all(hint.created + MARGIN < row.as_of for hint in hints)
+    More than: both count whole seconds, so a change may be almost a second later than `up_to`.
+    """
+    return all(request.up_to + MARGIN_SECONDS < row.as_of for request in requests)
+
+
+def cause_of(requests: Sequence[SyncRequest], key: Key) -> Cause:
+    """The cause of the latest request; without any, somebody demands the sync."""
+    if not requests:
+        return Cause(f"demand-{key.id or key.kind}", DEMAND)
+    return max(requests, key=lambda request: request.up_to).cause

@@ -1,4 +1,4 @@
-"""What AWS answers when it does not do its part, as our own errors: here and nowhere else."""
+"""AWS's errors become our own here and nowhere else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from billing.errors import Unavailable
 
 @contextmanager
 def raised_as(unavailable: type[Unavailable]) -> Iterator[None]:
-    """Raise every error of botocore's within the block as `unavailable`, its code for a reason."""
+    """Raise any error of botocore's in the block as `unavailable`, with its code as the reason."""
     try:
         yield
     except ClientError as error:

@@ -1,4 +1,4 @@
-"""The event queue and its dead-letter queue in SQS: the adapter behind ingest, sync and batch."""
+"""The event queue and its dead-letter queue in SQS."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from billing.adapters.aws_errors import raised_as
 from billing.batch import Message
 from billing.errors import QueueUnavailable
-from billing.events import Hint
+from billing.sync_request import SyncRequest
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -21,16 +21,15 @@ class SqsQueues:
         self._events = events
         self._dead_letters = dead_letters
 
-    def send(self, hint: Hint) -> None:
-        """Enqueue a hint, visible at once."""
-        with raised_as(QueueUnavailable):
-            self._client.send_message(QueueUrl=self._events, MessageBody=hint.to_message())
+    def send(self, request: SyncRequest) -> None:
+        """Enqueue `request`, visible at once."""
+        self.send_confirm(request, 0)
 
-    def send_confirm(self, hint: Hint, delay: int) -> None:
-        """Enqueue a hint, visible after `delay` seconds (SQS allows 900)."""
+    def send_confirm(self, request: SyncRequest, delay: int) -> None:
+        """Enqueue `request`, visible after `delay` seconds (SQS allows 900)."""
         with raised_as(QueueUnavailable):
             self._client.send_message(
-                QueueUrl=self._events, MessageBody=hint.to_message(), DelaySeconds=delay
+                QueueUrl=self._events, MessageBody=request.to_message(), DelaySeconds=delay
             )
 
     def hide(self, message: Message, seconds: int) -> None:

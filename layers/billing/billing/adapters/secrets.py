@@ -1,4 +1,4 @@
-"""Secrets from Secrets Manager, kept for minutes, several signing secrets side by side."""
+"""Secrets Manager: the Stripe API key, and the webhook's signing secrets."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from billing.errors import SecretUnavailable
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
-#: Seconds a secret is kept: how long a revoked one may go on.
-KEPT = 300
+#: How long a secret is cached: how long a revoked one goes on being used.
+CACHE_SECONDS = 300
 
-#: Seconds between two forced reads: what a flood of forged webhooks can cost.
-FORCED_EVERY = 60
+#: Time between two forced reads: it bounds what a flood of forged webhooks can cost.
+MIN_REFRESH_SECONDS = 60
 
 
 class Secret:
-    """One secret by name. `clock` gives seconds that never go back."""
+    """One secret by name. `clock` returns seconds that never go back."""
 
     def __init__(self, client: SecretsManagerClient, name: str, clock: Callable[[], float]) -> None:
         self._client = client
@@ -33,32 +33,32 @@ class Secret:
         self._forced_at = float("-inf")
 
     def current(self) -> tuple[str, ...]:
-        """The secret's values; one unless it is a JSON list. Raises SecretUnavailable."""
-        if self._clock() - self._read_at >= KEPT:
+        """The secret's values: one, unless it is a JSON list. Raises SecretUnavailable."""
+        if self._clock() - self._read_at >= CACHE_SECONDS:
             self._read()
         return self._values
 
     def refreshed(self) -> tuple[str, ...]:
-        """The values, read anew unless that was forced within the last minute."""
+        """The values, read again unless that happened within the last minute."""
         now = self._clock()
-        if now - self._forced_at >= FORCED_EVERY and now > self._read_at:
+        if now - self._forced_at >= MIN_REFRESH_SECONDS and now > self._read_at:
             self._forced_at = now
             self._read()
         return self._values
 
     def _read(self) -> None:
         with raised_as(SecretUnavailable):
-            answer = self._client.get_secret_value(SecretId=self._name)
-        # A binary secret has no string, so it is an empty one.
-        self._values = parse(answer.get("SecretString", ""))
+            found = self._client.get_secret_value(SecretId=self._name)
+        # A binary secret has no string; parse refuses an empty one.
+        self._values = parse(found.get("SecretString", ""))
         self._read_at = self._clock()
 
 
 class SigningSecrets:
-    """stripe_setup.SigningSecrets: the webhook's signing secrets under one name, uncached.
+    """The webhook's signing secrets under one name, uncached: stripe_setup.SigningSecrets.
 
-    To who may use only secrets of one name, AWS says of one that does not exist that they may not:
-    so a denial is taken for an absence, until creating it fails as well.
+    A role that may use secrets of one name only is denied access to one that does not exist yet. So
+    a denial is read as an absence, until creating the secret fails as well.
     """
 
     def __init__(self, client: SecretsManagerClient, name: str) -> None:
@@ -66,21 +66,21 @@ class SigningSecrets:
         self.name = name
 
     def read(self) -> tuple[str, ...]:
-        """The stored secrets; none where nothing usable is stored. Raises SecretUnavailable."""
+        """The stored secrets; empty where nothing usable is stored. Raises SecretUnavailable."""
         with raised_as(SecretUnavailable):
             try:
-                answer = self._client.get_secret_value(SecretId=self.name)
+                found = self._client.get_secret_value(SecretId=self.name)
             except ClientError as error:
                 if _absent(error):
                     return ()
                 raise
         try:
-            return parse(answer.get("SecretString", ""))
+            return parse(found.get("SecretString", ""))
         except SecretUnavailable:
             return ()
 
     def write(self, secrets: Sequence[str]) -> None:
-        """Store these, making the secret where there is none. Raises SecretUnavailable."""
+        """Store these, and create the secret where there is none. Raises SecretUnavailable."""
         text = secrets[0] if len(secrets) == 1 else json.dumps(list(secrets))
         with raised_as(SecretUnavailable):
             try:
@@ -105,8 +105,8 @@ def _absent(error: ClientError) -> bool:
 def parse(text: str) -> tuple[str, ...]:
     """The values in a secret's string: a plain string, or a JSON list of strings.
 
-    White space around a value is dropped: a trailing newline from an editor would match nothing.
-    Raises SecretUnavailable where there is none.
+    White space around a value is dropped, because a trailing newline would match nothing.
+    Raises SecretUnavailable where there is no value.
     """
     values: object = [text]
     if text.lstrip().startswith("["):

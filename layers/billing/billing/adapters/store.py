@@ -1,4 +1,4 @@
-"""The entitlement table in DynamoDB: the adapter behind link.Store and the reader."""
+"""The entitlement table in DynamoDB."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from billing.adapters.aws_errors import raised_as
 from billing.errors import Conflict, StoreUnavailable, SubjectTaken
-from billing.model import CustomerKey, CustomerRow, DocumentKey, DocumentRow, SubjectKey
+from billing.keys import CustomerKey, DocumentKey, SubjectKey
+from billing.model import CustomerRow, DocumentRow
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -20,7 +21,7 @@ _from_dynamodb = TypeDeserializer().deserialize
 class DynamoDBStore:
     """Rows and links in one table whose only key attribute is `pk`.
 
-    Every method raises StoreUnavailable when DynamoDB does not answer or refuses.
+    Every method raises StoreUnavailable when DynamoDB fails or refuses.
     """
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
@@ -31,7 +32,9 @@ class DynamoDBStore:
         """The customer's row; revision 0 where there is none."""
         return CustomerRow.from_item(key, self._get(key.pk, consistent))
 
-    def customer_of(self, subject: SubjectKey, *, consistent: bool = True) -> CustomerKey | None:
+    def linked_customer(
+        self, subject: SubjectKey, *, consistent: bool = True
+    ) -> CustomerKey | None:
         """The customer the subject is linked to."""
         item = self._get(subject.pk, consistent)
         return CustomerKey(item["account"], subject.mode, item["customer"]) if item else None
@@ -66,10 +69,10 @@ class DynamoDBStore:
         put_link: dict[str, Any] = {
             "TableName": self._table,
             "Item": _serialized(
-                {"pk": subject.pk, "account": row.key.account, "customer": row.key.customer}
+                {"pk": subject.pk, "account": row.key.account, "customer": row.key.id}
             ),
             "ConditionExpression": "attribute_not_exists(pk) OR customer = :holder",
-            "ExpressionAttributeValues": _serialized({":holder": (replacing or row.key).customer}),
+            "ExpressionAttributeValues": _serialized({":holder": (replacing or row.key).id}),
         }
         writes: list[dict[str, Any]] = [{"Put": self._put(row)}, {"Put": put_link}]
         if replacing is not None:

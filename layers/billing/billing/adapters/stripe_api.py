@@ -1,79 +1,56 @@
-"""Stripe's API through the official library: the adapter behind the sync and the portal.
+"""Stripe's API as the syncs, checkout and the portal use it. Each method names the call it makes.
 
-Requests are pinned to STRIPE_API_VERSION. Stripe's errors become ours here and nowhere else, by
-their class and `code`, never by their text.
+Every method raises StripeUnavailable or StripeRefused; what else it raises stands with it.
 """
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import stripe
 
-from billing.errors import Conflict, CustomerNotFound, StripeRefused, StripeUnavailable
-from billing.projection import StripeObject
-from billing.stripe_state import Page
+from billing.adapters.stripe_client import (
+    date_of,
+    list_page,
+    once,
+    plain,
+    retrieve_or_none,
+    translated,
+    typed,
+    with_one_retry,
+)
+from billing.errors import Conflict, CustomerNotFound
+from billing.stripe_objects import Page, StripeObject, all_pages
 
-#: Seconds to connect, and to wait for the next byte. The library's own default is 80.
-TIMEOUT = (2.0, 8.0)
+if TYPE_CHECKING:
+    from stripe._v1_services import V1Services
 
-#: The same where a person waits: a try and its repetition end well within the function's time.
-INTERACTIVE_TIMEOUT = (2.0, 4.0)
+#: Lookup keys that one list of prices may name: Stripe's maximum.
+MAX_LOOKUP_KEYS = 10
 
-LONGEST_PAGE = 100
-
-#: Lookup keys that one list of prices may name.
-MOST_LOOKUP_KEYS = 10
-
-#: Keys in the series that stands in for one, where Stripe has recorded a failure under the first.
-KEY_SERIES = 3
-
-# The library would write its telemetry's state under a home folder that Lambda does not have.
-stripe.enable_telemetry = False
-
-_T = TypeVar("_T")
-
-
-def client(
-    api_key: str,
-    *,
-    api_base: str,
-    api_version: str,
-    account: str,
-    timeout: tuple[float, float] = TIMEOUT,
-    retries: int = 0,
-) -> stripe.StripeClient:
-    """A client that keeps its connections. It never retries by itself where who calls knows better:
-    a person waits, or a queue.
-    """
-    return stripe.StripeClient(
-        api_key,
-        stripe_account=account or None,
-        stripe_version=api_version,
-        base_addresses={"api": api_base},
-        max_network_retries=retries,
-        http_client=stripe.RequestsClient(timeout=timeout),
-    )
+#: What a price's id can look like. Nothing else becomes part of a path.
+_PRICE_ID = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
 
 
 class StripeApi:
-    """stripe_state.StripeReads and the portal's calls.
+    """stripe_state.StripeReads, documents.DocumentReads, checkout.CheckoutApi, portal.PortalApi.
 
-    `connect` gives the client: it is asked for at each call, so that a rolled key is taken up.
+    `connect` returns the client. It is called for each request, so that a rotated key is used.
     """
 
     def __init__(self, connect: Callable[[], stripe.StripeClient]) -> None:
         self._connect = connect
 
-    # -- the sync's reads: stripe_state.StripeReads
+    @property
+    def _v1(self) -> V1Services:
+        return self._connect().v1
 
-    def customer(self, customer: str) -> tuple[StripeObject, int]:
+    # -- a customer's sync
+
+    def retrieve_customer(self, customer_id: str) -> tuple[StripeObject, int]:
         expand = [
             "invoice_settings.default_payment_method",
             "subscriptions.data.default_payment_method",
@@ -82,149 +59,111 @@ class StripeApi:
         ]
         with translated():
             try:
-                found = self._connect().v1.customers.retrieve(customer, {"expand": expand})
+                found = self._v1.customers.retrieve(customer_id, {"expand": expand})
             except stripe.InvalidRequestError as error:
                 if error.code == "resource_missing":
-                    raise CustomerNotFound(customer) from error
+                    raise CustomerNotFound(customer_id) from error
                 raise
-        return plain(found), _date(found)
+        return plain(found), date_of(found)
 
-    def subscriptions(self, customer: str, after: str | None) -> Page:
-        page = page_after(after)
+    def list_subscriptions(self, customer_id: str, after: str | None) -> Page:
+        expand = ["data.default_payment_method", "data.latest_invoice"]
+        return list_page(
+            self._v1.subscriptions.list, after, {"customer": customer_id, "expand": expand}
+        )
+
+    def list_subscription_items(self, subscription: str, after: str | None) -> Page:
+        return list_page(self._v1.subscription_items.list, after, {"subscription": subscription})
+
+    def list_tax_ids(self, customer_id: str, after: str | None) -> Page:
+        tax_ids = self._v1.customers.tax_ids
+        return list_page(lambda page: tax_ids.list(customer_id, page), after, {})
+
+    def list_active_entitlements(self, customer_id: str, after: str | None) -> Page:
+        entitlements = self._v1.entitlements.active_entitlements
+        return list_page(entitlements.list, after, {"customer": customer_id})
+
+    def list_product_features(self, product: str, after: str | None) -> Page:
+        features = self._v1.products.features
+        return list_page(lambda page: features.list(product, page), after, {})
+
+    # -- documents, and what is for sale
+
+    def retrieve_portal_configuration(self, configuration: str) -> tuple[StripeObject, int]:
+        """The portal configuration, and Stripe's Date of this response."""
         with translated():
-            return plain(
-                self._connect().v1.subscriptions.list(
-                    {
-                        "customer": customer,
-                        "expand": ["data.default_payment_method", "data.latest_invoice"],
-                    }
-                    | page
-                )
-            )
+            found = self._v1.billing_portal.configurations.retrieve(configuration)
+        return plain(found), date_of(found)
 
-    def subscription_items(self, subscription: str, after: str | None) -> Page:
-        with translated():
-            return plain(
-                self._connect().v1.subscription_items.list(
-                    {"subscription": subscription} | page_after(after)
-                )
-            )
-
-    def tax_ids(self, customer: str, after: str | None) -> Page:
-        with translated():
-            return plain(self._connect().v1.customers.tax_ids.list(customer, page_after(after)))
-
-    def active_entitlements(self, customer: str, after: str | None) -> Page:
-        with translated():
-            return plain(
-                self._connect().v1.entitlements.active_entitlements.list(
-                    {"customer": customer} | page_after(after)
-                )
-            )
-
-    def product_features(self, product: str, after: str | None) -> Page:
-        with translated():
-            return plain(self._connect().v1.products.features.list(product, page_after(after)))
-
-    # -- documents
-
-    def portal_configuration(self, configuration: str) -> tuple[StripeObject, int]:
-        """The portal configuration and Stripe's Date of this answer."""
-        with translated():
-            found = self._connect().v1.billing_portal.configurations.retrieve(configuration)
-        return plain(found), _date(found)
-
-    # -- what is for sale
-
-    def prices(self, names: Sequence[str]) -> tuple[list[StripeObject], int]:
+    def list_prices(self, names: Sequence[str]) -> tuple[list[StripeObject], int]:
         """The active prices with these lookup keys or ids, `product` expanded, and Stripe's Date
-        of the first answer (0 where nothing was asked). A name nothing is sold under is left out.
+        of the first response (0 without any name). A name without an active price is left out.
         """
         found: dict[str, StripeObject] = {}
         as_of = 0
-        for start in range(0, len(names), MOST_LOOKUP_KEYS):
-            parameters: Any = {
-                "lookup_keys": list(names[start : start + MOST_LOOKUP_KEYS]),
-                "active": True,
-                "expand": ["data.product"],
-            }
+        for start in range(0, len(names), MAX_LOOKUP_KEYS):
+            lookup_keys = list(names[start : start + MAX_LOOKUP_KEYS])
+            parameters = {"lookup_keys": lookup_keys, "active": True, "expand": ["data.product"]}
             with translated():
-                page = self._connect().v1.prices.list(parameters | page_after(None))
-            as_of = as_of or _date(page)
+                page = self._v1.prices.list(typed({"limit": MAX_LOOKUP_KEYS, **parameters}))
+            as_of = as_of or date_of(page)
             found.update({price["lookup_key"]: price for price in plain(page)["data"]})
         for name in names:
             if name not in found and (price := self._price(name)) is not None and price["active"]:
                 found[name] = price
         return [found[name] for name in names if name in found], as_of
 
-    def _price(self, price: str) -> StripeObject | None:
-        with translated():
-            try:
-                return plain(self._connect().v1.prices.retrieve(price, {"expand": ["product"]}))
-            except stripe.InvalidRequestError as error:
-                if error.code == "resource_missing":
-                    return None
-                raise
+    def _price(self, name: str) -> StripeObject | None:
+        if not _PRICE_ID.fullmatch(name):
+            return None
+        return retrieve_or_none(lambda: self._v1.prices.retrieve(name, {"expand": ["product"]}))
 
-    # -- checkout: checkout.CheckoutApi
+    # -- checkout
 
-    def priced(self, name: str) -> StripeObject | None:
+    def find_price(self, name: str) -> StripeObject | None:
         """The active price with this lookup key or id, `product` expanded."""
-        prices, _ = with_one_retry(lambda: self.prices([name]))
+        prices, _ = with_one_retry(lambda: self.list_prices([name]))
         return prices[0] if prices else None
 
     def create_customer(self, metadata: Mapping[str, str], key: str) -> str:
-        """The id of a new customer; of the same one for whoever asks with the same `key` within a
-        day. Raises StripeUnavailable, StripeRefused."""
+        """The id of a new customer; of the same one for everybody with this `key` within a day."""
 
         def create(options: stripe.RequestOptions) -> str:
             with translated():
-                made = self._connect().v1.customers.create({"metadata": dict(metadata)}, options)
-            return made.id
+                return str(self._v1.customers.create({"metadata": dict(metadata)}, options).id)
 
-        return _once(create, key)
+        return once(create, key)
 
-    def checkout_sessions(self, customer: str) -> list[StripeObject]:
-        """The customer's checkout sessions, newest first, with their line items."""
-        sessions: list[StripeObject] = []
+    def newest_checkout_session(self, customer_id: str) -> str | None:
+        """The id of the customer's newest checkout session, whatever its status."""
 
-        def page(after: str | None) -> Page:
-            parameters: Any = {"customer": customer, "expand": ["data.line_items"]}
+        def newest() -> str | None:
             with translated():
-                return plain(
-                    self._connect().v1.checkout.sessions.list(parameters | page_after(after))
-                )
+                sessions = self._v1.checkout.sessions.list({"customer": customer_id, "limit": 1})
+            return str(sessions.data[0].id) if sessions.data else None
 
-        after: str | None = None
-        more = True
-        while more:
-            found = with_one_retry(lambda: page(after))  # noqa: B023 (called before `after` moves on)
-            sessions.extend(found["data"])
-            more = found["has_more"]
-            after = sessions[-1]["id"] if sessions else None
-        return sessions
+        return with_one_retry(newest)
 
-    def checkout_session(self, session: str) -> StripeObject | None:
+    def list_open_checkout_sessions(self, customer_id: str) -> list[StripeObject]:
+        """The customer's open checkout sessions, newest first, with their line items."""
+        parameters = {"customer": customer_id, "status": "open", "expand": ["data.line_items"]}
+        sessions = self._v1.checkout.sessions
+        return all_pages(
+            lambda after: with_one_retry(lambda: list_page(sessions.list, after, parameters))
+        )
+
+    def retrieve_checkout_session(self, session: str) -> StripeObject | None:
         """The checkout session as it is now, whosever it is; None where there is none."""
-
-        def retrieve() -> StripeObject | None:
-            with translated():
-                try:
-                    return plain(self._connect().v1.checkout.sessions.retrieve(session))
-                except stripe.InvalidRequestError as error:
-                    if error.code == "resource_missing":
-                        return None
-                    raise
-
-        return with_one_retry(retrieve)
+        sessions = self._v1.checkout.sessions
+        return with_one_retry(lambda: retrieve_or_none(lambda: sessions.retrieve(session)))
 
     def expire_checkout_session(self, session: str) -> None:
-        """See to it that the session cannot be completed any more: it may have been already."""
+        """Make sure that the session cannot be completed any more. It may have been before."""
 
         def expire() -> None:
             with translated():
                 try:
-                    self._connect().v1.checkout.sessions.expire(session)
+                    self._v1.checkout.sessions.expire(session)
                 except stripe.InvalidRequestError:
                     # Stripe has no code for "not open any more", and nothing else can be wrong.
                     return
@@ -232,145 +171,59 @@ class StripeApi:
         with_one_retry(expire)
 
     def create_checkout_session(self, parameters: Mapping[str, Any], key: str) -> StripeObject:
-        """A new checkout session; the same one for whoever asks for the same with the same `key`.
+        """A new checkout session; the same one for everybody who asks for the same with this `key`.
 
         `parameters` are those of https://docs.stripe.com/api/checkout/sessions/create.
-        Raises Conflict where `key` was used for something else, StripeUnavailable, StripeRefused.
+        Raises Conflict where `key` was used for something else.
         """
 
         def create(options: stripe.RequestOptions) -> StripeObject:
             with translated():
                 try:
-                    return plain(
-                        self._connect().v1.checkout.sessions.create(
-                            dict(parameters),  # type: ignore[arg-type]
-                            options,
-                        )
-                    )
+                    return plain(self._v1.checkout.sessions.create(typed(parameters), options))
                 except stripe.IdempotencyError as error:
                     raise Conflict("the key was used for another checkout session") from error
 
-        return _once(create, key)
+        return once(create, key)
 
-    # -- the portal: portal.PortalApi
+    # -- the portal
 
-    def subscription(self, subscription: str) -> StripeObject | None:
+    def retrieve_subscription(self, subscription: str) -> StripeObject | None:
         """The subscription as it is now, whosever it is; None where there is none."""
+        subscriptions = self._v1.subscriptions
+        return with_one_retry(
+            lambda: retrieve_or_none(lambda: subscriptions.retrieve(subscription))
+        )
 
-        def retrieve() -> StripeObject | None:
-            with translated():
-                try:
-                    return plain(self._connect().v1.subscriptions.retrieve(subscription))
-                except stripe.InvalidRequestError as error:
-                    if error.code == "resource_missing":
-                        return None
-                    raise
-
-        return with_one_retry(retrieve)
-
-    def price_by_lookup_key(self, lookup_key: str) -> str | None:
+    def find_price_id(self, lookup_key: str) -> str | None:
         """The id of the active price with this lookup key; None where there is none."""
 
         def find() -> str | None:
             with translated():
-                found = self._connect().v1.prices.list(
+                found = self._v1.prices.list(
                     {"lookup_keys": [lookup_key], "active": True, "limit": 1}
                 )
-            return found.data[0].id if found.data else None
+            return str(found.data[0].id) if found.data else None
 
         return with_one_retry(find)
 
     def create_portal_session(self, parameters: Mapping[str, Any]) -> str:
-        """Open a portal session and return its URL: a bearer link, never to be logged.
+        """Create a portal session and return its URL: a bearer link, never to be logged.
 
         `parameters` are those of https://docs.stripe.com/api/customer_portal/sessions/create.
-        Raises CustomerNotFound, StripeUnavailable, StripeRefused.
+        Raises CustomerNotFound.
         """
-        # One key for both tries: a first one that got through unheard is not repeated.
+        # One key for both attempts: if only the response to the first was lost, it is repeated.
         options: stripe.RequestOptions = {"idempotency_key": str(uuid4())}
 
         def create() -> str:
             with translated():
                 try:
-                    session = self._connect().v1.billing_portal.sessions.create(
-                        dict(parameters),  # type: ignore[arg-type]
-                        options,
-                    )
+                    session = self._v1.billing_portal.sessions.create(typed(parameters), options)
                 except stripe.InvalidRequestError as error:
                     if error.code == "resource_missing" and error.param in ("customer", "id"):
                         raise CustomerNotFound(str(parameters.get("customer"))) from error
                     raise
-            return session.url
+            return str(session.url)
 
         return with_one_retry(create)
-
-
-def _date(found: stripe.StripeObject) -> int:
-    """Stripe's own Date (epoch seconds) of the answer that `found` is."""
-    response = found.last_response
-    assert response is not None
-    headers: Mapping[str, str] = response.headers
-    date = next(value for name, value in headers.items() if name.lower() == "date")
-    return int(parsedate_to_datetime(date).timestamp())
-
-
-def page_after(after: str | None) -> Any:
-    """The paging parameters; every list of Stripe's takes the same two."""
-    if after is None:
-        return {"limit": LONGEST_PAGE}
-    return {"limit": LONGEST_PAGE, "starting_after": after}
-
-
-def plain(value: stripe.StripeObject) -> dict[str, Any]:
-    """The library's object as plain dicts and lists: a StripeObject is neither."""
-    return value.to_dict(for_json=True)
-
-
-def with_one_retry(call: Callable[[], _T]) -> _T:
-    """`call`, once more after a random moment when Stripe was unavailable: a person is waiting."""
-    try:
-        return call()
-    except _FailureOnRecord:
-        raise
-    except StripeUnavailable:
-        time.sleep(random.uniform(0.2, 0.6))  # noqa: S311 (spreads retries, guards nothing)
-        return call()
-
-
-class _FailureOnRecord(StripeUnavailable):
-    """A failure that Stripe had recorded under our idempotency key and only repeats."""
-
-
-def _once(create: Callable[[stripe.RequestOptions], _T], key: str) -> _T:
-    """`create` under the idempotency key `key`: at most one object for whoever uses that key.
-
-    For a day Stripe repeats its first answer under a key, be it a failure
-    (https://docs.stripe.com/api/idempotent_requests). Past one on record we take the next key of a
-    series, which is the same for everybody.
-    """
-    for number in range(KEY_SERIES):
-        options: stripe.RequestOptions = {"idempotency_key": f"{key}-{number}"}
-        try:
-            return with_one_retry(lambda: create(options))  # noqa: B023 (called at once)
-        except _FailureOnRecord:
-            continue
-    raise StripeUnavailable("every key of the series has a failure on record")
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Stripe's errors as ours: https://docs.stripe.com/api/errors/handling?lang=python."""
-    try:
-        yield
-    except (stripe.RateLimitError, stripe.APIConnectionError) as error:
-        raise StripeUnavailable(type(error).__name__) from error
-    except stripe.StripeError as error:
-        status = error.http_status or 0
-        headers: Mapping[str, str] = error.headers or {}
-        if status >= 500 and any(name.lower() == "idempotent-replayed" for name in headers):
-            raise _FailureOnRecord(f"{type(error).__name__} {status}") from error
-        if status >= 500 or status in (0, 409, 429):
-            raise StripeUnavailable(f"{type(error).__name__} {status}") from error
-        raise StripeRefused(
-            status, error.code, getattr(error, "param", None), type(error).__name__
-        ) from error

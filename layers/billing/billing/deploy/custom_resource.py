@@ -1,4 +1,4 @@
-"""CloudFormation's custom resource protocol: one answer, whatever happens, to a signed URL.
+"""CloudFormation's custom resource protocol: one response, whatever happens, to a signed URL.
 
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/crpg-ref.html
 """
@@ -11,15 +11,17 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
-#: Bytes. CloudFormation takes 4,096 of an answer; what else is in it is far below the difference.
-LONGEST_REASON = 2_500
+#: CloudFormation takes 4,096 bytes of a response; everything else in it is far below the rest.
+MAX_REASON_BYTES = 2_500
 
-#: Seconds to wait for the answer's receipt, and between the tries.
-TIMEOUT, TRIES, PAUSE = 5, 3, 1.0
+#: The response is sent so many times, with a pause between, until CloudFormation has received it.
+MAX_ATTEMPTS = 3
+TIMEOUT_SECONDS = 5
+PAUSE_SECONDS = 1.0
 
 
 def stack_of(stack_id: str) -> str:
-    """`account/region/name`: what stays the same when a stack is deleted and made again."""
+    """`account/region/name`: it stays the same when a stack is deleted and created again."""
     _, _, _, region, account, resource = stack_id.split(":", 5)
     return f"{account}/{region}/{resource.split('/')[1]}"
 
@@ -27,16 +29,16 @@ def stack_of(stack_id: str) -> str:
 def respond(
     event: Mapping[str, Any], *, failure: str | None = None, data: Mapping[str, str] | None = None
 ) -> None:
-    """Tell CloudFormation that the request has failed and why, or else its attributes.
+    """Tell CloudFormation that the request failed and why, or that it succeeded, with `data` as the
+    resource's attributes.
 
-    Raises OSError where the answer cannot be delivered; CloudFormation then waits for the
+    Raises OSError where the response cannot be delivered. CloudFormation then waits for the
     resource's ServiceTimeout.
     """
-    answer = {
+    response = {
         "Status": "SUCCESS" if failure is None else "FAILED",
-        "Reason": (failure or "").encode()[:LONGEST_REASON].decode(errors="ignore"),
-        # Always the same: no update is ever taken for a replacement, after which the old one
-        # would be deleted.
+        "Reason": (failure or "").encode()[:MAX_REASON_BYTES].decode(errors="ignore"),
+        # Always the same: another id would mean a replacement, and the old one would be deleted.
         "PhysicalResourceId": event.get("PhysicalResourceId") or "portcullis-stripe-setup",
         "StackId": event["StackId"],
         "RequestId": event["RequestId"],
@@ -45,16 +47,16 @@ def respond(
     }
     request = urllib.request.Request(  # noqa: S310 (CloudFormation's own URL)
         event["ResponseURL"],
-        data=json.dumps(answer, ensure_ascii=False).encode(),
+        data=json.dumps(response, ensure_ascii=False).encode(),
         method="PUT",
         # The URL is signed for an empty content type.
         headers={"content-type": ""},
     )
-    for left in reversed(range(TRIES)):
+    for left in reversed(range(MAX_ATTEMPTS)):
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT):  # noqa: S310
+            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):  # noqa: S310
                 return
         except OSError:
             if not left:
                 raise
-            time.sleep(PAUSE)
+            time.sleep(PAUSE_SECONDS)

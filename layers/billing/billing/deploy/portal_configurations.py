@@ -1,7 +1,7 @@
-"""The portal configurations a stack wants in Stripe, and what it takes to get there. Pure.
+"""The portal configurations that a stack needs in Stripe: what they must be, and making them so.
 
-Ours are known by metadata, as webhook_endpoint.py's are. Stripe cannot delete a configuration:
-one that the file no longer has is deactivated, and taken up again when it comes back.
+Metadata tells which are ours, as with webhook_endpoint.py. Stripe cannot delete a configuration:
+one that the file no longer has is deactivated, and activated again when it comes back.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from billing.configuration.file import Configuration, merged
+from billing.configuration.file import PortalConfiguration, merged
 from billing.deploy.webhook_endpoint import STACK, STAGE, ours
 from billing.errors import SetupFailed
-from billing.projection import StripeObject
+from billing.reporter import Reporter
+from billing.stripe_objects import StripeObject, product_id
 
-#: Metadata: what the file calls the configuration, and a hash of what it was last made of.
+#: Metadata: the configuration's name in the file, and a hash of the parameters it was made from.
 NAME, CONTENT = "portcullis_name", "portcullis_content"
 
-#: What an update begins from, since Stripe keeps whatever it is not told: Stripe's own defaults.
+#: Stripe's defaults. An update begins with these, because Stripe keeps what an update leaves out.
 _UNSET: Mapping[str, Any] = {
     "active": True,
     "business_profile": {"headline": "", "privacy_policy_url": "", "terms_of_service_url": ""},
@@ -64,11 +65,11 @@ class WantedConfiguration:
         return hashlib.sha256(json.dumps(self.parameters, sort_keys=True).encode()).hexdigest()[:16]
 
     def creation(self) -> dict[str, Any]:
-        """Those of https://docs.stripe.com/api/customer_portal/configurations/create."""
+        """The parameters of https://docs.stripe.com/api/customer_portal/configurations/create."""
         return {**self.parameters, "metadata": self._metadata}
 
     def changes(self, configuration: StripeObject) -> dict[str, Any]:
-        """The update that makes `configuration` what is wanted; empty where it is."""
+        """The update that `configuration` needs; empty where it needs none."""
         metadata = configuration["metadata"]
         if metadata.get(CONTENT) != self.content or not configuration["active"]:
             return merged(_UNSET, self.parameters) | {"metadata": self._metadata}
@@ -92,8 +93,8 @@ class ConfigurationPlan:
 def plan(
     wanted: Sequence[WantedConfiguration], found: Sequence[StripeObject], *, stack: str
 ) -> ConfigurationPlan:
-    """What to do about all configurations `found` in the Stripe account."""
-    # Active ones first: of two by one name, that one is in use.
+    """What to do with the configurations `found` in the Stripe account."""
+    # Active ones first: of two with one name, the active one is in use.
     candidates = sorted(ours(found, stack), key=lambda each: not each["active"])
     existing: dict[str, StripeObject] = {}
     for each in candidates:
@@ -117,15 +118,15 @@ def plan(
 
 
 def by_ids(
-    configuration: Configuration,
+    configuration: PortalConfiguration,
     prices: Mapping[str, StripeObject],
     *,
     default_return_url: str,
 ) -> dict[str, Any]:
     """The configuration's parameters with every price by its id and every product named.
 
-    `prices` holds Stripe's prices by what the file calls them. Raises SetupFailed where the prices
-    of one entry are not one product's.
+    `prices` holds Stripe's prices by their names in the file. Raises SetupFailed where the prices
+    of one entry belong to different products.
     """
     parameters: dict[str, Any] = {"default_return_url": default_return_url}
     parameters |= configuration.parameters
@@ -135,19 +136,19 @@ def by_ids(
         return parameters
     offered: list[dict[str, Any]] = []
     for entry in update["products"]:
-        products = {name: _product(prices[name]) for name in entry["prices"]}
+        products = {name: product_id(prices[name]) for name in entry["prices"]}
         if len(set(products.values())) != 1:
             raise SetupFailed(
                 f"portcullis.toml: {configuration.name}.features.subscription_update.products: "
-                f"{', '.join(products)} are not the prices of one product. Give each product a "
-                "[[…products]] of its own."
+                f"{', '.join(products)} belong to different products. Give each product its own "
+                "[[…products]] entry."
             )
         (product,) = set(products.values())
         if any(product == each["product"] for each in offered):
             raise SetupFailed(
                 f"portcullis.toml: {configuration.name}.features.subscription_update.products: "
-                f"{', '.join(products)} are prices of a product that has an entry already. List "
-                "all prices of a product in one entry."
+                f"{', '.join(products)} belong to a product that already has an entry. List all "
+                "prices of a product in one entry."
             )
         ids = [prices[name]["id"] for name in entry["prices"]]
         offered.append(dict(entry) | {"product": product, "prices": ids})
@@ -158,6 +159,67 @@ def by_ids(
     return parameters
 
 
-def _product(price: StripeObject) -> str:
-    product = price["product"]
-    return str(product["id"] if isinstance(product, Mapping) else product)
+class ConfigurationsApi(Protocol):
+    """Every method may raise StripeUnavailable, StripeRefused, OutOfTime."""
+
+    def list_portal_configurations(self) -> Sequence[StripeObject]:
+        """All of them, newest first."""
+        ...
+
+    def create_portal_configuration(self, parameters: Mapping[str, Any]) -> StripeObject: ...
+
+    def update_portal_configuration(
+        self, configuration: str, parameters: Mapping[str, Any]
+    ) -> StripeObject: ...
+
+
+class Names(Protocol):
+    """Which configuration in Stripe a name of portcullis.toml means. Both may raise
+    StoreUnavailable."""
+
+    def configuration_named(
+        self, mode: str, name: str, *, consistent: bool = False
+    ) -> str | None: ...
+
+    def name_configuration(self, mode: str, name: str, configuration_id: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortalConfigurations:
+    """A stack's configurations in one Stripe account.
+
+    Both methods may raise what ConfigurationsApi and Names raise. Each step may be cut off or
+    repeated: the next deploy continues from what it finds.
+    """
+
+    api: ConfigurationsApi
+    names: Names
+    mode: str
+    report: Reporter
+
+    def apply(self, stack: str, wanted: Sequence[WantedConfiguration]) -> dict[str, StripeObject]:
+        """Make the stack's configurations what `wanted` says; each by its name, in that order."""
+        todo = plan(wanted, self.api.list_portal_configurations(), stack=stack)
+        made = dict(todo.existing)
+        for each in todo.create:
+            made[each.name] = self.api.create_portal_configuration(each.creation())
+            self.report("PortalConfigurationCreated", configuration=made[each.name]["id"])
+        for name, changes in todo.updates.items():
+            made[name] = self.api.update_portal_configuration(made[name]["id"], changes)
+            self.report("PortalConfigurationUpdated", configuration=made[name]["id"])
+        for name, configuration in made.items():
+            known = self.names.configuration_named(self.mode, name, consistent=True)
+            if known != configuration["id"]:
+                self.names.name_configuration(self.mode, name, configuration["id"])
+        # Last: until here the names may still mean one of these.
+        self._deactivate(todo)
+        return {each.name: made[each.name] for each in wanted}
+
+    def retire(self, stack: str) -> None:
+        """Deactivate all of the stack's configurations."""
+        self._deactivate(plan((), self.api.list_portal_configurations(), stack=stack))
+
+    def _deactivate(self, todo: ConfigurationPlan) -> None:
+        for configuration, changes in todo.superfluous.items():
+            self.api.update_portal_configuration(configuration, changes)
+            self.report("PortalConfigurationDeactivated", configuration=configuration)

@@ -1,41 +1,44 @@
-"""The webhook endpoint a stack wants in Stripe, and what it takes to get there. Pure.
+"""The webhook endpoint that a stack needs in Stripe: what it must be, and making it so.
 
-Ours are known by metadata, never by their URL: several stacks share one Stripe account, and the
-URL changes with the API. https://docs.stripe.com/api/webhook_endpoints
+Metadata tells which endpoints are ours, never their URL: several stacks share one Stripe account,
+and the URL changes with the API. https://docs.stripe.com/api/webhook_endpoints
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from billing.projection import StripeObject
+from billing.deploy.signing_secrets import SigningSecrets
+from billing.errors import SetupFailed
+from billing.reporter import Reporter
+from billing.stripe_objects import StripeObject
 
-#: Metadata of what a deploy makes in Stripe: the stack it belongs to, and that stack's stage.
+#: Metadata of everything a deploy creates in Stripe: its stack, and that stack's stage.
 STACK, STAGE = "portcullis_stack", "portcullis_stage"
 
-#: Which signing secret is the endpoint's: Stripe shows it once, at creation.
+#: The fingerprint of the endpoint's signing secret, which Stripe shows only at creation.
 SECRET = "portcullis_secret"  # noqa: S105 (the name of a metadata key)
 
-#: Whether the endpoint was made for connected accounts; Stripe does not say.
+#: Whether the endpoint is for connected accounts, which Stripe does not show.
 CONNECT = "portcullis_connect"
 
-#: Since when (epoch seconds) this endpoint is taking over from an older one.
+#: Since when (epoch seconds) this endpoint has been taking over from an older one.
 ROTATION = "portcullis_rotation"
 
 
 def fingerprint(secret: str) -> str:
-    """What tells a signing secret from others and gives nothing of it away."""
+    """A short hash that identifies a signing secret without revealing it."""
     return hashlib.sha256(secret.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedEndpoint:
-    """What the endpoint of `stack` has to be like.
+    """What the endpoint of `stack` must be.
 
-    `connect`: it hears of the platform's connected accounts rather than of the key's own account.
+    `connect`: it receives the events of connected accounts instead of the key's own account.
     """
 
     stack: str
@@ -47,10 +50,10 @@ class WantedEndpoint:
 
     @property
     def description(self) -> str:
-        return f"Portcullis ({self.stage}): made by the stack {self.stack.rpartition('/')[2]}"
+        return f"Portcullis ({self.stage}): created by the stack {self.stack.rpartition('/')[2]}"
 
     def parameters(self) -> dict[str, Any]:
-        """Those of https://docs.stripe.com/api/webhook_endpoints/create."""
+        """The parameters of https://docs.stripe.com/api/webhook_endpoints/create."""
         parameters: dict[str, Any] = {
             "url": self.url,
             "enabled_events": list(self.event_types),
@@ -65,9 +68,8 @@ class WantedEndpoint:
         return parameters | ({"connect": True} if self.connect else {})
 
     def changes(self, endpoint: StripeObject) -> dict[str, Any]:
-        """The update that makes `endpoint` what is wanted; empty where it is. The rest of what
-        parameters() has cannot be changed.
-        """
+        """The update that `endpoint` needs; empty where it needs none. The other parameters cannot
+        be updated."""
         changes: dict[str, Any] = {}
         if endpoint["url"] != self.url:
             changes["url"] = self.url
@@ -84,7 +86,7 @@ class WantedEndpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointPlan:
-    """`current` stays (None: one has to be made), `updates` are by id, `superfluous` goes."""
+    """`current` stays (None: create one); `updates` are by id; `superfluous` are deleted."""
 
     current: StripeObject | None
     updates: Mapping[str, Mapping[str, Any]]
@@ -92,17 +94,17 @@ class EndpointPlan:
 
 
 def ours(found: Sequence[StripeObject], stack: str) -> list[StripeObject]:
-    """Those of `found` that this stack has made, in the order they come."""
+    """Those of `found` that this stack created, in their order."""
     return [each for each in found if each["metadata"].get(STACK) == stack]
 
 
 def plan(
     wanted: WantedEndpoint, found: Sequence[StripeObject], secrets: Collection[str]
 ) -> EndpointPlan:
-    """What to do about all endpoints `found` (newest first, as Stripe lists them).
+    """What to do with the endpoints `found` (newest first, as Stripe lists them).
 
-    An endpoint is good only while its signing secret is among `secrets`, in the wanted API version
-    and for the wanted accounts: none of these can be changed. While one takes over from another,
+    An endpoint is kept only if its signing secret is among `secrets` and it has the wanted API
+    version and accounts, because none of these can be updated. While one takes over from another,
     both stay.
     """
     candidates = ours(found, wanted.stack)
@@ -124,6 +126,124 @@ def plan(
 
 
 def without(secrets: Sequence[str], gone: Sequence[StripeObject]) -> tuple[str, ...]:
-    """`secrets` but those of the endpoints that are gone."""
+    """`secrets` without those of the endpoints that are gone."""
     theirs = {endpoint["metadata"].get(SECRET) for endpoint in gone}
     return tuple(secret for secret in secrets if fingerprint(secret) not in theirs)
+
+
+class EndpointsApi(Protocol):
+    """Every method may raise StripeUnavailable, StripeRefused, OutOfTime."""
+
+    def list_webhook_endpoints(self) -> Sequence[StripeObject]:
+        """All of them, newest first."""
+        ...
+
+    def create_webhook_endpoint(self, parameters: Mapping[str, Any]) -> StripeObject:
+        """The only response that contains the signing `secret`."""
+        ...
+
+    def update_webhook_endpoint(
+        self, endpoint: str, parameters: Mapping[str, Any]
+    ) -> StripeObject: ...
+
+    def delete_webhook_endpoint(self, endpoint: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookEndpoints:
+    """A stack's endpoints in one Stripe account. `clock` returns epoch seconds.
+
+    Every method may raise SetupFailed, and what EndpointsApi raises. Each step may be cut off or
+    repeated: the next deploy continues from what it finds.
+    """
+
+    api: EndpointsApi
+    secrets: SigningSecrets
+    clock: Callable[[], float]
+    report: Reporter
+
+    def apply(self, wanted: WantedEndpoint) -> str:
+        """Make the account's endpoints what `wanted` says; the id of the one that stays."""
+        secrets = self.secrets.read()
+        todo = plan(wanted, self.api.list_webhook_endpoints(), secrets)
+        for endpoint, changes in todo.updates.items():
+            self.api.update_webhook_endpoint(endpoint, changes)
+            self.report("WebhookEndpointUpdated", endpoint=endpoint, changed=sorted(changes))
+        current = todo.current["id"] if todo.current else None
+        if current is None:
+            current, secrets = self._create(wanted, secrets, {})
+        self._delete(todo.superfluous, secrets)
+        return str(current)
+
+    def retire(self, stack: str, *, delete: bool) -> None:
+        """Disable the stack's endpoints, or with `delete` delete them and their secrets."""
+        mine = ours(self.api.list_webhook_endpoints(), stack)
+        if delete:
+            self._delete(mine, self.secrets.read())
+            return
+        for endpoint in mine:
+            if endpoint["status"] != "disabled":
+                self.api.update_webhook_endpoint(endpoint["id"], {"disabled": True})
+                self.report("WebhookEndpointDisabled", endpoint=endpoint["id"])
+
+    def rotate(
+        self, stack: str, *, overlap: int, wanted: Callable[[str], WantedEndpoint]
+    ) -> dict[str, Any]:
+        """Take the next step of giving the stack's endpoint another signing secret.
+
+        Stripe's API cannot rotate a secret, so a second endpoint takes over. The first call creates
+        it; a call at least `overlap` seconds later deletes the old one. Returns `{"state":
+        "overlapping", "seconds"}` (left) or `{"state": "rotated"}`. `wanted` describes the endpoint
+        for a URL.
+        """
+        secrets = self.secrets.read()
+        known = {fingerprint(secret) for secret in secrets}
+        mine = ours(self.api.list_webhook_endpoints(), stack)
+        good = [each for each in mine if each["metadata"].get(SECRET) in known]
+        if not good:
+            raise SetupFailed(
+                f"No webhook endpoint of the stack {stack} has its secret in {self.secrets.name}, "
+                "so there is nothing to rotate. Deploy: that creates both."
+            )
+        current, now = good[0], int(self.clock())
+        began = current["metadata"].get(ROTATION)
+        if not began:
+            self._create(wanted(current["url"]), secrets, {ROTATION: str(now)})
+            return {"state": "overlapping", "seconds": overlap}
+        left = int(began) + overlap - now
+        if left > 0:
+            return {"state": "overlapping", "seconds": left}
+        self._delete([each for each in mine if each is not current], secrets)
+        self.api.update_webhook_endpoint(current["id"], {"metadata": {ROTATION: ""}})
+        self.report("WebhookSecretRotated", endpoint=current["id"])
+        return {"state": "rotated"}
+
+    def _create(
+        self, wanted: WantedEndpoint, secrets: Sequence[str], metadata: Mapping[str, str]
+    ) -> tuple[str, tuple[str, ...]]:
+        """The new endpoint's id, and the stored secrets with its own before the others."""
+        created = self.api.create_webhook_endpoint(wanted.parameters())
+        # Only what Stripe could have issued: a placeholder from before the first deploy goes.
+        others = (secret for secret in secrets if secret.startswith("whsec_"))
+        stored = (created["secret"], *others)
+        try:
+            self.secrets.write(stored)
+        except SetupFailed:
+            # Nobody will ever know its secret.
+            self.api.delete_webhook_endpoint(created["id"])
+            raise
+        # Only now: an endpoint with its secret's fingerprint has its secret stored.
+        self.api.update_webhook_endpoint(
+            created["id"], {"metadata": {SECRET: fingerprint(created["secret"]), **metadata}}
+        )
+        self.report("WebhookEndpointCreated", endpoint=created["id"])
+        return created["id"], stored
+
+    def _delete(self, endpoints: Sequence[StripeObject], secrets: Sequence[str]) -> None:
+        for endpoint in endpoints:
+            self.api.delete_webhook_endpoint(endpoint["id"])
+            self.report("WebhookEndpointDeleted", endpoint=endpoint["id"])
+        # Last: while an endpoint exists, what it signs must be accepted.
+        left = without(secrets, endpoints)
+        if left and left != tuple(secrets):
+            self.secrets.write(left)

@@ -1,42 +1,64 @@
-"""A portal flow: from our flat request to Stripe's `flow_data`, and why one is refused. Pure.
+"""A portal flow: from our flat request to Stripe's `flow_data`, and why a flow is refused. Pure.
 
 Follows https://docs.stripe.com/customer-management/portal-deep-links. What the portal would refuse
-is refused here, before the customer is sent there, where the subscription tells.
+is refused here, before the customer is sent there, as far as the subscription shows it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from billing.access import scheduled_end
-from billing.answers import iso
-from billing.configuration.file import ConfigurationFile
+from billing.access import Standing, scheduled_end, standing
+from billing.configuration.file import Configuration
 from billing.errors import BadRequest, NotFound, StateConflict
-from billing.projection import StripeObject
+from billing.responses import iso
+from billing.stripe_objects import MAX_QUANTITY, StripeObject, is_metered
 
-#: The feature of a portal configuration that each flow needs.
-FEATURE_OF_FLOW: Mapping[str, str] = {
-    "payment_method_update": "payment_method_update",
-    "subscription_cancel": "subscription_cancel",
-    "subscription_update": "subscription_update",
-    "subscription_update_confirm": "subscription_update",
-    "subscription_pause": "subscription_pause",
-    "customer_update": "customer_update",
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A type of flow: the portal feature it needs, the fields it requires, and those it allows."""
+
+    feature: str
+    required: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+
+#: Every flow that can be requested, by Stripe's name for it.
+FLOWS: Mapping[str, Flow] = {
+    "payment_method_update": Flow("payment_method_update"),
+    "customer_update": Flow("customer_update"),
+    "subscription_cancel": Flow("subscription_cancel", ("subscription",), ("retention",)),
+    "subscription_update": Flow("subscription_update", ("subscription",)),
+    "subscription_update_confirm": Flow(
+        "subscription_update", ("subscription", "items"), ("discounts",)
+    ),
+    "subscription_pause": Flow("subscription_pause", ("subscription",)),
 }
 
-ENDED = frozenset({"canceled", "incomplete_expired"})
+#: The fields of `after_completion` that belong to each of its types.
+_AFTER_COMPLETION: Mapping[str, tuple[str, ...]] = {
+    "hosted_confirmation": ("custom_message",),
+    "portal_homepage": (),
+    "redirect": ("return_url",),
+}
 
-#: Ids and lookup keys: what they are made of does no harm in a path.
-_ID = {"type": "string", "pattern": r"^[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,254}$"}
+#: An id or a lookup key. No other character may become part of a path.
+_ID = {
+    "type": "string",
+    "pattern": r"^[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,254}$",
+    "description": "an id or a lookup key: letters, digits and _ - . : only, at most 255",
+}
 
-#: The `flow` of a portal session's request. What belongs to other types than `type` is refused.
+#: The `flow` of a portal session's request. `check_fields` refuses the fields of other types.
 FLOW_SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
     "required": ["type"],
     "properties": {
-        "type": {"enum": sorted(FEATURE_OF_FLOW)},
+        "type": {"enum": list(FLOWS)},
         "subscription": _ID,
         "items": {
             "type": "array",
@@ -49,7 +71,7 @@ FLOW_SCHEMA: dict[str, Any] = {
                 "properties": {
                     "id": _ID,
                     "price": _ID,
-                    "quantity": {"type": "integer", "minimum": 0},
+                    "quantity": {"type": "integer", "minimum": 0, "maximum": MAX_QUANTITY},
                 },
             },
         },
@@ -76,7 +98,7 @@ FLOW_SCHEMA: dict[str, Any] = {
             "additionalProperties": False,
             "required": ["type"],
             "properties": {
-                "type": {"enum": ["hosted_confirmation", "portal_homepage", "redirect"]},
+                "type": {"enum": list(_AFTER_COMPLETION)},
                 "custom_message": {"type": "string", "minLength": 1, "maxLength": 500},
                 "return_url": {"type": "string", "minLength": 1},
             },
@@ -84,82 +106,78 @@ FLOW_SCHEMA: dict[str, Any] = {
     },
 }
 
-#: For each type, what it must name and what else it may.
-_NAMES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "payment_method_update": ((), ()),
-    "customer_update": ((), ()),
-    "subscription_cancel": (("subscription",), ("retention",)),
-    "subscription_update": (("subscription",), ()),
-    "subscription_update_confirm": (("subscription", "items"), ("discounts",)),
-    "subscription_pause": (("subscription",), ()),
-}
 
-
-def check_names(flow: Mapping[str, Any]) -> None:
-    """Raise BadRequest where `flow` lacks what its type must name, or names what is another's."""
-    required, optional = _NAMES[flow["type"]]
+def check_fields(flow: Mapping[str, Any]) -> None:
+    """Raise BadRequest where `flow` lacks a field that its type requires, or has another type's."""
+    kind: str = flow["type"]
+    required, optional = FLOWS[kind].required, FLOWS[kind].optional
     for name in required:
         if name not in flow:
-            raise BadRequest(f"body.flow must contain {name!r} when its type is {flow['type']}.")
+            raise BadRequest(f"Field flow.{name} is missing; the flow {kind} requires it.")
+    allowed = ("type", *required, *optional, "after_completion")
     for name in flow:
-        if name not in {"type", "after_completion", *required, *optional}:
+        if name not in allowed:
             raise BadRequest(
-                f"body.flow must not contain {name!r} when its type is {flow['type']}."
+                f"Field flow.{name} does not belong to the flow {kind}; allowed: "
+                f"{', '.join(allowed)}."
             )
     after = flow.get("after_completion", {})
-    belongs = {"hosted_confirmation": "custom_message", "redirect": "return_url"}
     for name in after:
-        if name != "type" and belongs.get(after["type"]) != name:
+        if name != "type" and name not in _AFTER_COMPLETION[after["type"]]:
             raise BadRequest(
-                f"body.flow.after_completion must not contain {name!r} when its type is "
-                f"{after['type']}."
+                f"Field flow.after_completion.{name} does not belong to the type {after['type']}."
             )
     if after.get("type") == "redirect" and "return_url" not in after:
-        raise BadRequest("body.flow.after_completion must contain 'return_url' for a redirect.")
+        raise BadRequest(
+            "Field flow.after_completion.return_url is missing; the type redirect requires it."
+        )
 
 
-def check_coupons(flow: Mapping[str, Any], file: ConfigurationFile) -> None:
-    """Raise BadRequest for a coupon or promotion code that the deployment does not offer there."""
+def check_coupons(flow: Mapping[str, Any], configuration: Configuration) -> None:
+    """Raise BadRequest for a coupon or promotion code that the deployment does not list."""
     named = [("retention_coupons", flow["retention"]["coupon"])] if "retention" in flow else []
     named += [
         (f"{kind}s", name) for each in flow.get("discounts", ()) for kind, name in each.items()
     ]
     for kind, name in named:
-        if name not in getattr(file, kind):
-            raise BadRequest(f"{name!r} is none of the {kind} that portcullis.toml lists.")
+        if name not in getattr(configuration, kind):
+            raise BadRequest(
+                f"{name!r} is not one of the {kind} in the deployment's portcullis.toml."
+            )
 
 
 def check_possible(flow: Mapping[str, Any], subscription: StripeObject) -> None:
     """Raise StateConflict where the portal would refuse this flow for this subscription."""
     kind: str = flow["type"]
-    if subscription["status"] in ENDED:
+    now = standing(subscription["status"])
+    if now is Standing.ENDED:
         raise StateConflict("This subscription has ended.")
     if kind == "subscription_cancel":
         end = scheduled_end(subscription)
         if end is not None:
-            raise StateConflict(f"This subscription is already set to end at {iso(end)}.")
-    if kind == "subscription_pause" and subscription["status"] == "paused":
+            raise StateConflict(f"This subscription is already scheduled to end at {iso(end)}.")
+    if kind == "subscription_pause" and now is Standing.PAUSED:
         raise StateConflict("This subscription is already paused.")
     if kind != "subscription_cancel" and subscription.get("schedule"):
         raise StateConflict("A change of this subscription is already scheduled.")
-    if FEATURE_OF_FLOW[kind] == "subscription_update":
+    if FLOWS[kind].feature == "subscription_update":
         items: Sequence[StripeObject] = subscription["items"]["data"]
         if len(items) > 1:
             raise StateConflict(
-                "This subscription has several products; the portal changes those of one only."
+                "This subscription has several products; the portal changes those with one only."
             )
-        if any(_is_metered(item) for item in items):
+        if any(is_metered(item["price"]) for item in items):
             raise StateConflict(
                 "This subscription is billed by usage; the portal cannot change it."
             )
         if subscription.get("pending_update"):
-            raise StateConflict("A change of this subscription still awaits its payment.")
+            raise StateConflict("A change of this subscription is still waiting for its payment.")
 
 
 def flow_data(
     flow: Mapping[str, Any], subscription: StripeObject | None, price_id: Callable[[str], str]
 ) -> dict[str, Any]:
-    """Stripe's `flow_data`; `price_id` gives the id of a price named by its lookup key or its id.
+    """Stripe's `flow_data`; `price_id` returns the id of a price, given its lookup key or its id.
 
     Raises NotFound for an item that is not the subscription's.
     """
@@ -187,11 +205,6 @@ def flow_data(
         details["discounts"] = list(flow["discounts"])
     data[kind] = details
     return data
-
-
-def _is_metered(item: StripeObject) -> bool:
-    recurring = item["price"].get("recurring") or {}
-    return bool(recurring.get("usage_type") == "metered")
 
 
 def _after_completion(after: Mapping[str, Any]) -> dict[str, Any]:

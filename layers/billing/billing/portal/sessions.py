@@ -1,4 +1,4 @@
-"""Opening Stripe's customer portal for the signed-in subject."""
+"""Creating a portal session for the signed-in subject."""
 
 from __future__ import annotations
 
@@ -6,22 +6,37 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from billing import request_body
-from billing.configuration.file import Configuration, ConfigurationFile
+from billing.configuration.file import Configuration, PortalConfiguration
 from billing.customers import Customers
-from billing.errors import BadRequest, CustomerNotFound, NotFound, StateConflict, StripeRefused
-from billing.model import CustomerRow
-from billing.origins import checked_return_url
-from billing.portal import flows as portal_flows
-from billing.projection import StripeObject
+from billing.errors import (
+    BadRequest,
+    CustomerNotFound,
+    Forbidden,
+    NotFound,
+    StateConflict,
+    StripeRefused,
+)
+from billing.keys import CONFIGURATION, OWN_ACCOUNT, DocumentKey
+from billing.model import CustomerRow, DocumentRow
+from billing.portal.flows import (
+    FLOW_SCHEMA,
+    FLOWS,
+    check_coupons,
+    check_fields,
+    check_possible,
+    flow_data,
+)
+from billing.return_urls import ReturnUrls
+from billing.schemas import checker, record
+from billing.stripe_objects import StripeObject
 
-#: Those of https://docs.stripe.com/api/customer_portal/sessions/create.
+#: The locales of https://docs.stripe.com/api/customer_portal/sessions/create.
 LOCALES = (
     "auto bg cs da de el en en-AU en-CA en-GB en-IE en-IN en-NZ en-SG es es-419 et fi fil fr fr-CA "
     "hr hu id it ja ko lt lv ms mt nb nl pl pt pt-BR ro ru sk sl sv th tr vi zh zh-HK zh-TW"
 )
 
-#: The body of `POST /portal-sessions`. Strict: a customer id is refused whatever it is called.
+#: The body of `POST /portal-sessions`. Strict: a customer id is refused, whatever its name is.
 REQUEST_SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
@@ -29,76 +44,88 @@ REQUEST_SCHEMA: dict[str, Any] = {
         "return_url": {"type": "string", "minLength": 1},
         "locale": {"enum": LOCALES.split()},
         "configuration": {"type": "string", "minLength": 1, "maxLength": 255},
-        "flow": portal_flows.FLOW_SCHEMA,
+        "flow": FLOW_SCHEMA,
     },
 }
 
-_checked = request_body.checker(REQUEST_SCHEMA)
+_checked = checker(REQUEST_SCHEMA)
 
-
-def parse_request(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`body` itself if it is a valid request. Raises BadRequest naming what is not."""
-    _checked(body)
-    if "flow" in body:
-        portal_flows.check_names(body["flow"])
-    return body
+#: The body of the response to `POST /portal-sessions`.
+SESSION_SCHEMA = record(
+    "The new portal session.",
+    url={"type": "string", "description": "A bearer link: five minutes to open it"},
+)
 
 
 class PortalApi(Protocol):
-    """Each raises StripeUnavailable, StripeRefused; the last CustomerNotFound too."""
+    """Each raises StripeUnavailable, StripeRefused; the last one CustomerNotFound too."""
 
-    def subscription(self, subscription: str) -> StripeObject | None: ...
-    def price_by_lookup_key(self, lookup_key: str) -> str | None: ...
+    def retrieve_subscription(self, subscription: str) -> StripeObject | None: ...
+    def find_price_id(self, lookup_key: str) -> str | None: ...
     def create_portal_session(self, parameters: Mapping[str, Any]) -> str: ...
 
 
-class ConfigurationNames(Protocol):
-    """Which portal configuration in Stripe stripe_setup made for a name of portcullis.toml."""
+class PortalStore(Protocol):
+    """What the table knows of the portal configurations in Stripe. Both raise StoreUnavailable."""
 
     def configuration_named(self, mode: str, name: str) -> str | None:
-        """Its id, None where there is none yet. Raises StoreUnavailable."""
+        """The id of the configuration that portcullis.toml calls `name`; None before a deploy has
+        made it."""
         ...
+
+    def load_document(self, key: DocumentKey, *, consistent: bool = True) -> DocumentRow: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortalSessions:
-    """What opening a portal session depends on; `file` is portcullis.toml."""
+    """What creating a portal session depends on."""
 
     customers: Customers
     stripe: PortalApi
-    names: ConfigurationNames
-    file: ConfigurationFile
-    allowed_origins: tuple[str, ...]
-    default_return_url: str
+    store: PortalStore
+    configuration: Configuration
+    return_urls: ReturnUrls
     on_behalf_of: str
-    stage: str
     mode: str
 
-    def __call__(self, subject: str, request: Mapping[str, Any]) -> str:
-        """The URL of a new portal session for the subject's customer: a bearer link, good for five
+    def create(self, subject: str, request: Mapping[str, Any]) -> str:
+        """The URL of a new portal session for the subject's customer: a bearer link, valid for five
         minutes, never to be logged.
 
-        `request` has passed parse_request. Raises BadRequest, NotFound, StateConflict,
-        StoreUnavailable, StripeUnavailable, StripeRefused.
+        `request` is the body of `POST /portal-sessions`. Raises BadRequest, Forbidden, NotFound,
+        StateConflict, StoreUnavailable, StripeUnavailable, StripeRefused.
         """
-        parameters: dict[str, Any] = {"return_url": self._return_url(request)}
+        _checked(request)
+        parameters: dict[str, Any] = {"return_url": self.return_urls.chosen(request, "return_url")}
         flow = request.get("flow")
         if flow:
-            self._check_return_url(flow.get("after_completion", {}).get("return_url"))
-            portal_flows.check_coupons(flow, self.file)
+            check_fields(flow)
+            if "return_url" in flow.get("after_completion", {}):
+                self.return_urls.checked(
+                    flow["after_completion"]["return_url"], "flow.after_completion.return_url"
+                )
+            check_coupons(flow, self.configuration)
         row = self.customers.of(subject)
         if row is None:
-            raise NotFound("You have no customer in Stripe (any more); a purchase makes one.")
-        parameters["customer"] = row.key.customer
+            raise NotFound(
+                "No Stripe customer exists for you yet; your first purchase creates one."
+            )
+        parameters["customer"] = row.key.id
         if "locale" in request:
             parameters["locale"] = request["locale"]
-        if self.on_behalf_of:
+        if self.on_behalf_of != OWN_ACCOUNT:
             parameters["on_behalf_of"] = self.on_behalf_of
-        configuration = self._configuration(request, row)
-        if (known := self._configuration_id(configuration, request)) is not None:
-            parameters["configuration"] = known
+        chosen = self._chosen(request, row)
+        configuration_id = self._id_of(chosen, request)
+        if configuration_id is not None:
+            parameters["configuration"] = configuration_id
         if flow:
-            parameters["flow_data"] = self._flow_data(flow, configuration, row.key.customer)
+            if not self._offers(chosen, configuration_id, FLOWS[flow["type"]].feature):
+                raise StateConflict(
+                    f"The portal configuration {chosen.name!r} does not offer "
+                    f"{FLOWS[flow['type']].feature}."
+                )
+            parameters["flow_data"] = self._flow_data(flow, row.key.id)
         try:
             return self.stripe.create_portal_session(parameters)
         except CustomerNotFound:
@@ -110,55 +137,56 @@ class PortalSessions:
                 ) from refusal
             raise
 
-    def _return_url(self, request: Mapping[str, Any]) -> str:
-        url: str = request.get("return_url", self.default_return_url)
-        if "return_url" in request:
-            self._check_return_url(url)
-        return url
-
-    def _check_return_url(self, url: str | None) -> None:
-        if url is not None:
-            checked_return_url(url, self.allowed_origins, stage=self.stage)
-
-    def _configuration(self, request: Mapping[str, Any], row: CustomerRow) -> Configuration:
+    def _chosen(self, request: Mapping[str, Any], row: CustomerRow) -> PortalConfiguration:
         """The configuration the request names, else the one whose rule the customer meets."""
+        products, features = row.billing.products, row.billing.features
         if "configuration" not in request:
-            return self.file.chosen_for(row.billing.products, row.billing.features)
-        named = self.file.named(request["configuration"])
+            return self.configuration.chosen_for(products, features)
+        named = self.configuration.named(request["configuration"])
         if named is None:
-            raise BadRequest(f"There is no portal configuration {request['configuration']!r}.")
+            names = ", ".join(each.name for each in self.configuration.configurations)
+            raise BadRequest(
+                f"There is no portal configuration {request['configuration']!r}; allowed: {names}."
+            )
+        if not named.serves(products, features):
+            raise Forbidden(
+                f"The portal configuration {named.name!r} is for customers with another plan."
+            )
         return named
 
-    def _configuration_id(
-        self, configuration: Configuration, request: Mapping[str, Any]
-    ) -> str | None:
-        """Its id in Stripe. Until stripe_setup has made it, the account's default serves whoever
-        asked for none by name."""
-        known = self.names.configuration_named(self.mode, configuration.name)
+    def _id_of(self, chosen: PortalConfiguration, request: Mapping[str, Any]) -> str | None:
+        """Its id in Stripe. Until a deploy has made it, the account's default serves a request that
+        names none."""
+        known = self.store.configuration_named(self.mode, chosen.name)
         if known is None and "configuration" in request:
             raise BadRequest(
-                f"The portal configuration {configuration.name!r} has not been set up in Stripe."
+                f"The portal configuration {chosen.name!r} is not set up in Stripe yet; "
+                "the next deploy does that."
             )
         return known
 
-    def _flow_data(
-        self, flow: Mapping[str, Any], configuration: Configuration, customer: str
-    ) -> dict[str, Any]:
-        """Stripe's `flow_data`; whatever the flow names must be this customer's own."""
-        feature = portal_flows.FEATURE_OF_FLOW[flow["type"]]
-        features: Mapping[str, Any] = configuration.parameters.get("features", {})
-        if not features.get(feature, {}).get("enabled", False):
-            raise StateConflict(
-                f"The portal configuration {configuration.name!r} does not offer {feature}."
-            )
+    def _offers(
+        self, chosen: PortalConfiguration, configuration_id: str | None, feature: str
+    ) -> bool:
+        """Whether the portal offers `feature`: what Stripe says where we know it, else the file."""
+        if configuration_id is not None:
+            key = DocumentKey(CONFIGURATION, self.mode, configuration_id)
+            known = self.store.load_document(key, consistent=False).content
+            if known:
+                return bool(known["active"] and known["features"].get(feature, False))
+        features: Mapping[str, Any] = chosen.parameters.get("features", {})
+        return bool(features.get(feature, {}).get("enabled", False))
+
+    def _flow_data(self, flow: Mapping[str, Any], customer_id: str) -> dict[str, Any]:
+        """Stripe's `flow_data`; what the flow names must be this customer's own."""
         subscription: StripeObject | None = None
         if "subscription" in flow:
-            subscription = self.stripe.subscription(flow["subscription"])
-            if subscription is None or subscription["customer"] != customer:
+            subscription = self.stripe.retrieve_subscription(flow["subscription"])
+            if subscription is None or subscription["customer"] != customer_id:
                 raise NotFound("You have no such subscription.")
-            portal_flows.check_possible(flow, subscription)
-        return portal_flows.flow_data(flow, subscription, self._price_id)
+            check_possible(flow, subscription)
+        return flow_data(flow, subscription, self._price_id)
 
     def _price_id(self, price: str) -> str:
-        """A price is named by its id or, as in portcullis.toml, by its lookup key."""
-        return self.stripe.price_by_lookup_key(price) or price
+        """A price is named by its lookup key, as in portcullis.toml, or by its id."""
+        return self.stripe.find_price_id(price) or price

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from billing.errors import BadRequest
-from billing.origins import LONGEST_URL, checked_return_url
+from billing.return_urls import MAX_URL_CHARACTERS, checked_return_url
 
 ALLOWED = ("https://app.example.com", "http://localhost:5173", "https://other.example:8443")
 
@@ -54,7 +54,7 @@ def test_urls_of_an_allowed_origin_pass_unchanged(url: str) -> None:
         "https:app.example.com",
         "https:///app.example.com",
         "https://[::1/",
-        "https://app.example.com/" + "a" * LONGEST_URL,
+        "https://app.example.com/" + "a" * MAX_URL_CHARACTERS,
     ],
 )
 def test_everything_else_is_refused(url: str) -> None:

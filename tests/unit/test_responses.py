@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from billing.answers import entitlement, entitlements, iso
-from billing.model import (
-    Billing,
-    CustomerKey,
-    CustomerRow,
-    PaymentMethod,
-    ProductGrant,
-    Subscription,
-)
+from billing.keys import CustomerKey
+from billing.model import Billing, CustomerRow, PaymentMethod, ProductGrant, Subscription
+from billing.responses import entitlement, entitlements, iso
 from tests.unit.stripe_objects import DAY, NOW
 
 ROW = CustomerRow(

@@ -1,0 +1,1 @@
+"""Selling a first subscription through Stripe's checkout."""

@@ -1,0 +1,65 @@
+"""What a customer may buy, and how it is put into a checkout session. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from billing import catalog
+from billing.access import is_held
+from billing.errors import BadRequest
+from billing.model import CustomerRow, Subscription
+from billing.stripe_objects import StripeObject, is_metered
+
+
+def is_for_sale(price: StripeObject, allowed: Collection[str]) -> bool:
+    """Whether a subscription to the price (its product expanded) may be bought."""
+    product = price["product"]
+    return bool(
+        catalog.is_allowed(price, allowed)
+        and price["active"]
+        and price.get("recurring")
+        and not product.get("deleted")
+        and product["active"]
+    )
+
+
+def has_had(row: CustomerRow, product: str) -> bool:
+    """Whether the customer has or had the product, as far as its row remembers: no second trial."""
+    names = {name for each in row.transitions for name in (*each.gained, *each.lost)}
+    return product in {name.partition("×")[0] for name in names}
+
+
+def with_session_id(url: str) -> str:
+    """`url` with the query parameter that Stripe fills in on the way back, before any fragment."""
+    address, hash_sign, fragment = url.partition("#")
+    separator = "&" if "?" in address else "?"
+    return f"{address}{separator}checkout_session_id={{CHECKOUT_SESSION_ID}}{hash_sign}{fragment}"
+
+
+def held_subscription(row: CustomerRow, product: str) -> Subscription | None:
+    """The customer's subscription to the product, paid for or not."""
+    for subscription in row.billing.subscriptions:
+        products = {item.product for item in subscription.items}
+        if product in products and is_held(subscription.status):
+            return subscription
+    return None
+
+
+def line_item(price: StripeObject, quantity: int | None) -> dict[str, Any]:
+    """Raises BadRequest for a quantity of a metered price: Stripe accepts none."""
+    if not is_metered(price):
+        return {"price": price["id"], "quantity": int(quantity or 1)}
+    if quantity is not None:
+        raise BadRequest("Field quantity is not allowed for a price that is billed by usage.")
+    return {"price": price["id"]}
+
+
+def sells(lines: Sequence[StripeObject], wanted: Mapping[str, Any]) -> bool:
+    """Whether a session with these lines sells exactly `wanted`, a line item."""
+    return len(lines) == 1 and all(
+        (
+            lines[0]["price"]["id"] == wanted["price"],
+            is_metered(lines[0]["price"]) or lines[0].get("quantity") == wanted["quantity"],
+        )
+    )

@@ -1,0 +1,333 @@
+"""The first purchase: a checkout session for the signed-in subject, and the way back from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from billing import catalog
+from billing.checkout.offer import (
+    has_had,
+    held_subscription,
+    is_for_sale,
+    line_item,
+    sells,
+    with_session_id,
+)
+from billing.configuration.file import Checkout
+from billing.errors import (
+    AlreadySubscribed,
+    BadRequest,
+    Conflict,
+    CustomerNotFound,
+    NotFound,
+    StateConflict,
+    StoreUnavailable,
+    StripeUnavailable,
+)
+from billing.keys import CustomerKey, SubjectKey
+from billing.model import CustomerRow
+from billing.responses import ENTITLEMENTS_SCHEMA
+from billing.return_urls import ReturnUrls
+from billing.schemas import checker, record
+from billing.stripe_objects import MAX_QUANTITY, StripeObject, product_id
+
+#: The body of `POST /checkout-sessions`. Strict: a customer id is refused, whatever its name is.
+REQUEST_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["price"],
+    "properties": {
+        "price": {"type": "string", "minLength": 1, "maxLength": 255},
+        "quantity": {"type": "integer", "minimum": 1, "maximum": MAX_QUANTITY},
+        "success_url": {"type": "string", "minLength": 1},
+        "cancel_url": {"type": "string", "minLength": 1},
+    },
+}
+
+_checked = checker(REQUEST_SCHEMA)
+
+#: The body of the response to `POST /checkout-sessions`.
+SESSION_SCHEMA = record(
+    "The checkout session: a new one, or the open one for the same price and quantity.",
+    url={"type": "string", "description": "Its page at Stripe"},
+    id={"type": "string"},
+)
+
+#: The body of the response to `GET /checkout-sessions/{id}`.
+RETRIEVED_SCHEMA = record(
+    "A checkout session of the subject's.",
+    id={"type": "string"},
+    status={"enum": ["open", "complete", "expired"]},
+    entitlements=ENTITLEMENTS_SCHEMA,
+)
+
+#: Stripe's own limit for client_reference_id.
+MAX_REFERENCE_CHARACTERS = 200
+
+#: Attempts to settle which customer is the subject's: a tombstone and a lost race cost one each.
+MAX_CUSTOMER_ATTEMPTS = 4
+
+#: Syncs on the way back from checkout, while the purchase does not show in the row yet.
+MAX_SYNC_ATTEMPTS = 4
+
+_SESSION_ID = re.compile(r"cs_[A-Za-z0-9_]{1,200}")
+
+
+class CheckoutApi(Protocol):
+    """Every method raises StripeUnavailable or StripeRefused."""
+
+    def find_price(self, name: str) -> StripeObject | None:
+        """The active price with this lookup key or id, its product expanded."""
+        ...
+
+    def create_customer(self, metadata: Mapping[str, str], key: str) -> str:
+        """The id of a new customer; of the same one for everybody with the same `key`."""
+        ...
+
+    def newest_checkout_session(self, customer_id: str) -> str | None:
+        """The id of the customer's newest session, whatever its status."""
+        ...
+
+    def list_open_checkout_sessions(self, customer_id: str) -> Sequence[StripeObject]:
+        """The customer's open sessions, newest first, with their line items."""
+        ...
+
+    def retrieve_checkout_session(self, session: str) -> StripeObject | None: ...
+
+    def expire_checkout_session(self, session: str) -> None:
+        """Afterwards the session cannot be completed any more; it may have been before."""
+        ...
+
+    def create_checkout_session(self, parameters: Mapping[str, Any], key: str) -> StripeObject:
+        """A new session, or the one that was created with this key. Raises Conflict where that one
+        was for something else."""
+        ...
+
+
+class CheckoutStore(Protocol):
+    """The entitlement table by consistent reads. Both raise StoreUnavailable."""
+
+    def load(self, key: CustomerKey) -> CustomerRow: ...
+    def linked_customer(self, subject: SubjectKey) -> CustomerKey | None: ...
+
+
+class Created(NamedTuple):
+    """An open checkout session. `url` is its page at Stripe."""
+
+    id: str
+    url: str
+
+
+class Retrieved(NamedTuple):
+    """A session of the subject's. `row` covers what it brought; None if the customer is deleted."""
+
+    id: str
+    status: str
+    row: CustomerRow | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutSessions:
+    """What checkout depends on.
+
+    `sync` makes a customer's row equal to Stripe now; `read_catalog` returns the catalog's
+    document; `pause(n)` waits before attempt `n`.
+    """
+
+    store: CheckoutStore
+    stripe: CheckoutApi
+    sync: Callable[[CustomerKey], None]
+    read_catalog: Callable[[], Mapping[str, Any]]
+    pause: Callable[[int], None]
+    offer: Checkout
+    return_urls: ReturnUrls
+    account: str
+    mode: str
+    issuer: str
+    subject_metadata_key: str
+
+    def create(self, subject: str, request: Mapping[str, Any]) -> Created:
+        """A checkout session for what `request`, the body of `POST /checkout-sessions`, names.
+
+        Creates the subject's customer where there is none: one, however many requests come at
+        once. Raises BadRequest, AlreadySubscribed, StateConflict, and any Unavailable.
+        """
+        _checked(request)
+        success_url = with_session_id(self.return_urls.chosen(request, "success_url"))
+        cancel_url = self.return_urls.chosen(request, "cancel_url")
+        price = self._price(request["price"])
+        wanted = line_item(price, request.get("quantity"))
+        product = product_id(price)
+
+        for _ in range(MAX_CUSTOMER_ATTEMPTS):
+            customer = self._linked_customer(subject)
+            newest = session = None
+            if customer is None:
+                customer = self._new_customer(subject)
+            else:
+                # In this order: a session that another request creates meanwhile either is among
+                # the open ones, or gets the same idempotency key as ours.
+                newest = self.stripe.newest_checkout_session(customer.id)
+                session = self._open_session(customer, product, wanted)
+            if session is None:
+                self._sync(customer)
+            row = self.store.load(customer)
+            if not row.deleted and row.subject == subject:
+                break
+            # Deleted, or another customer has the subject: the next attempt finds that one.
+        else:
+            raise StateConflict("Your customer in Stripe is changing at this moment. Try again.")
+        held = held_subscription(row, product)
+        if held is not None:
+            if session is not None:
+                self.stripe.expire_checkout_session(session["id"])
+            raise AlreadySubscribed(
+                f"You already hold this product: subscription {held.id} is {held.status}. "
+                "Change it in the customer portal: POST /portal-sessions."
+            )
+        if session is not None:
+            return Created(session["id"], session["url"])
+
+        parameters: dict[str, Any] = {
+            "mode": "subscription",
+            "customer": customer.id,
+            "line_items": [wanted],
+            "success_url": success_url,
+            "cancel_url": cancel_url,
+        }
+        if len(subject) <= MAX_REFERENCE_CHARACTERS:
+            parameters["client_reference_id"] = subject
+        if self.offer.trial_days and not has_had(row, product):
+            parameters["subscription_data"] = {"trial_period_days": self.offer.trial_days}
+        if self.offer.allow_promotion_codes:
+            parameters["allow_promotion_codes"] = True
+        return self._created(customer, product, newest, parameters)
+
+    def retrieve(self, subject: str, session_id: str) -> Retrieved:
+        """The subject's checkout session. Once it is complete, the row has what was bought, even
+        before the webhook comes. Raises NotFound, any Unavailable.
+        """
+        customer = self.store.linked_customer(self._subject(subject))
+        session = None
+        if customer is not None and _SESSION_ID.fullmatch(session_id):
+            session = self.stripe.retrieve_checkout_session(session_id)
+        if customer is None or session is None or session["customer"] != customer.id:
+            raise NotFound("You have no such checkout session.")
+
+        row = self.store.load(customer)
+        if session["status"] == "complete":
+            # Long afterwards, what was bought may have ended: then one sync is enough.
+            for attempt in range(1 if row.as_of > session["expires_at"] else MAX_SYNC_ATTEMPTS):
+                if self._shows(row, session):
+                    break
+                if attempt:
+                    self.pause(attempt)
+                self._sync(customer)
+                row = self.store.load(customer)
+        return Retrieved(session["id"], session["status"], None if row.deleted else row)
+
+    # ------------------------------------------------------------------ the session
+
+    def _price(self, name: str) -> StripeObject:
+        """The price that `name` means, if it is for sale. Raises BadRequest naming it."""
+        # A name that is not listed can only be the id of a price whose lookup key is.
+        may_be_sold = name in self.offer.prices or name.startswith("price_")
+        price = self.stripe.find_price(name) if may_be_sold else None
+        if price is None or not is_for_sale(price, self.offer.prices):
+            raise BadRequest(f"price {name!r} is not for sale; GET /catalog lists what is.")
+        return price
+
+    def _open_session(
+        self, customer: CustomerKey, product: str, wanted: Mapping[str, Any]
+    ) -> StripeObject | None:
+        """The customer's open session for exactly this line item, if there is one.
+
+        Expires the others for the product *before* the customer is read: what was paid through
+        them is then part of what we read, and nothing more can be paid through them.
+        """
+        same: StripeObject | None = None
+        for session in self.stripe.list_open_checkout_sessions(customer.id):
+            lines: Sequence[StripeObject] = session["line_items"]["data"]
+            if product not in {product_id(line["price"]) for line in lines if line.get("price")}:
+                continue
+            if same is None and session.get("url") and sells(lines, wanted):
+                same = session
+            else:
+                self.stripe.expire_checkout_session(session["id"])
+        return same
+
+    def _created(
+        self,
+        customer: CustomerKey,
+        product: str,
+        newest: str | None,
+        parameters: Mapping[str, Any],
+    ) -> Created:
+        # One key for all requests that follow the same session: two at once get the same new
+        # session, and of two that differ only one can be paid. The next one follows this one.
+        key = _idempotency_key("session", customer.id, product, newest or "")
+        try:
+            session = self.stripe.create_checkout_session(parameters, key)
+        except Conflict:
+            raise StateConflict(
+                "Another checkout for this product began at the same moment. Try again."
+            ) from None
+        if session.get("url") is None:
+            raise StateConflict("That checkout has just ended in another window. Try again.")
+        return Created(session["id"], session["url"])
+
+    def _shows(self, row: CustomerRow, session: StripeObject) -> bool:
+        """Whether the row has what the complete session brought, features too: a read of Stripe may
+        be stale, and Stripe lists entitlements a moment after their subscription."""
+        wanted = session.get("subscription")
+        for subscription in row.billing.subscriptions:
+            if subscription.id == wanted:
+                products = [item.product for item in subscription.items]
+                features = catalog.features_of(self.read_catalog(), products)
+                return subscription.until is not None and features <= set(row.billing.features)
+        return False
+
+    # ------------------------------------------------------------------ the customer
+
+    def _subject(self, subject: str) -> SubjectKey:
+        return SubjectKey(self.mode, self.issuer, subject)
+
+    def _linked_customer(self, subject: str) -> CustomerKey | None:
+        """The subject's customer; None where there is none, or where it was deleted."""
+        linked = self.store.linked_customer(self._subject(subject))
+        return None if linked is None or self.store.load(linked).deleted else linked
+
+    def _new_customer(self, subject: str) -> CustomerKey:
+        """The subject's new customer, the same for all requests at once. After a deleted one the
+        idempotency key differs: Stripe would return that one for a day."""
+        deleted = self.store.linked_customer(self._subject(subject))
+        key = _idempotency_key(
+            "customer",
+            self.mode,
+            self.issuer,
+            subject,
+            self.subject_metadata_key,
+            deleted.id if deleted else "",
+        )
+        created = self.stripe.create_customer({self.subject_metadata_key: subject}, key)
+        return CustomerKey(self.account, self.mode, created)
+
+    def _sync(self, customer: CustomerKey) -> None:
+        """A sync now: the worker's own. The webhook that follows it changes nothing."""
+        try:
+            self.sync(customer)
+        except Conflict as error:
+            raise StoreUnavailable("too many writers at once") from error
+        except CustomerNotFound as error:
+            # A stale read after its creation, or a key of another account: never "deleted".
+            raise StripeUnavailable("the customer is not found (yet)") from error
+
+
+def _idempotency_key(*parts: str) -> str:
+    """The same for the same parts, without showing them."""
+    return f"portcullis-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"

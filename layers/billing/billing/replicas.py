@@ -1,0 +1,104 @@
+"""How each kind of row is kept equal to Stripe: loaded, fetched and committed for sync.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from billing import link, stripe_state
+from billing.access import AccessPolicy
+from billing.documents import Document, DocumentReads, catalog_of, portal_configuration
+from billing.keys import CATALOG, CONFIGURATION, CUSTOMER, CustomerKey, DocumentKey
+from billing.link import Store
+from billing.model import CustomerRow, DocumentRow
+from billing.projection import StripeState, project
+from billing.reporter import Reporter
+from billing.stripe_state import StripeReads
+from billing.sync import Replica
+from billing.sync_request import Cause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerReplica:
+    """Customers: their whole billing state, projected, with the subject their metadata claims."""
+
+    store: Store
+    stripe: StripeReads
+    policy: AccessPolicy
+    issuer: str
+    subject_metadata_key: str
+    report: Reporter
+
+    def load(self, key: CustomerKey) -> CustomerRow:
+        return self.store.load(key)
+
+    def fetch(self, key: CustomerKey) -> StripeState:
+        return stripe_state.fetch(self.stripe, key.id)
+
+    def commit(
+        self, over: CustomerRow, fetched: StripeState, *, confirm_at: int, cause: Cause
+    ) -> None:
+        billing = project(fetched, self.policy, self.subject_metadata_key)
+        row = over.advanced(billing, as_of=fetched.as_of, confirm_at=confirm_at, cause=cause)
+        link.commit(row, over=over, issuer=self.issuer, store=self.store, report=self.report)
+
+
+class DocumentStore(Protocol):
+    """Documents' rows, by consistent reads. Both may raise StoreUnavailable."""
+
+    def load_document(self, key: DocumentKey) -> DocumentRow:
+        """The row; revision 0 where there is none."""
+        ...
+
+    def commit(self, row: DocumentRow) -> None:
+        """Write the row if the stored revision is one less. Raises Conflict."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentReplica:
+    """Documents of one kind: `read` fetches one from Stripe."""
+
+    store: DocumentStore
+    read: Callable[[DocumentKey], Document]
+
+    def load(self, key: DocumentKey) -> DocumentRow:
+        return self.store.load_document(key)
+
+    def fetch(self, key: DocumentKey) -> Document:
+        return self.read(key)
+
+    def commit(
+        self,
+        over: DocumentRow,
+        fetched: Document,
+        *,
+        confirm_at: int,
+        cause: Cause,  # noqa: ARG002 (a document keeps no history)
+    ) -> None:
+        self.store.commit(
+            DocumentRow(
+                key=over.key,
+                revision=over.revision + 1,
+                as_of=fetched.as_of,
+                confirm_at=confirm_at,
+                content=fetched.content,
+            )
+        )
+
+
+def replicas(
+    *,
+    customers: CustomerReplica,
+    documents: DocumentStore,
+    reads: DocumentReads,
+    for_sale: Sequence[str],
+) -> Mapping[str, Replica]:
+    """Every kind of row, by the kind of its key. `for_sale`: lookup keys or ids of prices."""
+    return {
+        CUSTOMER: customers,
+        CONFIGURATION: DocumentReplica(store=documents, read=partial(portal_configuration, reads)),
+        CATALOG: DocumentReplica(store=documents, read=partial(catalog_of, reads, for_sale)),
+    }

@@ -1,0 +1,81 @@
+"""The request to sync one key: the message on the event queue. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from billing.errors import Unprocessable
+from billing.keys import Key, key_of
+
+#: Types of the causes that are not Stripe events: a confirm, a deploy, and a caller who waits.
+CONFIRM = "portcullis.confirm"
+DEPLOY = "portcullis.deploy"
+DEMAND = "portcullis.demand"
+
+#: Characters of a cause's id or type; Stripe's are far shorter.
+MAX_NAME_CHARACTERS = 255
+
+
+class Cause(NamedTuple):
+    """Why a sync runs: the id and type of a Stripe event, or of a cause of our own."""
+
+    id: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class SyncRequest:
+    """Make the row of `key` cover every change up to `up_to`, in epoch seconds by Stripe's clock.
+
+    It carries nothing of an event's payload: a webhook says that something changed, never what.
+    """
+
+    key: Key
+    up_to: int
+    cause: Cause
+
+    @classmethod
+    def confirm(cls, key: Key, *, up_to: int) -> SyncRequest:
+        """One more fetch of `key`, in case the one before read a stale state."""
+        return cls(key, up_to, Cause(f"confirm-{key.id or key.kind}-{up_to}", CONFIRM))
+
+    @classmethod
+    def deploy(cls, key: Key, *, up_to: int) -> SyncRequest:
+        """A fetch of what a deploy may have changed."""
+        return cls(key, up_to, Cause(f"deploy-{up_to}", DEPLOY))
+
+    @property
+    def is_confirm(self) -> bool:
+        return self.cause.type == CONFIRM
+
+    def to_message(self) -> str:
+        """`{"key": "CUS#own#test#cus_…", "up_to": 1790000000, "cause": {"id": …, "type": …}}`"""
+        message = {"key": self.key.pk, "up_to": self.up_to, "cause": self.cause._asdict()}
+        return json.dumps(message, separators=(",", ":"))
+
+    @classmethod
+    def from_message(cls, body: str) -> SyncRequest:
+        """Parse a message made by `to_message`. Raises Unprocessable with the reason."""
+        try:
+            message = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise Unprocessable("not JSON") from error
+        match message:
+            case {
+                "key": str(pk),
+                "up_to": int(up_to),
+                "cause": {"id": str(name), "type": str(kind)},
+            } if is_name(name) and is_name(kind) and not isinstance(up_to, bool):
+                key = key_of(pk)
+            case _:
+                key = None
+        if key is None:
+            raise Unprocessable("not a sync request")
+        return cls(key, up_to, Cause(name, kind))
+
+
+def is_name(value: object) -> bool:
+    """Whether `value` can be an id or a type of Stripe's: a string, not empty, not too long."""
+    return isinstance(value, str) and 0 < len(value) <= MAX_NAME_CHARACTERS
