@@ -19,6 +19,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 export PYTHONNOUSERSITE := 1
 export PYTHONUTF8 := 1
+# sam builds the layer in a copy of its folder; this tells where the tools are.
+export PORTCULLIS_ROOT := $(CURDIR)
 # The layer's package, importable here as it is in Lambda.
 export PYTHONPATH := $(CURDIR)/layers/billing
 
@@ -39,7 +41,7 @@ smoke: $(DEV) $(ENGINE) ## run the main job end to end over HTTP, step by step, 
 	@$(BIN)/python -m local.smoke
 
 ##@ Check it
-test: lint types ## what CI runs: lint, types and every test
+test: $(ENGINE) lint types ## what CI runs: lint, types and every test
 	@$(BIN)/pytest
 
 lint: $(DEV) ## ruff: rules and formatting
@@ -53,7 +55,7 @@ format: $(DEV) ## let ruff fix and format
 types: $(DEV) ## mypy, strict
 	@$(BIN)/mypy --no-error-summary .
 
-unit: $(DEV) $(ENGINE) ## only the tests that need no stack
+unit: $(DEV) ## only the tests that need no stack
 	@$(BIN)/pytest tests/unit
 
 integration: $(DEV) $(ENGINE) ## only the tests against the deployed template
@@ -66,13 +68,14 @@ mutants: $(DEV) ## break the worker's order on purpose; every break must be foun
 	@$(BIN)/python -m tests.simulation.mutants
 
 ##@ Ship it
-validate: $(DEV) ## sam validate --lint
+validate: $(DEV) ## check template.yaml with SAM and cfn-lint
 	@$(BIN)/sam validate --lint
 
-build: $(DEV) ## sam build: arm64, Python 3.13, hash-checked wheels only
-	@$(BIN)/sam build
+build: $(DEV) ## build what deploy uploads; CONFIG=path ships your own portcullis.toml
+	@$(BIN)/python -m requirements.prepare_layer "$(STAGE)" $${CONFIG+"$$CONFIG"}
+	@output=$$($(BIN)/sam build 2>&1) || { printf '%s\n' "$$output" >&2; exit 1; }
 
-deploy: build ## sam deploy to STAGE=dev, staging or prod
+deploy: build ## build and deploy to STAGE=dev (or staging, prod), with CONFIG=path too
 	@$(BIN)/sam deploy --config-env $(STAGE)
 
 rotate-webhook-secret: $(DEV) ## another signing secret for STAGE, both accepted for OVERLAP=600 seconds; NOWAIT=1 takes one step
@@ -86,9 +89,7 @@ lock: $(DEV) ## make the locks again from requirements/*.in; UPGRADE=1 takes new
 	@sh requirements/lock.sh $(if $(UPGRADE),--upgrade)
 
 clean: ## remove everything that can be made again
-	@rm -rf .venv .venv-engine .aws-sam .local .mypy_cache .pytest_cache .ruff_cache .hypothesis
-
-test: $(ENGINE)
+	@rm -rf .venv .venv-engine .aws-sam .local .mypy_cache .pytest_cache .ruff_cache .hypothesis layers/billing/.build
 
 $(DEV): requirements/dev.txt requirements/uv.txt requirements/install.py
 	@python=$$(sh requirements/python.sh) && "$$python" requirements/install.py .venv requirements/dev.txt && touch $@
