@@ -184,6 +184,13 @@ def test_a_python_that_does_not_run_or_is_another_version_is_not_taken(tmp_path:
     assert (answer.returncode, answer.stdout, answer.stderr) == (1, "", "")
 
 
+def test_python_names_the_one_to_work_with_and_no_other_is_taken(tmp_path: Path) -> None:
+    assert found("", PYTHON=sys.executable).stdout.strip() == sys.executable
+    answer = found("", PYTHON=str(tmp_path / "python"), PATH=os.environ["PATH"])
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert f"PYTHON={tmp_path}/python is none" in answer.stderr
+
+
 def test_without_lambdas_python_the_build_goes_on_and_says_what_that_costs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
