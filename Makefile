@@ -19,6 +19,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 export PYTHONNOUSERSITE := 1
 export PYTHONUTF8 := 1
+# SAM builds the layer in a copy of its folder; this names the folder that has the tools.
+export PORTCULLIS_ROOT := $(CURDIR)
 # The layer's package, importable here as it is in Lambda.
 export PYTHONPATH := $(CURDIR)/layers/billing
 
@@ -35,63 +37,62 @@ help: ## list the targets
 demo: $(DEV) $(ENGINE) ## run the whole service on this machine, with a page to click through; Ctrl-C ends it
 	@$(BIN)/python -m local
 
-smoke: $(DEV) $(ENGINE) ## run the main job end to end over HTTP, step by step, without a person
+smoke: $(DEV) $(ENGINE) ## run the main path over HTTP, step by step, without a person
 	@$(BIN)/python -m local.smoke
 
 ##@ Check it
-test: lint types ## what CI runs: lint, types and every test
+test: $(ENGINE) lint types ## run all checks and tests, as CI does
 	@$(BIN)/pytest
 
-lint: $(DEV) ## ruff: rules and formatting
+lint: $(DEV) ## check the code style with ruff
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check . || { echo "The files above are not formatted: make format" >&2; exit 1; }
 
-format: $(DEV) ## let ruff fix and format
+format: $(DEV) ## fix the code style with ruff
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format --quiet .
 
-types: $(DEV) ## mypy, strict
+types: $(DEV) ## check types with mypy, strictly
 	@$(BIN)/mypy --no-error-summary .
 
-unit: $(DEV) $(ENGINE) ## only the tests that need no stack
+unit: $(DEV) ## run the tests that need no local stack
 	@$(BIN)/pytest tests/unit
 
-integration: $(DEV) $(ENGINE) ## only the tests against the deployed template
+integration: $(DEV) $(ENGINE) ## run the tests against the template on the local stack
 	@$(BIN)/pytest tests/integration
 
-simulate: $(DEV) ## explore interleavings of the real code, SEEDS=5000
+simulate: $(DEV) ## run the real code under SEEDS=5000 random schedules
 	@$(BIN)/python -m tests.simulation.explore --seeds $(SEEDS)
 
-mutants: $(DEV) ## break the worker's order on purpose; every break must be found
+mutants: $(DEV) ## break the worker on purpose, and check that the simulation notices each time
 	@$(BIN)/python -m tests.simulation.mutants
 
 contract: $(DEV) ## write docs/openapi.json, the example requests and the README's routes from the contract
 	@$(BIN)/python -m docs.write_contract
 
 ##@ Ship it
-validate: $(DEV) ## sam validate --lint
+validate: $(DEV) ## check template.yaml with SAM and cfn-lint
 	@$(BIN)/sam validate --lint
 
-build: $(DEV) ## sam build: arm64, Python 3.13, hash-checked wheels only
-	@$(BIN)/sam build
+build: $(DEV) ## build what deploy uploads; CONFIG=path ships your own portcullis.toml
+	@$(BIN)/python -m requirements.prepare_layer "$(STAGE)" $${CONFIG+"$$CONFIG"}
+	@output=$$($(BIN)/sam build 2>&1) || { printf '%s\n' "$$output" >&2; exit 1; }
 
-deploy: build ## sam deploy to STAGE=dev, staging or prod
+deploy: build ## build and deploy to STAGE=dev (or staging, prod), also with CONFIG=path
 	@$(BIN)/sam deploy --config-env $(STAGE)
 
-rotate-webhook-secret: $(DEV) ## another signing secret for STAGE, both accepted for OVERLAP=600 seconds; NOWAIT=1 takes one step
+rotate-webhook-secret: $(DEV) ## replace the webhook signing secret of STAGE; both work for OVERLAP=600 seconds; NOWAIT=1 takes one step
 	@$(BIN)/python -m operations.rotate_webhook_secret --stage $(STAGE) $(if $(OVERLAP),--overlap $(OVERLAP)) $(if $(NOWAIT),--no-wait)
 
 ##@ Keep it
-setup: $(DEV) $(ENGINE) ## only install what the other targets need
+setup: $(DEV) $(ENGINE) ## install what the other targets need; PYTHON=path chooses the Python
 	@:
 
-lock: $(DEV) ## make the locks again from requirements/*.in; UPGRADE=1 takes newer versions
+lock: $(DEV) ## write the lock files from the .in files again; UPGRADE=1 takes newer versions
 	@sh requirements/lock.sh $(if $(UPGRADE),--upgrade)
 
-clean: ## remove everything that can be made again
-	@rm -rf .venv .venv-engine .aws-sam .local .mypy_cache .pytest_cache .ruff_cache .hypothesis
-
-test: $(ENGINE)
+clean: ## remove everything that make can make again
+	@rm -rf .venv .venv-engine .aws-sam .local .mypy_cache .pytest_cache .ruff_cache .hypothesis layers/billing/.build
 
 $(DEV): requirements/dev.txt requirements/uv.txt requirements/install.py
 	@python=$$(sh requirements/python.sh) && "$$python" requirements/install.py .venv requirements/dev.txt && touch $@

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
+from typing import NoReturn
 
 HERE = Path(__file__).resolve().parent
 
@@ -51,7 +52,7 @@ def uv_environment(settings: dict[str, str]) -> dict[str, str]:
     return environment
 
 
-def stop(problem: str, detail: str) -> None:
+def stop(problem: str, detail: str = "") -> NoReturn:
     """End with one plain sentence; what the tool itself said comes before it."""
     if detail.strip():
         print(detail.strip(), file=sys.stderr)

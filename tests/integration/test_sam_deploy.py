@@ -1,10 +1,12 @@
-"""The real way out: `sam build` and `sam deploy` of the template, into the local engine, then the
-main job.
+"""The real way out: `make build` of the template, `sam deploy` into the local engine, then the main
+job.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,44 +16,136 @@ import pytest
 from local.engine import ROOT
 from local.journey import Journey, eventually
 from local.stack import LocalStack
+from requirements import prepare_layer
 
 STACK_NAME = "portcullis-by-sam"
 
+#: What a layer may weigh, unpacked. Lambda unpacks it at each cold start.
+MAX_LAYER_BYTES = 25_000_000
 
-def sam(*arguments: str, **environment: str) -> None:
-    """Run the SAM CLI of this environment at the project's root, failing with what it said."""
+VALID = "[default.features.invoice_history]\nenabled = true\n"
+
+IMPORT_EVERYTHING = """
+import importlib, pkgutil, sys
+sys.path[:0] = sys.argv[1:]
+import app, billing
+for module in pkgutil.walk_packages(billing.__path__, "billing."):
+    importlib.import_module(module.name)
+"""
+
+
+def run(command: list[str | Path], folder: Path, **environment: str) -> str:
+    """Run a command of this environment as a user would; fail with its output."""
     own = Path(sys.prefix) / "bin"
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
+    # This run's own `make test`, its variables among them, is none of theirs.
+    clean = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("AWS_", "MAKE", "MFLAGS", "PORTCULLIS_"))
+        and key not in {"CONFIG", "STAGE"}
+    }
     clean |= {"SAM_CLI_TELEMETRY": "0", "PATH": f"{own}{os.pathsep}{clean['PATH']}"}
     done = subprocess.run(
-        [own / "sam", *arguments],
-        cwd=ROOT,
+        command,
+        cwd=folder,
         env=clean | environment,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         check=False,
         stdin=subprocess.DEVNULL,
     )
     if done.returncode:
-        pytest.fail(f"sam {arguments[0]} answered {done.returncode}\n{done.stdout}\n{done.stderr}")
+        pytest.fail(f"{command[0]} {command[1]} answered {done.returncode}\n{done.stdout}")
+    return done.stdout
 
 
-def test_what_the_sam_cli_builds_and_deploys_does_the_main_job(tmp_path: Path) -> None:
-    # A folder of its own: a `make build` at the same time keeps its result.
-    built = tmp_path / "build"
-    sam("build", "--build-dir", str(built), "--cache-dir", str(tmp_path / "cache"))
-    layer = built / "BillingLayer" / "python"
-    assert (layer / "billing" / "__init__.py").exists()
-    foreign = [path for path in layer.rglob("*.so") if "aarch64" not in path.name]
+def project(folder: Path) -> Path:
+    """A copy of what is built: a `make build` in the project itself keeps its result."""
+    for name in ("Makefile", "samconfig.toml", "template.yaml"):
+        shutil.copy2(ROOT / name, folder / name)
+    for name in ("functions", "layers", "requirements"):
+        shutil.copytree(
+            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".build")
+        )
+    (folder / ".venv").symlink_to(sys.prefix)
+    return folder
+
+
+def make_build(folder: Path, *variables: str) -> str:
+    # What this test runs in is installed already.
+    return run(["make", "build", "-o", ".venv/.installed", *variables], folder)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The result of one `make build`."""
+    folder = project(tmp_path_factory.mktemp("project"))
+    said = make_build(folder)
+    assert said == "" or (said.startswith("No Python 3.13 found") and said.count("\n") == 1)
+    return folder / ".aws-sam" / "build"
+
+
+def test_the_layer_is_small_and_holds_nothing_for_another_platform(built: Path) -> None:
+    layer = built / "BillingLayer"
+    files = [path for path in layer.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= MAX_LAYER_BYTES
+    foreign = [path for path in files if path.suffix == ".so" and "aarch64" not in path.name]
     assert foreign == [], "the layer holds binaries of another platform than Lambda's"
+    assert (layer / "python" / "portcullis.toml").read_bytes() == (
+        ROOT / "layers" / "billing" / "portcullis.toml"
+    ).read_bytes()
 
+
+def test_every_source_has_bytecode_where_lambdas_python_is_installed(built: Path) -> None:
+    layer = built / "BillingLayer"
+    compiled = {path.name.partition(".")[0] for path in layer.rglob("*.cpython-313.pyc")}
+    sources = {path.stem for path in layer.rglob("*.py")}
+    assert compiled == (sources if prepare_layer.find_python() else set())
+
+
+@pytest.mark.parametrize("function", sorted(path.name for path in ROOT.glob("functions/*")))
+def test_a_function_imports_all_it_needs_from_the_built_layer_alone(
+    built: Path, function: str
+) -> None:
+    settings = re.findall(r"PORTCULLIS_\w+", (ROOT / "template.yaml").read_text())
+    run(
+        [
+            *(prepare_layer.find_python() or sys.executable, "-I", "-S", "-B"),
+            *("-c", IMPORT_EVERYTHING, ROOT / "functions" / function),
+            built / "BillingLayer" / "python",
+        ],
+        built,
+        AWS_DEFAULT_REGION="us-east-1",
+        **dict.fromkeys(settings, "1"),
+    )
+
+
+def test_a_changed_file_of_the_teams_ships_although_sam_caches_the_layer(tmp_path: Path) -> None:
+    folder = project(tmp_path)
+    assert "cached = true" in (folder / "samconfig.toml").read_text()
+    team_file = folder / "ours" / "portal.toml"
+    team_file.parent.mkdir()
+    shipped = folder / ".aws-sam" / "build" / "BillingLayer" / "python" / "portcullis.toml"
+    for text in (VALID, VALID + "# changed\n"):
+        team_file.write_text(text)
+        make_build(folder, "CONFIG=ours/portal.toml")
+        assert shipped.read_text() == text
+    make_build(folder)
+    assert shipped.read_bytes() == (folder / "layers/billing/portcullis.toml").read_bytes()
+
+
+def test_what_make_builds_and_sam_deploys_does_the_main_job(built: Path) -> None:
     with LocalStack(deployed_by_sam=True, demo_users=False) as stack:
         overrides = [f"{key}={value}" for key, value in stack.parameters().items()]
-        sam(
-            *("deploy", "--template-file", str(built / "template.yaml")),
-            *("--config-file", str(ROOT / "samconfig.toml")),
-            *("--config-env", "dev", "--stack-name", STACK_NAME, "--no-progressbar"),
-            *("--parameter-overrides", *overrides),
+        run(
+            [
+                *("sam", "deploy", "--template-file", built / "template.yaml"),
+                *("--config-file", ROOT / "samconfig.toml", "--config-env", "dev"),
+                *("--stack-name", STACK_NAME, "--no-progressbar"),
+                *("--parameter-overrides", *overrides),
+            ],
+            ROOT,
             **stack.engine.credentials,
         )
         stack.adopt(STACK_NAME)
