@@ -9,37 +9,47 @@ from __future__ import annotations
 from dataclasses import replace
 
 from billing.errors import Conflict, SubjectTaken
-from billing.keys import CustomerKey, SubjectKey
-from billing.model import CustomerRow
+from billing.keys import CustomerKey, DocumentKey, SubjectKey
+from billing.model import CustomerRow, DocumentRow
 
 Rows = dict[CustomerKey, CustomerRow]
+Documents = dict[DocumentKey, DocumentRow]
 Links = dict[SubjectKey, CustomerKey]
 
 
 class StoreModel:
-    """link.Store. Every field is a value: what changes is replaced."""
+    """link.Store and replicas.DocumentStore. Every field is a value: what changes is replaced."""
 
     def __init__(self) -> None:
         self.rows: Rows = {}
+        self.documents: Documents = {}
         self.links: Links = {}
         self.former: Rows = {}
 
-    def snapshot(self) -> tuple[Rows, Links, Rows]:
-        return self.rows, self.links, self.former
+    def snapshot(self) -> tuple[Rows, Documents, Links, Rows]:
+        return self.rows, self.documents, self.links, self.former
 
-    def restore(self, values: tuple[Rows, Links, Rows]) -> None:
-        self.rows, self.links, self.former = values
+    def restore(self, values: tuple[Rows, Documents, Links, Rows]) -> None:
+        self.rows, self.documents, self.links, self.former = values
 
     def load(self, key: CustomerKey, *, consistent: bool = True) -> CustomerRow:
         rows = self.rows if consistent else self.former
         return rows.get(key) or CustomerRow(key=key)
 
-    def linked_customer(self, subject: SubjectKey) -> CustomerKey | None:
+    def load_document(self, key: DocumentKey, *, consistent: bool = True) -> DocumentRow:
+        return self.documents.get(key) or DocumentRow(key=key)
+
+    def linked_customer(
+        self, subject: SubjectKey, *, consistent: bool = True
+    ) -> CustomerKey | None:
         return self.links.get(subject)
 
-    def commit(self, row: CustomerRow) -> None:
+    def commit(self, row: CustomerRow | DocumentRow) -> None:
         self._check_revision(row)
-        self._put(row)
+        if isinstance(row, DocumentRow):
+            self.documents = {**self.documents, row.key: row}
+        else:
+            self._put(row)
 
     def commit_and_link(
         self, row: CustomerRow, subject: SubjectKey, *, replacing: CustomerKey | None
@@ -70,9 +80,11 @@ class StoreModel:
             self.links = {**self.links, subject: row.key}
         return row
 
-    def _check_revision(self, row: CustomerRow) -> None:
+    def _check_revision(self, row: CustomerRow | DocumentRow) -> None:
         """`rev = :before`, or `attribute_not_exists(pk)` for a row's first revision."""
-        held = self.rows.get(row.key)
+        held: CustomerRow | DocumentRow | None = (
+            self.documents.get(row.key) if isinstance(row, DocumentRow) else self.rows.get(row.key)
+        )
         if (held.revision if held else None) != (row.revision - 1 if row.revision > 1 else None):
             raise Conflict(row.key.pk)
 

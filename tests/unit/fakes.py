@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from billing.batch import Message
-from billing.errors import Conflict, CustomerNotFound, PortcullisError, SubjectTaken
-from billing.keys import CustomerKey, SubjectKey
-from billing.model import CustomerRow
+from billing.errors import CustomerNotFound, PortcullisError
+from billing.keys import CustomerKey, Key, SubjectKey
+from billing.model import CustomerRow, DocumentRow
+from billing.replicas import CustomerReplica, replicas
+from billing.reporter import Reporter
 from billing.stripe_objects import Page, StripeObject
-from billing.sync_request import SyncRequest
-from tests.unit.stripe_objects import NOW
+from billing.sync import Sync
+from billing.sync_request import Cause, SyncRequest
+from tests.simulation.dynamodb_model import StoreModel
+from tests.unit.stripe_objects import NOW, POLICY
 
 
 @dataclass
@@ -29,44 +33,43 @@ class Reports:
         return [name for name, _ in self.all]
 
 
-@dataclass
-class MemoryStore:
-    """link.Store over two dicts. `before_commit` runs once before the next commit."""
+class MemoryStore(StoreModel):
+    """The simulation's table. It counts reads, and runs `before_commit` once before a commit."""
 
-    rows: dict[CustomerKey, CustomerRow] = field(default_factory=dict)
-    links: dict[SubjectKey, CustomerKey] = field(default_factory=dict)
-    before_commit: Callable[[], None] | None = None
-    reads: int = 0
+    def __init__(
+        self,
+        rows: Mapping[CustomerKey, CustomerRow] | None = None,
+        links: Mapping[SubjectKey, CustomerKey] | None = None,
+    ) -> None:
+        super().__init__()
+        self.rows, self.links = dict(rows or {}), dict(links or {})
+        self.before_commit: Callable[[], None] | None = None
+        self.reads = 0
 
     def load(self, key: CustomerKey, *, consistent: bool = True) -> CustomerRow:
         self.reads += 1
-        return self.rows.get(key, CustomerRow(key=key))
+        return super().load(key)
 
     def linked_customer(
         self, subject: SubjectKey, *, consistent: bool = True
     ) -> CustomerKey | None:
         self.reads += 1
-        return self.links.get(subject)
+        return super().linked_customer(subject)
 
-    def commit(self, row: CustomerRow) -> None:
-        hook, self.before_commit = self.before_commit, None
-        if hook:
-            hook()
-        stored = self.rows.get(row.key)
-        if (stored.revision if stored else 0) != row.revision - 1:
-            raise Conflict
-        self.rows[row.key] = row
+    def commit(self, row: CustomerRow | DocumentRow) -> None:
+        self._hook()
+        super().commit(row)
 
     def commit_and_link(
         self, row: CustomerRow, subject: SubjectKey, *, replacing: CustomerKey | None
     ) -> None:
+        self._hook()
+        super().commit_and_link(row, subject, replacing=replacing)
+
+    def _hook(self) -> None:
         hook, self.before_commit = self.before_commit, None
         if hook:
             hook()
-        if self.links.get(subject) not in (None, row.key, replacing):
-            raise SubjectTaken
-        self.commit(row)
-        self.links[subject] = row.key
 
 
 @dataclass
@@ -91,27 +94,27 @@ class MemoryStripe:
             "has_more": start + self.page < len(objects),
         }
 
-    def customer(self, customer: str) -> tuple[StripeObject, int]:
-        self.calls.append("customer")
+    def retrieve_customer(self, customer_id: str) -> tuple[StripeObject, int]:
+        self.calls.append("retrieve_customer")
         if self.error:
             raise self.error
-        found = self.customers.get(customer)
+        found = self.customers.get(customer_id)
         if found is None:
-            raise CustomerNotFound(customer)
+            raise CustomerNotFound(customer_id)
         if found.get("deleted"):
             return found, self.now
         lists = {
-            "subscriptions": self._list(self.subscriptions_of.get(customer, []), None),
+            "subscriptions": self._list(self.subscriptions_of.get(customer_id, []), None),
             "tax_ids": self._list(list(found.get("_tax_ids", [])), None),
         }
         return {**found, **lists}, self.now
 
-    def subscriptions(self, customer: str, after: str | None) -> Page:
-        self.calls.append("subscriptions")
+    def list_subscriptions(self, customer: str, after: str | None) -> Page:
+        self.calls.append("list_subscriptions")
         return self._list(self.subscriptions_of[customer], after)
 
-    def subscription_items(self, subscription: str, after: str | None) -> Page:
-        self.calls.append("subscription_items")
+    def list_subscription_items(self, subscription: str, after: str | None) -> Page:
+        self.calls.append("list_subscription_items")
         owner = next(
             each
             for all_of_one in self.subscriptions_of.values()
@@ -120,16 +123,16 @@ class MemoryStripe:
         )
         return self._list(owner["_all_items"], after)
 
-    def tax_ids(self, customer: str, after: str | None) -> Page:
-        self.calls.append("tax_ids")
+    def list_tax_ids(self, customer: str, after: str | None) -> Page:
+        self.calls.append("list_tax_ids")
         return self._list(list(self.customers[customer]["_tax_ids"]), after)
 
-    def active_entitlements(self, customer: str, after: str | None) -> Page:
-        self.calls.append("active_entitlements")
+    def list_active_entitlements(self, customer: str, after: str | None) -> Page:
+        self.calls.append("list_active_entitlements")
         return self._list(self.entitlements_of.get(customer, []), after)
 
-    def product_features(self, product: str, after: str | None) -> Page:
-        self.calls.append("product_features")
+    def list_product_features(self, product: str, after: str | None) -> Page:
+        self.calls.append("list_product_features")
         features = [
             {"id": f"pf_{key}", "entitlement_feature": {"lookup_key": key}}
             for key in self.features_of.get(product, [])
@@ -151,13 +154,13 @@ class MemoryQueue:
         if self.error:
             raise self.error
 
-    def send(self, hint: SyncRequest) -> None:
+    def send(self, request: SyncRequest) -> None:
         self._fail()
-        self.sent.append(hint)
+        self.sent.append(request)
 
-    def send_confirm(self, hint: SyncRequest, delay: int) -> None:
+    def send_confirm(self, request: SyncRequest, delay: int) -> None:
         self._fail()
-        self.confirms.append((hint, delay))
+        self.confirms.append((request, delay))
 
     def hide(self, message: Message, seconds: int) -> None:
         self._fail()
@@ -168,17 +171,34 @@ class MemoryQueue:
         self.dead.append((body, reason))
 
 
-def hint(
-    event: str = "evt_1", *, created: int = NOW, customer: str | None = "cus_1", **fields: Any
+def request(
+    event: str = "evt_1", *, up_to: int = NOW, customer: str = "cus_1", key: Key | None = None
 ) -> SyncRequest:
-    values: Mapping[str, Any] = {
-        "id": event,
-        "type": "customer.subscription.updated",
-        "created": created,
-        "livemode": False,
-        "account": None,
-        "customer": customer,
-        "object": "sub_1",
-        **fields,
-    }
-    return SyncRequest(**values)
+    """A request to sync that an event gave rise to."""
+    return SyncRequest(
+        key or CustomerKey("own", "test", customer),
+        up_to,
+        Cause(event, "customer.subscription.updated"),
+    )
+
+
+def sync_of(
+    *,
+    store: Any,
+    stripe: Any,
+    queue: Any,
+    report: Reporter,
+    pause: Callable[[int], None] = lambda attempt: None,
+    for_sale: Sequence[str] = (),
+) -> Sync:
+    """The sync as it is deployed, on these fakes."""
+    customers = CustomerReplica(
+        store=store,
+        stripe=stripe,
+        policy=POLICY,
+        issuer="https://issuer/",
+        subject_metadata_key="user_id",
+        report=report,
+    )
+    wired = replicas(customers=customers, documents=store, reads=stripe, for_sale=for_sale)
+    return Sync(replicas=wired, queue=queue, pause=pause)

@@ -29,7 +29,7 @@ from billing.errors import (
 )
 from billing.keys import CustomerKey, SubjectKey
 from billing.model import Billing, CustomerRow
-from tests.unit.fakes import hint
+from tests.unit.fakes import request
 
 KEY = CustomerKey("own", "test", "cus_1")
 OTHER = CustomerKey("own", "test", "cus_2")
@@ -129,8 +129,8 @@ def test_the_queues_send_what_the_worker_reads(aws: None) -> None:
     events = sqs.create_queue(QueueName="events")["QueueUrl"]
     dead = sqs.create_queue(QueueName="dead")["QueueUrl"]
     queues = SqsQueues(sqs, events, dead)
-    queues.send(hint())
-    queues.send_confirm(hint("evt_later"), 900)
+    queues.send(request())
+    queues.send_confirm(request("evt_later"), 900)
     (received,) = sqs.receive_message(
         QueueUrl=events, AttributeNames=["All"], MaxNumberOfMessages=10
     )["Messages"]
@@ -142,7 +142,7 @@ def test_the_queues_send_what_the_worker_reads(aws: None) -> None:
             "attributes": received["Attributes"],
         }
     )
-    assert message.body == hint().to_message()
+    assert message.body == request().to_message()
     assert message.receives == 1
     queues.hide(message, 0)
     assert sqs.receive_message(QueueUrl=events)["Messages"]
@@ -156,7 +156,7 @@ def test_sqs_out_of_order_is_said_as_unavailable(aws: None) -> None:
     nowhere = "https://sqs.us-east-1.amazonaws.com/123456789012/none"
     queues = SqsQueues(client("sqs"), nowhere, nowhere)
     with pytest.raises(QueueUnavailable):
-        queues.send(hint())
+        queues.send(request())
     with pytest.raises(QueueUnavailable):
         queues.dead_letter("b", "r")
 

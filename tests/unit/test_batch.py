@@ -1,4 +1,4 @@
-"""A batch: one sync a customer, and the right end for each message."""
+"""A batch: one sync for each customer, and the right end for each message."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from billing.errors import (
 )
 from billing.keys import CustomerKey, Key
 from billing.sync_request import SyncRequest
-from tests.unit.fakes import MemoryQueue, Reports, hint
+from tests.unit.fakes import MemoryQueue, Reports, request
 from tests.unit.stripe_objects import NOW
 
 Outcome = Exception | None
@@ -55,10 +55,10 @@ class Run:
         self.queue = MemoryQueue()
         self.reports = Reports()
 
-    def sync(self, key: Key, hints: Sequence[SyncRequest], remaining: Callable[[], int]) -> None:
+    def sync(self, key: Key, requests: Sequence[SyncRequest], remaining: Callable[[], int]) -> None:
         assert isinstance(key, CustomerKey)
-        self.synced.append((key.customer, [each.id for each in hints]))
-        outcome = self.outcomes.get(key.customer)
+        self.synced.append((key.id, [each.cause.id for each in requests]))
+        outcome = self.outcomes.get(key.id)
         if outcome:
             raise outcome
 
@@ -75,21 +75,21 @@ class Run:
 
 def test_all_messages_of_one_customer_cost_one_sync() -> None:
     run = Run()
-    waiting = run(
-        message(1, hint("evt_1").to_message()),
-        message(2, hint("evt_2", customer="cus_2").to_message()),
-        message(3, hint("evt_3").to_message()),
+    deferred = run(
+        message(1, request("evt_1").to_message()),
+        message(2, request("evt_2", customer="cus_2").to_message()),
+        message(3, request("evt_3").to_message()),
     )
-    assert waiting == []
+    assert deferred == []
     assert run.synced == [("cus_1", ["evt_1", "evt_3"]), ("cus_2", ["evt_2"])]
 
 
 def test_the_same_customer_id_in_two_modes_or_accounts_is_two_customers() -> None:
     run = Run()
     run(
-        message(1, hint().to_message()),
-        message(2, hint(livemode=True).to_message()),
-        message(3, hint(account="acct_1").to_message()),
+        message(1, request().to_message()),
+        message(2, request(key=CustomerKey("own", "live", "cus_1")).to_message()),
+        message(3, request(key=CustomerKey("acct_1", "test", "cus_1")).to_message()),
     )
     assert len(run.synced) == 3
 
@@ -101,18 +101,18 @@ def test_what_cannot_be_done_now_waits_with_a_backoff_and_others_go_on(
     error: PortcullisError,
 ) -> None:
     run = Run({"cus_1": error})
-    waiting = run(
-        message(1, hint().to_message(), receives=4),
-        message(2, hint(customer="cus_2").to_message()),
+    deferred = run(
+        message(1, request().to_message(), receives=4),
+        message(2, request(customer="cus_2").to_message()),
     )
-    assert waiting == ["m1"]
+    assert deferred == ["m1"]
     assert run.queue.hidden == {"m1": 16}
     assert run.queue.dead == []
 
 
-def test_waiting_for_stripe_burns_no_poison_budget_for_three_days() -> None:
+def test_a_message_is_deferred_for_stripe_for_three_days_without_using_up_its_receives() -> None:
     run = Run({"cus_1": StripeUnavailable("5xx")})
-    body = hint().to_message()
+    body = request().to_message()
     assert run(message(1, body, receives=500), now=NOW + MAX_DEFERRAL_SECONDS) == ["m1"]
     assert run.queue.dead == []
     assert run(message(1, body, receives=501), now=NOW + MAX_DEFERRAL_SECONDS + 1) == []
@@ -121,28 +121,30 @@ def test_waiting_for_stripe_burns_no_poison_budget_for_three_days() -> None:
 
 def test_a_customer_that_stripe_does_not_know_waits_and_is_then_dead_lettered() -> None:
     run = Run({"cus_1": CustomerNotFound()})
-    body = hint().to_message()
+    body = request().to_message()
     assert run(message(1, body), now=NOW + MAX_NOT_FOUND_SECONDS) == ["m1"]
     assert run(message(1, body), now=NOW + MAX_NOT_FOUND_SECONDS + 1) == []
     assert run.queue.dead == [(body, "customer_not_found")]
 
 
-@pytest.mark.parametrize("body", ["", "not json", "[]", "{}", '{"id": 1}', "[" * 100_000])
+@pytest.mark.parametrize("body", ["", "not json", "[]", "{}", '{"key": 1}', "[" * 100_000])
 def test_a_message_that_can_never_succeed_is_dead_lettered_unchanged_with_its_reason(
     body: str,
 ) -> None:
     run = Run()
-    assert run(message(1, body), message(2, hint().to_message())) == []
+    assert run(message(1, body), message(2, request().to_message())) == []
     ((dead, reason),) = run.queue.dead
     assert dead == body
-    assert reason in {"not JSON", "not an object", "not a message of ours"}
+    assert reason in {"not JSON", "not a sync request"}
     assert run.synced == [("cus_1", ["evt_1"])]
 
 
-def test_a_fault_of_ours_dead_letters_that_customer_and_the_others_go_on() -> None:
+def test_an_unexpected_error_dead_letters_that_customer_and_the_others_go_on() -> None:
     run = Run({"cus_1": KeyError("items")})
-    waiting = run(message(1, hint().to_message()), message(2, hint(customer="cus_2").to_message()))
-    assert waiting == []
+    deferred = run(
+        message(1, request().to_message()), message(2, request(customer="cus_2").to_message())
+    )
+    assert deferred == []
     assert [reason for _, reason in run.queue.dead] == ["unexpected KeyError"]
     assert ("cus_2", ["evt_1"]) in run.synced
     assert "SyncFailed" in run.reports.names
@@ -150,7 +152,7 @@ def test_a_fault_of_ours_dead_letters_that_customer_and_the_others_go_on() -> No
 
 def test_without_time_left_the_messages_go_back_at_once() -> None:
     run = Run({"cus_1": OutOfTime()})
-    assert run(message(1, hint().to_message(), receives=9)) == ["m1"]
+    assert run(message(1, request().to_message(), receives=9)) == ["m1"]
     assert run.queue.hidden == {"m1": 0}
 
 
@@ -163,7 +165,7 @@ def test_a_message_stays_on_the_queue_when_the_dead_letter_queue_does_not_take_i
 def test_a_backoff_that_cannot_be_set_still_leaves_the_message_on_the_queue() -> None:
     run = Run({"cus_1": StripeUnavailable()})
     run.queue.error = QueueUnavailable()
-    assert run(message(1, hint().to_message())) == ["m1"]
+    assert run(message(1, request().to_message())) == ["m1"]
     assert "BackoffFailed" in run.reports.names
 
 

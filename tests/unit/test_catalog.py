@@ -1,4 +1,4 @@
-"""What is for sale: from Stripe's prices to the public answer."""
+"""What is for sale: from Stripe's prices to the public response."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ from typing import Any
 import pytest
 
 from billing import catalog, http
-from billing.errors import Unprocessable
-from billing.events import REFRESH_CATALOG
-from billing.keys import DocumentKey
+from billing.keys import CATALOG, DocumentKey
 from billing.sync_request import SyncRequest
-from tests.unit.fakes import hint
 
 
 def price(named: str = "price_1", product: str = "prod_team", **fields: Any) -> dict[str, Any]:
@@ -40,7 +37,9 @@ def test_a_product_comes_with_all_its_prices_and_features() -> None:
         [price("price_m"), price("price_y"), price("price_s", "prod_starter")],
         {"prod_team": [attached("api_access"), attached("audit_log")]},
     )
-    team, starter = catalog.answer(document, {"price_m_key", "price_y", "price_s_key"})["products"]
+    team, starter = catalog.response(document, {"price_m_key", "price_y", "price_s_key"})[
+        "products"
+    ]
     assert team["id"] == "prod_team"
     assert team["features"] == [
         {"lookup_key": "api_access", "name": "The api_access"},
@@ -67,26 +66,26 @@ def test_a_product_comes_with_all_its_prices_and_features() -> None:
     ],
     ids=["one-off", "archived product", "deleted product"],
 )
-def test_what_no_subscription_can_be_made_of_is_left_out(unsold: dict[str, Any]) -> None:
+def test_a_price_that_no_subscription_can_use_is_left_out(unsold: dict[str, Any]) -> None:
     assert catalog.content([unsold], {}) == {"products": []}
 
 
-def test_what_is_not_on_the_list_any_more_is_not_answered() -> None:
+def test_a_price_that_is_not_listed_any_more_is_left_out() -> None:
     document = catalog.content([price("price_m"), price("price_y")], {})
-    (team,) = catalog.answer(document, {"price_y_key"})["products"]
+    (team,) = catalog.response(document, {"price_y_key"})["products"]
     assert [each["id"] for each in team["prices"]] == ["price_y"]
-    assert catalog.answer(document, set()) == {"products": []}
+    assert catalog.response(document, set()) == {"products": []}
 
 
 def test_before_the_first_event_nothing_is_for_sale() -> None:
-    assert catalog.answer({}, {"price_m_key"}) == {"products": []}
+    assert catalog.response({}, {"price_m_key"}) == {"products": []}
 
 
 def test_numbers_from_dynamodb_and_prices_with_tiers_can_be_answered() -> None:
     document = catalog.content([price("price_m"), price("price_t", unit_amount=None)], {})
     first, _ = document["products"][0]["prices"]
     first["unit_amount"], first["interval_count"] = Decimal(2400), Decimal(1)
-    (team,) = catalog.answer(document, {"price_m", "price_t"})["products"]
+    (team,) = catalog.response(document, {"price_m", "price_t"})["products"]
     assert http.respond(200, team)["statusCode"] == 200
     assert [each["unit_amount"] for each in team["prices"]] == [2400, None]
 
@@ -99,27 +98,17 @@ def test_features_are_those_of_the_products_that_are_asked_for() -> None:
     assert catalog.features_of(document, ["prod_team", "prod_unknown"]) == {"audit_log"}
 
 
-@pytest.mark.parametrize("about", ["product.updated", "price.deleted", REFRESH_CATALOG])
-def test_whatever_is_said_of_a_product_or_a_price_refreshes_the_one_catalogue(about: str) -> None:
-    named = hint(type=about, customer=None, object="prod_1")
-    assert named.key == DocumentKey("CATALOG", "own", "test")
-    assert named.key.pk == "CATALOG#test"
-    assert SyncRequest.from_message(named.to_message()) == named
-
-
-def test_a_refresh_can_be_asked_for_without_an_event() -> None:
-    asked = SyncRequest.refresh_catalog(mode="live", account=None, created=7)
+def test_a_deploy_can_request_the_catalog_without_an_event() -> None:
+    asked = SyncRequest.deploy(DocumentKey(CATALOG, "live"), up_to=7)
     assert asked.key.pk == "CATALOG#live"
     assert SyncRequest.from_message(asked.to_message()) == asked
-    with pytest.raises(Unprocessable):
-        SyncRequest.from_message(hint(type="portcullis.unknown", customer=None).to_message())
 
 
 def request(**headers: str) -> http.Request:
     return http.Request({"headers": headers})
 
 
-def test_the_answer_may_be_cached_and_is_not_sent_twice() -> None:
+def test_the_response_may_be_cached_and_is_not_sent_twice() -> None:
     first = http.cacheable(request(), {"products": []}, max_age=60)
     assert first["headers"]["cache-control"] == "public, max-age=60"
     tag = first["headers"]["etag"]

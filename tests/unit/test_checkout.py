@@ -1,4 +1,4 @@
-"""The first purchase: one customer a subject, one subscription a product, and the way back."""
+"""The first purchase: one customer per subject, one subscription per product, and the way back."""
 
 from __future__ import annotations
 
@@ -8,13 +8,8 @@ from typing import Any
 
 import pytest
 
-from billing.checkout.sessions import (
-    MAX_CUSTOMER_ATTEMPTS,
-    CheckoutSessions,
-    has_had,
-    parse_request,
-    with_session_id,
-)
+from billing.checkout.offer import has_had, with_session_id
+from billing.checkout.sessions import MAX_CUSTOMER_ATTEMPTS, CheckoutSessions
 from billing.configuration.file import Checkout
 from billing.errors import (
     AlreadySubscribed,
@@ -28,10 +23,10 @@ from billing.errors import (
 )
 from billing.keys import CustomerKey, SubjectKey
 from billing.model import CustomerRow, Transition
-from billing.sync import ATTEMPT_BUDGET_MS, Sync
-from billing.sync_request import SyncRequest
-from tests.unit.fakes import MemoryQueue, MemoryStore, MemoryStripe, Reports
-from tests.unit.stripe_objects import NOW, POLICY, customer, entitlements, item, subscription
+from billing.return_urls import ReturnUrls
+from billing.sync import ATTEMPT_BUDGET_MS
+from tests.unit.fakes import MemoryQueue, MemoryStore, MemoryStripe, Reports, sync_of
+from tests.unit.stripe_objects import NOW, customer, entitlements, item, subscription
 
 SUBJECT = "user-1"
 LINK = SubjectKey("test", "https://issuer/", SUBJECT)
@@ -57,8 +52,10 @@ class Stripe(MemoryStripe):
     keys: dict[str, Any] = field(default_factory=dict)
     priced_calls: int = 0
     before_expire: Callable[[], None] | None = None
+    before_list: Callable[[], None] | None = None
+    session_calls: list[str] = field(default_factory=list)
 
-    def priced(self, name: str) -> Mapping[str, Any] | None:
+    def find_price(self, name: str) -> Mapping[str, Any] | None:
         self.priced_calls += 1
         return next((p for p in self.for_sale if name in (p["id"], p["lookup_key"])), None)
 
@@ -68,16 +65,25 @@ class Stripe(MemoryStripe):
             self.customers[self.keys[key]] = customer(id=self.keys[key], metadata=dict(metadata))
         return str(self.keys[key])
 
-    def checkout_sessions(self, customer: str) -> list[dict[str, Any]]:
-        return [each for each in reversed(self.sessions) if each["customer"] == customer]
+    def newest_checkout_session(self, customer_id: str) -> str | None:
+        self.session_calls.append("newest")
+        theirs = [each["id"] for each in self.sessions if each["customer"] == customer_id]
+        return theirs[-1] if theirs else None
 
-    def checkout_session(self, session: str) -> dict[str, Any] | None:
+    def list_open_checkout_sessions(self, customer_id: str) -> list[dict[str, Any]]:
+        self.session_calls.append("open")
+        if self.before_list:
+            self.before_list()
+        theirs = [each for each in reversed(self.sessions) if each["customer"] == customer_id]
+        return [each for each in theirs if each["status"] == "open"]
+
+    def retrieve_checkout_session(self, session: str) -> dict[str, Any] | None:
         return next((each for each in self.sessions if each["id"] == session), None)
 
     def expire_checkout_session(self, session: str) -> None:
         if self.before_expire:
             self.before_expire()
-        found = self.checkout_session(session)
+        found = self.retrieve_checkout_session(session)
         if found is not None and found["status"] == "open":
             found.update(status="expired", url=None)
 
@@ -96,7 +102,14 @@ class Stripe(MemoryStripe):
             "expires_at": NOW + 86_400,
             "url": f"https://checkout.stripe.com/{len(self.sessions)}",
             "subscription": None,
-            "line_items": {"data": [{"price": {"id": line["price"], "product": product}}]},
+            "line_items": {
+                "data": [
+                    {
+                        "price": {"id": line["price"], "product": product},
+                        "quantity": line.get("quantity"),
+                    }
+                ]
+            },
             "parameters": dict(parameters),
         }
         self.sessions.append(session)
@@ -105,7 +118,7 @@ class Stripe(MemoryStripe):
 
     def pay(self, session: Mapping[str, Any]) -> None:
         """What paying on the hosted page does."""
-        found = self.checkout_session(session["id"])
+        found = self.retrieve_checkout_session(session["id"])
         assert found is not None
         assert found["status"] == "open"
         found.update(status="complete", url=None, subscription="sub_1")
@@ -128,17 +141,8 @@ class World:
     def sync(self, key: CustomerKey) -> None:
         self.before_sync(key)
         self.synced.append(key)
-        sync = Sync(
-            store=self.store,
-            stripe=self.stripe,
-            queue=self.queue,
-            policy=POLICY,
-            issuer="https://issuer/",
-            subject_metadata_key="user_id",
-            pause=lambda attempt: None,
-            report=self.reports,
-        )
-        sync(key, [SyncRequest.demand(key)], lambda: ATTEMPT_BUDGET_MS)
+        sync = sync_of(store=self.store, stripe=self.stripe, queue=self.queue, report=self.reports)
+        sync(key, (), lambda: ATTEMPT_BUDGET_MS, on_demand=True)
 
     def sessions(self, **changes: Any) -> CheckoutSessions:
         return replace(
@@ -146,26 +150,28 @@ class World:
                 store=self.store,
                 stripe=self.stripe,
                 sync=self.sync,
-                catalogue=lambda: self.document,
+                read_catalog=lambda: self.document,
                 pause=self.pauses.append,
                 offer=self.offer,
-                account="",
+                return_urls=ReturnUrls(
+                    allowed_origins=("https://app.example.com",),
+                    default="https://app.example.com/account",
+                    stage="prod",
+                ),
+                account="own",
                 mode="test",
                 issuer="https://issuer/",
                 subject_metadata_key="user_id",
-                allowed_origins=("https://app.example.com",),
-                default_return_url="https://app.example.com/account",
-                stage="prod",
             ),
             **changes,
         )
 
-    def open(self, subject: str = SUBJECT, **body: Any) -> dict[str, Any]:
-        opened = self.sessions().open(subject, parse_request({"price": "team_monthly", **body}))
-        made = self.stripe.checkout_session(opened.id)
-        assert made is not None
-        assert made["url"] == opened.url
-        return made
+    def create(self, subject: str = SUBJECT, **body: Any) -> dict[str, Any]:
+        created = self.sessions().create(subject, {"price": "team_monthly", **body})
+        session = self.stripe.retrieve_checkout_session(created.id)
+        assert session is not None
+        assert session["url"] == created.url
+        return session
 
     def existing(self) -> None:
         self.stripe.customers["cus_1"] = customer(id="cus_1", metadata={"user_id": SUBJECT})
@@ -182,7 +188,7 @@ def world() -> World:
 
 
 def test_a_first_purchase_creates_the_customer_and_links_it_at_once(world: World) -> None:
-    session = world.open()
+    session = world.create()
     assert world.stripe.customers["cus_new0"]["metadata"] == {"user_id": SUBJECT}
     assert world.store.links == {LINK: CustomerKey("own", "test", "cus_new0")}
     assert session["parameters"] == {
@@ -201,35 +207,35 @@ def test_a_first_purchase_creates_the_customer_and_links_it_at_once(world: World
 def test_a_second_click_uses_the_same_customer_even_after_stripe_has_forgotten_the_key(
     world: World,
 ) -> None:
-    world.open()
+    world.create()
     world.stripe.keys.clear()
-    world.open()
+    world.create()
     assert list(world.stripe.customers) == ["cus_new0"]
 
 
 def test_two_clicks_that_both_see_no_customer_get_one_customer_and_one_session(
     world: World,
 ) -> None:
-    first = world.open()
+    first = world.create()
     # The second click read the table and Stripe before the first one wrote.
     world.store.links.clear()
     world.store.rows.clear()
     sessions, world.stripe.sessions = world.stripe.sessions, []
-    opened = world.sessions().open(SUBJECT, {"price": "team_monthly"})
+    opened = world.sessions().create(SUBJECT, {"price": "team_monthly"})
     assert opened.id == first["id"] == sessions[0]["id"]
     assert list(world.stripe.customers) == ["cus_new0"]
 
 
 def test_two_clicks_at_once_that_differ_cannot_both_be_paid(world: World) -> None:
-    world.open()
+    world.create()
     world.stripe.sessions = []
     with pytest.raises(StateConflict, match="same moment"):
-        world.open(quantity=2)
+        world.create(quantity=2)
 
 
-def test_settings_give_trial_and_promotion_codes(world: World) -> None:
+def test_the_configuration_sets_trial_and_promotion_codes(world: World) -> None:
     world.offer = Checkout(prices=("team_monthly",), trial_days=14, allow_promotion_codes=True)
-    parameters = world.open(quantity=3)["parameters"]
+    parameters = world.create(quantity=3)["parameters"]
     assert parameters["subscription_data"] == {"trial_period_days": 14}
     assert parameters["allow_promotion_codes"] is True
     assert parameters["line_items"] == [{"price": "price_team", "quantity": 3}]
@@ -237,11 +243,11 @@ def test_settings_give_trial_and_promotion_codes(world: World) -> None:
 
 def test_a_trial_is_given_once_for_a_product(world: World) -> None:
     world.offer = Checkout(prices=("team_monthly",), trial_days=14)
-    session = world.open()
+    session = world.create()
     world.stripe.pay(session)
     world.sync(CustomerKey("own", "test", "cus_new0"))
     world.stripe.subscriptions_of.clear()
-    assert "subscription_data" not in world.open()["parameters"]
+    assert "subscription_data" not in world.create()["parameters"]
 
 
 @pytest.mark.parametrize(
@@ -254,19 +260,19 @@ def test_what_a_customer_has_had_is_read_from_its_transitions(name: str, had: bo
 
 
 def test_a_subject_too_long_for_a_reference_is_left_out_of_it(world: World) -> None:
-    assert "client_reference_id" not in world.open(subject="x" * 201)["parameters"]
+    assert "client_reference_id" not in world.create(subject="x" * 201)["parameters"]
 
 
 @pytest.mark.parametrize(
-    ("url", "dressed"),
+    ("url", "expected"),
     [
         ("https://a/", "https://a/?checkout_session_id={CHECKOUT_SESSION_ID}"),
         ("https://a/?x=1", "https://a/?x=1&checkout_session_id={CHECKOUT_SESSION_ID}"),
         ("https://a/#/done", "https://a/?checkout_session_id={CHECKOUT_SESSION_ID}#/done"),
     ],
 )
-def test_the_way_back_carries_the_session(url: str, dressed: str) -> None:
-    assert with_session_id(url) == dressed
+def test_the_success_url_carries_the_session_id(url: str, expected: str) -> None:
+    assert with_session_id(url) == expected
 
 
 # ---------------------------------------------------------------- what is refused
@@ -285,20 +291,26 @@ def test_the_way_back_carries_the_session(url: str, dressed: str) -> None:
         ({"price": "team_monthly", "success_url": None}, "success_url"),
     ],
 )
-def test_a_body_that_is_not_of_the_contract_is_refused_by_name(
-    body: dict[str, Any], named: str
-) -> None:
+def test_a_body_outside_the_contract_is_refused_by_name(body: dict[str, Any], named: str) -> None:
     with pytest.raises(BadRequest, match=named):
-        parse_request(body)
+        World().sessions().create(SUBJECT, body)
 
 
 @pytest.mark.parametrize("name", ["success_url", "cancel_url"])
-def test_a_foreign_url_is_refused_by_its_name_before_anything_is_asked(
+def test_a_foreign_url_is_refused_by_its_name_before_stripe_is_called(
     world: World, name: str
 ) -> None:
     with pytest.raises(BadRequest, match=name):
-        world.open(**{name: "https://evil.example/"})
+        world.create(**{name: "https://evil.example/"})
     assert (world.stripe.priced_calls, world.store.reads) == (0, 0)
+
+
+def test_a_body_that_is_refused_has_created_no_customer(world: World) -> None:
+    metered = price(recurring={"interval": "month", "usage_type": "metered"})
+    world.stripe.for_sale = [metered]
+    with pytest.raises(BadRequest, match="quantity"):
+        world.create(quantity=2)
+    assert world.stripe.customers == {}
 
 
 @pytest.mark.parametrize(
@@ -318,14 +330,14 @@ def test_a_price_that_is_not_for_sale_is_refused_by_name(
 ) -> None:
     world.stripe.for_sale = [for_sale]
     with pytest.raises(BadRequest, match=asked):
-        world.open(price=asked)
+        world.create(price=asked)
     assert world.stripe.customers == {}
 
 
 def test_a_listed_price_may_be_asked_for_by_its_id(world: World) -> None:
-    assert world.open(price="price_team")["parameters"]["line_items"][0]["price"] == "price_team"
+    assert world.create(price="price_team")["parameters"]["line_items"][0]["price"] == "price_team"
     world.offer = Checkout(prices=("price_team",))
-    assert world.open(price="price_team")
+    assert world.create(price="price_team")
 
 
 @pytest.mark.parametrize("status", ["active", "trialing", "past_due", "unpaid", "paused", "new"])
@@ -333,71 +345,126 @@ def test_a_product_that_is_held_is_not_sold_again(world: World, status: str) -> 
     world.stripe.subscriptions_of["cus_1"] = [subscription(status)]
     world.existing()
     with pytest.raises(AlreadySubscribed, match=r"sub_1 is .*POST /portal-sessions"):
-        world.open()
+        world.create()
     assert world.stripe.sessions == []
 
 
 @pytest.mark.parametrize("status", ["canceled", "incomplete", "incomplete_expired"])
-def test_a_subscription_that_is_over_or_was_never_paid_is_no_hindrance(
+def test_a_subscription_that_has_ended_or_was_never_paid_does_not_count_as_held(
     world: World, status: str
 ) -> None:
     world.stripe.subscriptions_of["cus_1"] = [subscription(status)]
     world.existing()
-    assert world.open()["customer"] == "cus_1"
+    assert world.create()["customer"] == "cus_1"
 
 
-def test_another_product_may_be_bought_beside(world: World) -> None:
+def test_another_product_may_be_bought_too(world: World) -> None:
     world.stripe.subscriptions_of["cus_1"] = [subscription(items=[item("prod_other")])]
     world.existing()
-    assert world.open()["customer"] == "cus_1"
+    assert world.create()["customer"] == "cus_1"
 
 
 def test_what_was_bought_a_moment_ago_counts_before_its_webhook_has_come(world: World) -> None:
     world.existing()
     world.stripe.subscriptions_of["cus_1"] = [subscription()]
     with pytest.raises(AlreadySubscribed):
-        world.open()
+        world.create()
 
 
 # ---------------------------------------------------------------- sessions that are still open
 
 
-def test_a_new_session_ends_the_open_one_for_the_same_product(world: World) -> None:
-    first = world.open()
-    second = world.open(quantity=2)
+def test_a_repeated_checkout_answers_the_session_that_is_still_open(world: World) -> None:
+    first = world.create(quantity=2)
+    world.synced.clear()
+    world.stripe.session_calls.clear()
+    again = world.create(quantity=2)
+    assert again is first
+    assert first["status"] == "open"
+    # Price, newest, open: three calls to Stripe, and no sync.
+    assert world.stripe.session_calls == ["newest", "open"]
+    assert world.synced == []
+
+
+@pytest.mark.parametrize("change", [{"quantity": 2}, {"price": "team_yearly"}])
+def test_another_quantity_or_price_ends_the_open_session_and_creates_another(
+    world: World, change: dict[str, Any]
+) -> None:
+    world.stripe.for_sale.append(price("price_yearly", "team_yearly"))
+    world.offer = Checkout(prices=("team_monthly", "team_yearly"))
+    first = world.create()
+    second = world.create(**change)
     assert (first["status"], second["status"]) == ("expired", "open")
+
+
+def test_of_several_open_sessions_for_the_same_only_the_newest_stays(world: World) -> None:
+    first = world.create()
+    twin = {**first, "id": "cs_test_twin", "url": "https://checkout.stripe.com/twin"}
+    world.stripe.sessions.append(twin)
+    assert world.create() is twin
+    assert first["status"] == "expired"
+
+
+def test_a_session_that_appears_between_the_two_looks_is_found(world: World) -> None:
+    world.existing()
+
+    def another_tab() -> None:
+        world.stripe.before_list = None
+        world.create()
+
+    world.stripe.before_list = another_tab
+    world.create()
+    assert [each["status"] for each in world.stripe.sessions] == ["open"]
+
+
+def test_an_open_session_for_what_is_held_by_now_is_ended(world: World) -> None:
+    session = world.create()
+    customer_id = session["customer"]
+    world.stripe.subscriptions_of[customer_id] = [subscription()]
+    world.sync(CustomerKey("own", "test", customer_id))
+    with pytest.raises(AlreadySubscribed):
+        world.create()
+    assert session["status"] == "expired"
 
 
 def test_an_open_session_for_another_product_stays_open(world: World) -> None:
     other = price("price_other", "other", product={"id": "prod_other", "active": True})
     world.stripe.for_sale.append(other)
     world.offer = Checkout(prices=("team_monthly", "other"))
-    first = world.open(price="other")
-    world.open()
+    first = world.create(price="other")
+    world.create()
     assert first["status"] == "open"
 
 
-def test_one_that_is_paid_while_we_expire_it_counts_as_held(world: World) -> None:
-    first = world.open()
+def test_a_session_that_is_paid_while_we_expire_it_counts_as_held(world: World) -> None:
+    first = world.create()
     world.stripe.before_expire = lambda: world.stripe.pay(first)
     with pytest.raises(AlreadySubscribed):
-        world.open()
+        world.create(quantity=2)
 
 
 # ---------------------------------------------------------------- whose customer it is
 
 
 def test_a_deleted_customer_is_followed_by_a_new_one(world: World) -> None:
-    world.open()
+    world.create()
     world.stripe.customers["cus_new0"] = {"id": "cus_new0", "deleted": True}
-    assert world.open()["customer"] == "cus_new1"
-    assert world.store.links[LINK].customer == "cus_new1"
-    assert world.open()["customer"] == "cus_new1"
+    # Another quantity: a new session begins with a sync, which sees the deletion.
+    assert world.create(quantity=2)["customer"] == "cus_new1"
+    assert world.store.links[LINK].id == "cus_new1"
+    assert world.create(quantity=2)["customer"] == "cus_new1"
+
+
+def test_an_open_session_of_a_customer_known_to_be_deleted_is_not_answered(world: World) -> None:
+    world.create()
+    world.stripe.customers["cus_new0"] = {"id": "cus_new0", "deleted": True}
+    world.sync(CustomerKey("own", "test", "cus_new0"))
+    assert world.create()["customer"] == "cus_new1"
 
 
 def test_another_living_customer_that_has_taken_the_subject_is_used(world: World) -> None:
     def taken(key: CustomerKey) -> None:
-        if key.customer == "cus_new0" and LINK not in world.store.links:
+        if key.id == "cus_new0" and LINK not in world.store.links:
             world.before_sync = lambda key: None
             world.stripe.customers["cus_server"] = customer(
                 id="cus_server", metadata={"user_id": SUBJECT}
@@ -405,23 +472,23 @@ def test_another_living_customer_that_has_taken_the_subject_is_used(world: World
             world.sync(CustomerKey("own", "test", "cus_server"))
 
     world.before_sync = taken
-    assert world.open()["customer"] == "cus_server"
+    assert world.create()["customer"] == "cus_server"
     assert "SubjectTaken" in world.reports.names
 
 
 def test_a_customer_that_never_settles_is_a_409_and_not_an_endless_loop(world: World) -> None:
     world.before_sync = lambda key: world.stripe.customers.update(
-        {key.customer: {"id": key.customer, "deleted": True}}
+        {key.id: {"id": key.id, "deleted": True}}
     )
     with pytest.raises(StateConflict, match="Try again"):
-        world.open()
+        world.create()
     assert len(world.synced) == MAX_CUSTOMER_ATTEMPTS
 
 
 def test_a_customer_that_stripe_does_not_find_yet_is_a_503(world: World) -> None:
     world.stripe.error = CustomerNotFound()
     with pytest.raises(StripeUnavailable):
-        world.open()
+        world.create()
 
 
 def test_a_row_with_too_many_writers_is_a_503(world: World) -> None:
@@ -430,35 +497,35 @@ def test_a_row_with_too_many_writers_is_a_503(world: World) -> None:
 
     world.before_sync = beaten
     with pytest.raises(StoreUnavailable):
-        world.open()
+        world.create()
 
 
 # ---------------------------------------------------------------- the way back
 
 
 def test_back_from_checkout_the_purchase_shows_without_any_webhook(world: World) -> None:
-    session = world.open()
+    session = world.create()
     world.stripe.pay(session)
-    returned = world.sessions().look_up(SUBJECT, session["id"])
+    returned = world.sessions().retrieve(SUBJECT, session["id"])
     assert (returned.id, returned.status) == (session["id"], "complete")
     assert returned.row is not None
     assert set(returned.row.billing.features) == {"api_access"}
 
 
-def test_where_the_webhook_was_first_stripe_is_not_asked_for_the_customer_again(
+def test_after_the_webhook_the_customer_is_not_read_from_stripe_again(
     world: World,
 ) -> None:
-    session = world.open()
+    session = world.create()
     world.stripe.pay(session)
     world.sync(CustomerKey("own", "test", "cus_new0"))
     world.synced.clear()
-    assert world.sessions().look_up(SUBJECT, session["id"]).row is not None
+    assert world.sessions().retrieve(SUBJECT, session["id"]).row is not None
     assert world.synced == []
 
 
-def test_a_read_that_lags_and_entitlements_that_come_later_are_waited_for(world: World) -> None:
+def test_it_waits_for_a_stale_read_and_for_entitlements_that_come_later(world: World) -> None:
     world.document = {"products": [{"id": "prod_team", "features": [{"lookup_key": "api_access"}]}]}
-    session = world.open()
+    session = world.create()
     world.stripe.pay(session)
     subscriptions = world.stripe.subscriptions_of.pop("cus_new0")
     features = world.stripe.entitlements_of.pop("cus_new0")
@@ -472,16 +539,16 @@ def test_a_read_that_lags_and_entitlements_that_come_later_are_waited_for(world:
             world.stripe.entitlements_of["cus_new0"] = features
 
     world.before_sync = catches_up
-    returned = world.sessions().look_up(SUBJECT, session["id"])
+    returned = world.sessions().retrieve(SUBJECT, session["id"])
     assert returned.row is not None
     assert set(returned.row.billing.features) == {"api_access"}
     assert world.pauses == [1, 2]
 
 
 def test_an_open_session_is_answered_as_it_is(world: World) -> None:
-    session = world.open()
+    session = world.create()
     world.synced.clear()
-    assert world.sessions().look_up(SUBJECT, session["id"]).status == "open"
+    assert world.sessions().retrieve(SUBJECT, session["id"]).status == "open"
     assert world.synced == []
 
 
@@ -489,8 +556,8 @@ def test_an_open_session_is_answered_as_it_is(world: World) -> None:
     "asked", ["cs_test_0", "cs_test_unknown", "../customers/cus_1", "", "cs_x/y"]
 )
 def test_a_session_that_is_not_the_callers_own_is_a_404(world: World, asked: str) -> None:
-    world.open(subject="somebody-else")
+    world.create(subject="somebody-else")
     world.existing()
     for subject in (SUBJECT, "without-customer"):
         with pytest.raises(NotFound, match="no such checkout session"):
-            world.sessions().look_up(subject, asked)
+            world.sessions().retrieve(subject, asked)

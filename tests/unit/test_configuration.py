@@ -161,15 +161,15 @@ ENTRY = "[[other.features.subscription_update.products]]\nprices = "
     [
         ("[default.features]\nx = 1", None, "(at line 3"),
         ("[checkout]\nprice = []", 4, "checkout.price is unknown; allowed here: prices,"),
-        ("[checkout]\n\nprices = 'a'", 5, 'checkout.prices has to be a list, not "a"'),
-        ("[checkout]\nprices = ['a', '']", 4, "checkout.prices may not be empty"),
+        ("[checkout]\n\nprices = 'a'", 5, 'checkout.prices must be a list, not "a"'),
+        ("[checkout]\nprices = ['a', '']", 4, "checkout.prices must not be empty"),
         ("[checkout]\ntrial_days = 731", 4, "is 731; allowed: 1 to 730"),
-        ("[checkout]\ntrial_days = true", 4, "has to be a whole number, not true"),
+        ("[checkout]\ntrial_days = true", 4, "must be a whole number, not true"),
         ("[checkout.stage.production]\nprices = []", 3, "allowed here: dev, staging, prod"),
-        ("[flows]\ncoupons = [\n 'a',\n 1,\n]", 4, "flows.coupons has to be a string, not 1"),
+        ("[flows]\ncoupons = [\n 'a',\n 1,\n]", 4, "flows.coupons must be a string, not 1"),
         ("[other]\nheadline = 'x'", 4, "other.headline is unknown; allowed here: name,"),
         ("[other]\nwhen = {}", 3, "other lacks features"),
-        ("[other]\ndefault_return_url = 'x'\nfeatures = {}", 4, "has to begin with https://"),
+        ("[other]\ndefault_return_url = 'x'\nfeatures = {}", 4, "must begin with https://"),
         (
             "[other.stage.prod.features.subscription_cancel]\nmode = 'never'",
             4,
@@ -178,17 +178,17 @@ ENTRY = "[[other.features.subscription_update.products]]\nprices = "
         (
             "[other.features]\nsubscription_update = { enabled = true }",
             4,
-            "is enabled, so products may not be empty",
+            "is enabled, so products must not be empty",
         ),
         (
             "[other.features]\ncustomer_update.enabled = true",
             4,
-            "is enabled, so allowed_updates may not be empty",
+            "is enabled, so allowed_updates must not be empty",
         ),
         (
             "[other.features.subscription_pause]\nenabled=true\nduration.type='interval_options'",
             5,
-            "so interval_options may not be empty",
+            "so interval_options must not be empty",
         ),
         (
             f"{ENTRY}['a']\n{ENTRY.replace('prices', 'price')}['b']",
@@ -198,7 +198,7 @@ ENTRY = "[[other.features.subscription_update.products]]\nprices = "
         ("[other]\nfeatures.subscription_cancel = {}", 4, "lacks enabled"),
     ],
 )
-def test_a_slip_is_named_by_its_line_with_what_is_allowed(
+def test_a_mistake_is_reported_with_its_line_and_what_is_allowed(
     added: str, line: int | None, says: str
 ) -> None:
     told = complaint(ENOUGH + added + "\n")

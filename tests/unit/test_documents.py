@@ -1,102 +1,164 @@
-"""Documents: refreshed by the same fenced write as customers."""
+"""Documents: written by the same sync as customers, with the same confirm."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 
-from billing.documents import DocumentSync, Fetched, portal_configuration
+from billing.documents import Document, portal_configuration
 from billing.errors import Conflict, OutOfTime
-from billing.keys import DocumentKey
+from billing.events import Event
+from billing.keys import CATALOG, CONFIGURATION, DocumentKey
 from billing.model import DocumentRow
-from billing.sync import MARGIN_SECONDS, MAX_ATTEMPTS
+from billing.stripe_objects import Page, StripeObject
+from billing.sync import CONFIRM_DELAY_SECONDS, MARGIN_SECONDS, MAX_ATTEMPTS
 from billing.sync_request import SyncRequest
-from tests.unit.fakes import hint
+from tests.unit.fakes import MemoryQueue, MemoryStore, MemoryStripe, Reports, request, sync_of
 from tests.unit.stripe_objects import NOW
 
-KEY = DocumentKey("CONFIG", "own", "test", "bpc_1")
+KEY = DocumentKey(CONFIGURATION, "test", "bpc_1")
+CONFIGURATION_IN_STRIPE = {
+    "name": "default",
+    "active": True,
+    "is_default": True,
+    "login_page": {"enabled": True, "url": "https://billing.stripe.com/p/login/x"},
+    "features": {"invoice_history": {"enabled": True}, "subscription_pause": {"enabled": 0}},
+}
+CONTENT = {
+    "name": "default",
+    "active": True,
+    "is_default": True,
+    "login_page": "https://billing.stripe.com/p/login/x",
+    "features": {"invoice_history": True, "subscription_pause": False},
+}
 
 
-@dataclass
+class Stripe(MemoryStripe):
+    """MemoryStripe with one portal configuration and one price."""
+
+    def retrieve_portal_configuration(self, configuration: str) -> tuple[Mapping[str, Any], int]:
+        self.calls.append("retrieve_portal_configuration")
+        return CONFIGURATION_IN_STRIPE, self.now
+
+    def list_prices(self, names: Sequence[str]) -> tuple[list[StripeObject], int]:
+        self.calls.append("list_prices")
+        product = {"id": "prod_team", "active": True, "name": "Team"}
+        price = {"id": "price_1", "lookup_key": names[0], "currency": "eur", "product": product}
+        return [{**price, "recurring": {"interval": "month", "interval_count": 1}}], self.now
+
+    def list_product_features(self, product: str, after: str | None) -> Page:
+        feature = {"lookup_key": "sso", "name": "Single sign-on"}
+        return {"data": [{"id": "pf_1", "entitlement_feature": feature}], "has_more": False}
+
+
 class World:
-    row: DocumentRow = field(default_factory=lambda: DocumentRow(key=KEY))
-    beaten: int = 0
-    fetches: int = 0
+    def __init__(self) -> None:
+        self.store, self.stripe, self.queue = MemoryStore(), Stripe(), MemoryQueue()
 
-    def load_document(self, key: DocumentKey) -> DocumentRow:
-        return self.row
+    def sync(self, *requests: SyncRequest, remaining_ms: int = 60_000) -> DocumentRow:
+        sync = sync_of(
+            store=self.store,
+            stripe=self.stripe,
+            queue=self.queue,
+            report=Reports(),
+            for_sale=("team_monthly",),
+        )
+        key = requests[0].key
+        sync(key, requests, lambda: remaining_ms)
+        assert isinstance(key, DocumentKey)
+        return self.store.load_document(key)
 
-    def commit(self, row: DocumentRow) -> None:
-        if self.beaten:
-            self.beaten -= 1
-            self.row = DocumentRow(key=KEY, revision=self.row.revision + 1)
-        if row.revision != self.row.revision + 1:
-            raise Conflict
-        self.row = row
-
-    def fetch(self, key: DocumentKey) -> Fetched:
-        self.fetches += 1
-        return {"name": "first"}, NOW
-
-    def sync(self, *hints: SyncRequest, remaining_ms: int = 60_000) -> DocumentRow:
-        sync = DocumentSync(store=self, fetch={"CONFIG": self.fetch}, pause=lambda attempt: None)
-        sync(KEY, hints, lambda: remaining_ms)
-        return self.row
+    def beaten(self) -> None:
+        """Another worker writes first."""
+        row = self.store.load_document(KEY)
+        other = DocumentRow(key=KEY, revision=row.revision + 1)
+        self.store.documents = {KEY: other}
 
 
-def test_a_document_is_written_as_the_next_revision() -> None:
-    row = World().sync(hint())
-    assert (row.revision, row.as_of, row.content) == (1, NOW, {"name": "first"})
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_document_is_written_as_the_next_revision(world: World) -> None:
+    row = world.sync(request(key=KEY))
+    assert (row.revision, row.as_of, row.content) == (1, NOW, CONTENT)
     assert DocumentRow.from_item(KEY, row.to_item()) == row
 
 
-def test_a_document_outgrown_by_the_margin_costs_no_fetch() -> None:
-    world = World()
-    world.sync(hint())
-    world.sync(hint(created=NOW - MARGIN_SECONDS - 1))
-    assert world.fetches == 1
+def test_the_catalog_is_written_with_the_features_of_its_products(world: World) -> None:
+    row = world.sync(request(key=DocumentKey(CATALOG, "test")))
+    (team,) = row.content["products"]
+    assert team["features"] == [{"lookup_key": "sso", "name": "Single sign-on"}]
 
 
-def test_on_a_conflict_the_document_is_fetched_again() -> None:
-    world = World(beaten=1)
-    assert world.sync(hint()).revision == 2
-    assert world.fetches == 2
-    world = World(beaten=MAX_ATTEMPTS)
+def test_a_document_outgrown_by_the_margin_costs_no_fetch(world: World) -> None:
+    world.sync(request(key=KEY))
+    world.sync(request(key=KEY, up_to=NOW - MARGIN_SECONDS - 1))
+    assert world.stripe.calls == ["retrieve_portal_configuration"]
+
+
+def test_a_document_gets_one_confirm_which_requests_none(world: World) -> None:
+    world.sync(request(key=KEY))
+    ((confirm, delay),) = world.queue.confirms
+    assert (confirm.key, delay) == (KEY, CONFIRM_DELAY_SECONDS)
+    assert SyncRequest.from_message(confirm.to_message()) == confirm
+    world.stripe.now = NOW + CONFIRM_DELAY_SECONDS
+    assert world.sync(confirm).revision == 2
+    assert len(world.queue.confirms) == 1
+
+
+def test_on_a_conflict_the_document_is_fetched_again(world: World) -> None:
+    world.store.before_commit = world.beaten
+    assert world.sync(request(key=KEY)).revision == 2
+    assert world.stripe.calls == ["retrieve_portal_configuration"] * 2
+
+
+def test_a_document_with_too_many_writers_is_a_conflict(world: World) -> None:
+    class AlwaysBeaten(MemoryStore):
+        def commit(self, row: Any) -> None:
+            raise Conflict
+
+    world.store = AlwaysBeaten()
     with pytest.raises(Conflict):
-        world.sync(hint())
+        world.sync(request(key=KEY))
+    assert len(world.stripe.calls) == MAX_ATTEMPTS
 
 
-def test_no_fetch_is_begun_without_time() -> None:
-    world = World()
+def test_no_fetch_begins_without_time(world: World) -> None:
     with pytest.raises(OutOfTime):
-        world.sync(hint(), remaining_ms=10)
-    assert world.fetches == 0
+        world.sync(request(key=KEY), remaining_ms=10)
+    assert world.stripe.calls == []
 
 
-def test_a_configuration_is_kept_by_what_it_offers() -> None:
-    assert portal_configuration(
-        {
-            "name": "default",
-            "active": True,
-            "is_default": True,
-            "login_page": {"enabled": True, "url": "https://billing.stripe.com/p/login/x"},
-            "features": {
-                "invoice_history": {"enabled": True},
-                "subscription_pause": {"enabled": 0},
-            },
-        }
-    ) == {
-        "name": "default",
-        "active": True,
-        "is_default": True,
-        "login_page": "https://billing.stripe.com/p/login/x",
-        "features": {"invoice_history": True, "subscription_pause": False},
-    }
+def test_a_configuration_is_stored_by_what_it_offers() -> None:
+    assert portal_configuration(Stripe(), KEY) == Document(CONTENT, NOW)
 
 
-def test_an_event_about_a_configuration_names_its_document() -> None:
-    about = hint(type="billing_portal.configuration.updated", customer=None, object="bpc_1")
-    assert about.key == KEY
-    assert about.key.pk == "CONFIG#test#bpc_1"
-    assert SyncRequest.from_message(about.to_message()) == about
+def test_a_document_is_never_a_tombstone() -> None:
+    assert not DocumentRow(key=KEY).deleted
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"),
+    [
+        ("billing_portal.configuration.updated", KEY),
+        ("product.updated", DocumentKey(CATALOG, "test")),
+        ("price.deleted", DocumentKey(CATALOG, "test")),
+    ],
+)
+def test_an_event_about_a_document_names_its_key(kind: str, key: DocumentKey) -> None:
+    event = Event(
+        id="evt_1",
+        type=kind,
+        created=NOW,
+        livemode=False,
+        account="own",
+        object={"id": "bpc_1"},
+        previous_attributes={},
+    )
+    assert event.key == key
+    assert event.request is not None
+    assert SyncRequest.from_message(event.request.to_message()) == event.request

@@ -23,6 +23,7 @@ from billing.configuration import file as configuration_file
 from billing.events import EFFECTS, Effect, Event
 from billing.keys import CustomerKey, DocumentKey, SubjectKey
 from billing.model import Billing, CustomerRow, DocumentRow
+from tests.unit.test_template import ENVIRONMENT, TEMPLATE
 
 ROOT = Path(__file__).parents[2]
 SECRET = "whsec_envelopes"
@@ -32,6 +33,15 @@ PAYLOADS = sorted((ROOT / "events" / "webhooks").glob("*.json"))
 def envelope(name: str) -> dict[str, Any]:
     event: dict[str, Any] = json.loads((ROOT / "events" / f"{name}.json").read_text())
     return event
+
+
+def template_defaults() -> dict[str, str]:
+    """The environment of a function, as far as the template's parameters have defaults."""
+    return {
+        variable.removeprefix("PORTCULLIS_"): str(TEMPLATE["Parameters"][value].get("Default", ""))
+        for variable, value in ENVIRONMENT.items()
+        if isinstance(value, str) and value in TEMPLATE["Parameters"]
+    }
 
 
 class Context:
@@ -69,6 +79,7 @@ class Deployed:
             revision=1,
             as_of=int(time.time()),
             subject="user_ada",
+            issuer="https://login.example.com/",
             billing=Billing(**billing),
         )
         subject = SubjectKey("test", "https://login.example.com/", "user_ada")
@@ -94,28 +105,19 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
         secrets = boto3.client("secretsmanager")
         secrets.create_secret(Name="webhook", SecretString=SECRET)
         secrets.create_secret(Name="key", SecretString="sk_test_x")
-        settings = {
+        own = {
             "STAGE": "prod",
-            "STRIPE_MODE": "test",
             "STRIPE_API_BASE": "http://127.0.0.1:9",
             "STRIPE_API_KEY_SECRET": "key",
             "STRIPE_WEBHOOK_SECRET": "webhook",
-            "STRIPE_ACCOUNT": "",
-            "STRIPE_ON_BEHALF_OF": "",
             "JWT_ISSUER": "https://login.example.com/",
-            "SUBJECT_CLAIM": "sub",
-            "PORTAL_SCOPE": "",
-            "SUBJECT_METADATA_KEY": "user_id",
             "ALLOWED_ORIGINS": "https://app.example.com",
             "DEFAULT_RETURN_URL": "https://app.example.com/account",
-            "PAST_DUE_GRACE_DAYS": "7",
-            "RENEWAL_SLACK_HOURS": "72",
-            "PAUSE_COLLECTION_KEEPS_ACCESS": "true",
             "TABLE_NAME": "entitlements",
             "EVENT_QUEUE_URL": events,
             "DEAD_LETTER_QUEUE_URL": dead_letters,
         }
-        for name, value in settings.items():
+        for name, value in {**template_defaults(), **own}.items():
             monkeypatch.setenv(f"PORTCULLIS_{name}", value)
         importlib.reload(importlib.import_module("billing.wiring"))
         yield Deployed(sqs, events, dead_letters, DynamoDBStore(dynamodb, "entitlements"))
@@ -139,11 +141,12 @@ def test_every_webhook_payload_is_taken_in_and_what_it_names_queued(
     if EFFECTS[path.stem] is Effect.AUDIT:
         assert queued == []
     else:
-        (hint,) = queued
-        assert hint["type"] == path.stem
-        assert hint["customer"] == Event.from_body(body.encode()).customer
+        (request,) = queued
+        key = Event.from_body(body.encode()).key
+        assert key is not None
+        assert (request["cause"]["type"], request["key"]) == (path.stem, key.pk)
         if EFFECTS[path.stem] is Effect.SYNC_CUSTOMER:
-            assert hint["customer"].startswith("cus_")
+            assert key.id.startswith("cus_")
     assert deployed.received(deployed.dead_letters) == []
 
 
@@ -167,11 +170,11 @@ def test_a_webhook_without_a_queue_is_answered_503_so_that_stripe_tries_again(
     assert response["headers"]["retry-after"]
 
 
-def test_the_worker_acknowledges_a_hint_that_the_row_has_outgrown(deployed: Deployed) -> None:
+def test_the_worker_acknowledges_a_request_that_the_row_has_outgrown(deployed: Deployed) -> None:
     event = envelope("sync_customer")
-    hint = json.loads(event["Records"][0]["body"]) | {"created": int(time.time()) - 3600}
-    event["Records"][0]["body"] = json.dumps(hint)
-    deployed.give(hint["customer"])
+    request = json.loads(event["Records"][0]["body"]) | {"up_to": int(time.time()) - 3600}
+    event["Records"][0]["body"] = json.dumps(request)
+    deployed.give(request["key"].rpartition("#")[2])
     assert deployed.invoke("sync_customer", event) == {"batchItemFailures": []}
 
 
@@ -260,7 +263,7 @@ def test_a_subject_without_a_customer_has_no_checkout_session_to_come_back_from(
     assert response["statusCode"] == 404
 
 
-def test_the_catalogue_is_everybodys_and_may_be_cached(selling: Deployed) -> None:
+def test_the_catalog_is_everybodys_and_may_be_cached(selling: Deployed) -> None:
     event = envelope("get_catalog")
     assert "authorizer" not in event["requestContext"]
     empty = selling.invoke("get_catalog", event)
@@ -276,7 +279,7 @@ def test_the_catalogue_is_everybodys_and_may_be_cached(selling: Deployed) -> Non
     }
     selling.store.commit(
         DocumentRow(
-            key=DocumentKey("CATALOG", "own", "test"),
+            key=DocumentKey("CATALOG", "test"),
             revision=1,
             as_of=int(time.time()),
             content=catalog.content([price], {}),
@@ -290,7 +293,7 @@ def test_the_catalogue_is_everybodys_and_may_be_cached(selling: Deployed) -> Non
     assert selling.invoke("get_catalog", event)["statusCode"] == 304
 
 
-def test_a_catalogue_that_cannot_be_read_is_a_503_that_nobody_caches(
+def test_a_catalog_that_cannot_be_read_is_a_503_that_nobody_caches(
     deployed: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PORTCULLIS_TABLE_NAME", "gone")
@@ -330,13 +333,13 @@ def test_a_setup_without_time_answers_rather_than_begins(
     assert "too slowly" in told[0]["Reason"]
 
 
-def test_an_unforeseen_error_of_the_setup_is_answered_too(
+def test_an_unexpected_error_of_the_setup_is_answered_too(
     deployed: Deployed, told: list[dict[str, Any]]
 ) -> None:
     event = envelope("stripe_setup")
     del event["ResourceProperties"]["WebhookUrl"]
     deployed.invoke("stripe_setup", event)
-    assert told[0]["Reason"].startswith("Unforeseen KeyError")
+    assert told[0]["Reason"].startswith("Unexpected KeyError")
 
 
 def test_the_end_of_a_stack_that_never_had_a_key_succeeds(

@@ -6,18 +6,21 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 from typing import Any
 
 import pytest
+from stripe.params import WebhookEndpointCreateParams
 
+from billing.adapters import signature
 from billing.errors import (
-    PayloadTooLarge,
     QueueUnavailable,
     SecretUnavailable,
     SignatureRejected,
+    Unprocessable,
 )
 from billing.events import EFFECTS, Effect, Event, NotAnEvent
-from billing.ingest import MAX_BODY_BYTES, Ingest
+from billing.ingest import Ingest
 from billing.keys import CustomerKey
 from billing.sync_request import SyncRequest
 from tests.unit.fakes import MemoryQueue, Reports
@@ -39,10 +42,11 @@ class Secrets:
 
 
 class World:
-    def __init__(self, secrets: Any = None, *, livemode: bool = False, account: str | None = None):
+    def __init__(self, secrets: Any = None, *, livemode: bool = False, account: str = "own"):
         self.queue = MemoryQueue()
         self.reports = Reports()
         self.ingest = Ingest(
+            verify=signature.verify,
             secrets=secrets or Secrets("whsec_a"),
             queue=self.queue,
             livemode=livemode,
@@ -73,22 +77,45 @@ def event(event_type: str = "customer.subscription.updated", **fields: Any) -> d
 def test_a_verified_event_is_queued_by_name_and_without_its_payload() -> None:
     world = World()
     world.take(event())
-    (hint,) = world.queue.sent
-    assert json.loads(hint.to_message()) == {
-        "id": "evt_1",
-        "type": "customer.subscription.updated",
-        "created": NOW,
-        "livemode": False,
-        "account": None,
-        "customer": "cus_1",
-        "object": "sub_1",
+    (request,) = world.queue.sent
+    assert json.loads(request.to_message()) == {
+        "key": "CUS#own#test#cus_1",
+        "up_to": NOW,
+        "cause": {"id": "evt_1", "type": "customer.subscription.updated"},
     }
 
 
-def test_a_hint_survives_the_queue() -> None:
-    hint = SyncRequest.of(Event.from_body(json.dumps(event()).encode()))
-    assert hint is not None
-    assert SyncRequest.from_message(hint.to_message()) == hint
+def test_a_request_to_sync_survives_the_queue() -> None:
+    request = Event.from_body(json.dumps(event()).encode()).request
+    assert request is not None
+    assert SyncRequest.from_message(request.to_message()) == request
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"key": "CUS#own#test"},
+        {"key": "CUS#own#other#cus_1"},
+        {"key": "CUS##test#cus_1"},
+        {"key": "CUS#own#test#cus#1"},
+        {"key": "SUBJECT#test#issuer#user"},
+        {"key": "CONFIG#test#name#default"},
+        {"key": "CATALOG#test#x"},
+        {"key": 7},
+        {"up_to": "now"},
+        {"up_to": True},
+        {"cause": {"id": "", "type": "t"}},
+        {"cause": {"id": "evt_1"}},
+        {"cause": None},
+    ],
+    ids=str,
+)
+def test_a_message_that_is_not_ours_is_unprocessable(change: dict[str, Any]) -> None:
+    request = Event.from_body(json.dumps(event()).encode()).request
+    assert request is not None
+    message = json.dumps({**json.loads(request.to_message()), **change})
+    with pytest.raises(Unprocessable, match="not a sync request"):
+        SyncRequest.from_message(message)
 
 
 def test_a_bad_signature_is_refused_and_nothing_is_queued() -> None:
@@ -219,20 +246,28 @@ def test_the_customer_is_found_wherever_the_type_keeps_it(
 ) -> None:
     world = World()
     world.take(event(event_type, data=data))
-    assert [hint.customer for hint in world.queue.sent] == ([customer] if customer else [])
+    keys = [CustomerKey("own", "test", customer)] if customer else []
+    assert [request.key for request in world.queue.sent] == keys
     if customer is None:
         assert world.reports.all[0][1]["reason"] == "no_customer"
 
 
-def test_a_body_larger_than_any_event_is_refused_unread() -> None:
-    with pytest.raises(PayloadTooLarge):
-        World().take(b"x" * (MAX_BODY_BYTES + 1))
+def test_an_id_that_would_be_read_as_part_of_a_key_names_nobody() -> None:
+    world = World()
+    world.take(event(data={"object": {"id": "sub_1", "customer": "cus_1#x"}}))
+    assert world.queue.sent == []
 
 
-def test_every_event_type_of_the_design_has_its_effect() -> None:
-    synced = [name for name, effect in EFFECTS.items() if effect is Effect.SYNC_CUSTOMER]
-    assert len(synced) == 23
+def test_the_effects_are_those_of_the_design() -> None:
+    assert EFFECTS["customer.subscription.updated"] is Effect.SYNC_CUSTOMER
+    assert EFFECTS["billing_portal.configuration.updated"] is Effect.SYNC_CONFIGURATION
+    assert EFFECTS["product.updated"] is Effect.SYNC_CATALOG
     assert EFFECTS["billing_portal.session.created"] is Effect.AUDIT
+
+
+def test_every_event_type_is_one_that_an_endpoint_can_subscribe_to() -> None:
+    annotation = str(WebhookEndpointCreateParams.__annotations__["enabled_events"])
+    assert set(EFFECTS) <= set(re.findall(r"'([a-z_.]+)'", annotation.replace('"', "'")))
 
 
 def test_an_event_that_is_none_says_what_it_is_instead() -> None:

@@ -1,4 +1,4 @@
-"""The row: its item form, and what it remembers of its transitions."""
+"""The row: its item form, and the transitions it keeps."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from billing.model import (
     Subscription,
     TaxId,
 )
+from billing.sync_request import Cause
 from tests.unit.stripe_objects import NOW
 
 KEY = CustomerKey("own", "test", "cus_1")
@@ -40,7 +41,7 @@ FULL = Billing(
 
 
 def advanced(row: CustomerRow, billing: Billing, event: str = "evt_1") -> CustomerRow:
-    return row.advanced(billing, as_of=NOW, confirm_at=NOW + 90, event=event, event_type="x")
+    return row.advanced(billing, as_of=NOW, confirm_at=NOW + 90, cause=Cause(event, "x"))
 
 
 def test_a_row_survives_its_item_form() -> None:
@@ -67,7 +68,7 @@ def test_each_commit_raises_the_revision_by_one() -> None:
     assert (once.revision, advanced(once, FULL).revision) == (1, 2)
 
 
-def test_a_transition_says_what_came_and_went_and_which_event_told_us() -> None:
+def test_a_transition_says_what_was_gained_and_lost_and_which_event_reported_it() -> None:
     row = advanced(CustomerRow(key=KEY), FULL, event="evt_bought")
     fewer = replace(FULL, features={}, products={"prod_a": ProductGrant(quantity=1, until=NOW)})
     row = advanced(row, fewer, event="evt_downgraded")

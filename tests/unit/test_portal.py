@@ -1,24 +1,30 @@
-"""Opening a portal session: whose it is, where it leads back to, and what it may name."""
+"""Creating a portal session: whose it is, where it leads back to, and what it may name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args, get_type_hints
 
 import pytest
+from stripe.params.billing_portal import SessionCreateParamsFlowData
 
 from billing.configuration.file import Checkout, Configuration, PortalConfiguration
+from billing.configuration.shapes import PORTAL_CONFIGURATION, Table
 from billing.customers import LINK_CACHE_SECONDS, Customers
 from billing.errors import (
     BadRequest,
     CustomerNotFound,
+    Forbidden,
     NotFound,
     StateConflict,
     StripeRefused,
 )
-from billing.keys import CustomerKey, SubjectKey
-from billing.model import Billing, CustomerRow
-from billing.portal.sessions import PortalSessions, parse_request
+from billing.keys import CONFIGURATION, CustomerKey, DocumentKey, SubjectKey
+from billing.model import Billing, CustomerRow, DocumentRow
+from billing.portal.flows import FLOWS
+from billing.portal.sessions import PortalSessions
+from billing.return_urls import ReturnUrls
 from tests.unit.fakes import MemoryStore
 
 KEY = CustomerKey("own", "test", "cus_1")
@@ -35,10 +41,10 @@ class Stripe:
         self.gone = False
         self.refuses = False
 
-    def price_by_lookup_key(self, lookup_key: str) -> str | None:
+    def find_price_id(self, lookup_key: str) -> str | None:
         return {"team_yearly": "price_team_yearly"}.get(lookup_key)
 
-    def subscription(self, subscription: str) -> Mapping[str, Any] | None:
+    def retrieve_subscription(self, subscription: str) -> Mapping[str, Any] | None:
         return self.subscriptions.get(subscription)
 
     def create_portal_session(self, parameters: Mapping[str, Any]) -> str:
@@ -89,10 +95,20 @@ FILE = Configuration(
 )
 
 
+def row_of(key: CustomerKey, subject: str, **billing: Any) -> CustomerRow:
+    return CustomerRow(
+        key=key,
+        revision=1,
+        subject=subject,
+        issuer="https://issuer/",
+        billing=Billing(**billing),
+    )
+
+
 class World:
     def __init__(self) -> None:
         self.store = MemoryStore(
-            rows={key: CustomerRow(key=key, revision=1, billing=Billing()) for key in (KEY, OTHER)},
+            rows={KEY: row_of(KEY, "user-1"), OTHER: row_of(OTHER, "user-2")},
             links={
                 SubjectKey("test", "https://issuer/", "user-1"): KEY,
                 SubjectKey("test", "https://issuer/", "user-2"): OTHER,
@@ -104,24 +120,35 @@ class World:
         )
         self.stripe = Stripe()
         self.ids = {"default": "bpc_default", "enterprise": "bpc_enterprise"}
-        self.on_behalf_of = ""
+        self.on_behalf_of = "own"
 
     def configuration_named(self, mode: str, name: str) -> str | None:
         assert mode == "test"
         return self.ids.get(name)
 
-    def open(self, body: Mapping[str, Any] | None = None, subject: str = "user-1") -> str:
+    def load_document(self, key: DocumentKey, *, consistent: bool = True) -> DocumentRow:
+        return self.store.load_document(key)
+
+    def offers(self, configuration_id: str, *, active: bool = True, **features: bool) -> None:
+        """What the table knows of a configuration in Stripe."""
+        key = DocumentKey(CONFIGURATION, "test", configuration_id)
+        content = {"active": active, "features": features}
+        self.store.documents[key] = DocumentRow(key=key, revision=1, content=content)
+
+    def create(self, body: Mapping[str, Any] | None = None, subject: str = "user-1") -> str:
         return PortalSessions(
             customers=self.customers,
             stripe=self.stripe,
-            names=self,
-            file=FILE,
+            store=self,
+            configuration=FILE,
             on_behalf_of=self.on_behalf_of,
             mode="test",
-            allowed_origins=("https://app.example.com",),
-            default_return_url="https://app.example.com/account",
-            stage="prod",
-        )(subject, parse_request(body or {}))
+            return_urls=ReturnUrls(
+                allowed_origins=("https://app.example.com",),
+                default="https://app.example.com/account",
+                stage="prod",
+            ),
+        ).create(subject, body or {})
 
 
 @pytest.fixture
@@ -132,7 +159,7 @@ def world() -> World:
 def test_the_customer_comes_from_the_subject_and_the_return_url_from_the_settings(
     world: World,
 ) -> None:
-    assert world.open().startswith("https://billing.stripe.com/")
+    assert world.create().startswith("https://billing.stripe.com/")
     assert world.stripe.sessions == [
         {
             "customer": "cus_1",
@@ -143,29 +170,29 @@ def test_the_customer_comes_from_the_subject_and_the_return_url_from_the_setting
 
 
 def test_an_allowed_return_url_and_a_locale_are_passed_on(world: World) -> None:
-    world.open({"return_url": "https://app.example.com/x", "locale": "pt-BR"})
+    world.create({"return_url": "https://app.example.com/x", "locale": "pt-BR"})
     assert world.stripe.sessions[0]["return_url"] == "https://app.example.com/x"
     assert world.stripe.sessions[0]["locale"] == "pt-BR"
 
 
 def test_a_foreign_return_url_is_refused_before_anything_is_asked(world: World) -> None:
     with pytest.raises(BadRequest):
-        world.open({"return_url": "https://evil.example/"})
+        world.create({"return_url": "https://evil.example/"})
     assert world.store.reads == 0
 
 
 def test_a_subject_without_a_customer_or_with_a_deleted_one_is_told_so(world: World) -> None:
-    with pytest.raises(NotFound, match="no customer"):
-        world.open(subject="nobody")
+    with pytest.raises(NotFound, match="No Stripe customer exists"):
+        world.create(subject="nobody")
     world.store.rows[KEY] = CustomerRow(key=KEY, revision=2, billing=Billing(deleted=True))
-    with pytest.raises(NotFound, match="no customer"):
-        world.open()
+    with pytest.raises(NotFound, match="No Stripe customer exists"):
+        world.create()
 
 
 def test_a_customer_that_stripe_does_not_have_any_more_is_a_404(world: World) -> None:
     world.stripe.gone = True
     with pytest.raises(NotFound, match="deleted"):
-        world.open()
+        world.create()
 
 
 @pytest.mark.parametrize(
@@ -206,14 +233,14 @@ def test_a_body_that_is_not_of_the_contract_is_refused_by_name(
     world: World, body: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(BadRequest, match=named):
-        world.open(body)
+        world.create(body)
 
 
 def test_a_flow_is_passed_on_in_stripes_shape(world: World) -> None:
-    world.open({"flow": {"type": "payment_method_update"}})
-    world.open({"flow": {"type": "subscription_cancel", "subscription": "sub_own"}})
+    world.create({"flow": {"type": "payment_method_update"}})
+    world.create({"flow": {"type": "subscription_cancel", "subscription": "sub_own"}})
     items = [{"id": "si_own", "price": "price_b", "quantity": 2}]
-    world.open(
+    world.create(
         {
             "flow": {
                 "type": "subscription_update_confirm",
@@ -237,7 +264,7 @@ def test_a_subscription_that_is_not_the_callers_own_is_a_404(
     world: World, subscription: str
 ) -> None:
     with pytest.raises(NotFound, match="no such subscription"):
-        world.open({"flow": {"type": "subscription_cancel", "subscription": subscription}})
+        world.create({"flow": {"type": "subscription_cancel", "subscription": subscription}})
     assert world.stripe.sessions == []
 
 
@@ -248,10 +275,10 @@ def test_an_item_that_is_not_of_that_subscription_is_a_404(world: World) -> None
         "items": [{"id": "si_other", "price": "price_b"}],
     }
     with pytest.raises(NotFound, match="no such item"):
-        world.open({"flow": flow})
+        world.create({"flow": flow})
 
 
-def test_a_warm_look_up_of_the_customer_is_one_read(world: World) -> None:
+def test_a_warm_lookup_of_the_customer_is_one_read(world: World) -> None:
     world.customers.of("user-1")
     world.store.reads = 0
     world.customers.of("user-1")
@@ -261,16 +288,38 @@ def test_a_warm_look_up_of_the_customer_is_one_read(world: World) -> None:
     assert world.store.reads == 3
 
 
-def test_a_remembered_customer_that_was_deleted_gives_way_to_its_successor(world: World) -> None:
+def test_a_cached_customer_that_was_deleted_is_replaced_by_the_next_one(world: World) -> None:
     found = world.customers.of("user-1")
     assert found is not None
     assert found.key == KEY
     world.store.rows[KEY] = CustomerRow(key=KEY, revision=2, billing=Billing(deleted=True))
     assert world.customers.of("user-1") is None
     world.store.links[SubjectKey("test", "https://issuer/", "user-1")] = OTHER
+    world.store.rows[OTHER] = row_of(OTHER, "user-1")
     found = world.customers.of("user-1")
     assert found is not None
     assert found.key == OTHER
+
+
+@pytest.mark.parametrize("says", ["user-2", None])
+def test_a_link_to_a_row_that_says_it_is_somebody_elses_gives_nothing(
+    world: World, says: str | None
+) -> None:
+    world.store.rows[KEY] = row_of(KEY, "user-1")
+    assert world.customers.of("user-1") is not None
+    world.store.rows[KEY] = replace(world.store.rows[KEY], subject=says)
+    assert world.customers.of("user-1") is None
+
+
+def test_a_process_forgets_all_links_rather_than_remember_too_many(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("billing.customers.MAX_CACHED_LINKS", 1)
+    world.customers.of("user-1")
+    world.customers.of("user-2")
+    world.store.reads = 0
+    world.customers.of("user-1")
+    assert world.store.reads == 2
 
 
 CANCEL = {"type": "subscription_cancel", "subscription": "sub_own"}
@@ -278,11 +327,11 @@ UPDATE = {"type": "subscription_update", "subscription": "sub_own"}
 PAUSE = {"type": "subscription_pause", "subscription": "sub_own"}
 
 
-def test_a_retention_coupon_a_discount_and_what_follows_are_passed_on(world: World) -> None:
+def test_a_retention_coupon_a_discount_and_after_completion_are_passed_on(world: World) -> None:
     back = {"type": "redirect", "return_url": "https://app.example.com/bye"}
-    world.open({"flow": {**CANCEL, "retention": {"coupon": "STAY20"}, "after_completion": back}})
+    world.create({"flow": {**CANCEL, "retention": {"coupon": "STAY20"}, "after_completion": back}})
     thanks = {"type": "hosted_confirmation", "custom_message": "Thank you"}
-    world.open(
+    world.create(
         {
             "flow": {
                 "type": "subscription_update_confirm",
@@ -322,7 +371,7 @@ def test_a_retention_coupon_a_discount_and_what_follows_are_passed_on(world: Wor
 
 def test_a_coupon_that_the_deployment_does_not_offer_is_refused(world: World) -> None:
     with pytest.raises(BadRequest, match="FREE100"):
-        world.open({"flow": {**CANCEL, "retention": {"coupon": "FREE100"}}})
+        world.create({"flow": {**CANCEL, "retention": {"coupon": "FREE100"}}})
     confirmed = {
         "type": "subscription_update_confirm",
         "subscription": "sub_own",
@@ -330,13 +379,13 @@ def test_a_coupon_that_the_deployment_does_not_offer_is_refused(world: World) ->
         "discounts": [{"coupon": "STAY20"}],
     }
     with pytest.raises(BadRequest, match="STAY20"):
-        world.open({"flow": confirmed})
+        world.create({"flow": confirmed})
 
 
-def test_what_follows_a_flow_leads_to_allowed_origins_only(world: World) -> None:
+def test_after_completion_leads_to_allowed_origins_only(world: World) -> None:
     elsewhere = {"type": "redirect", "return_url": "https://evil.example/"}
     with pytest.raises(BadRequest):
-        world.open({"flow": {**CANCEL, "after_completion": elsewhere}})
+        world.create({"flow": {**CANCEL, "after_completion": elsewhere}})
 
 
 @pytest.mark.parametrize(
@@ -344,19 +393,19 @@ def test_what_follows_a_flow_leads_to_allowed_origins_only(world: World) -> None
     [
         (CANCEL, {"status": "canceled"}, "ended"),
         (CANCEL, {"cancel_at": 1_790_000_000}, "2026-09-21"),
-        (CANCEL, {"cancel_at_period_end": True}, "already set to end"),
+        (CANCEL, {"cancel_at_period_end": True}, "already scheduled to end"),
         (UPDATE, {"schedule": "sub_sched_1"}, "scheduled"),
         (UPDATE, {"pending_update": {"expires_at": 1}}, "payment"),
         (PAUSE, {"status": "paused"}, "already paused"),
         (PAUSE, {"schedule": "sub_sched_1"}, "scheduled"),
     ],
 )
-def test_a_flow_the_portal_would_refuse_is_a_conflict_before_it(
+def test_a_flow_that_the_portal_would_refuse_is_a_conflict(
     world: World, flow: dict[str, Any], state: dict[str, Any], said: str
 ) -> None:
     world.stripe.subscriptions["sub_own"] |= state
     with pytest.raises(StateConflict, match=said):
-        world.open({"flow": flow})
+        world.create({"flow": flow})
     assert world.stripe.sessions == []
 
 
@@ -366,51 +415,103 @@ def test_a_subscription_of_several_products_or_by_usage_can_be_cancelled_but_not
     items = world.stripe.subscriptions["sub_own"]["items"]["data"]
     items.append({**items[0], "id": "si_second"})
     with pytest.raises(StateConflict, match="several products"):
-        world.open({"flow": UPDATE})
+        world.create({"flow": UPDATE})
     items.pop()
     items[0]["price"]["recurring"]["usage_type"] = "metered"
     with pytest.raises(StateConflict, match="usage"):
-        world.open({"flow": UPDATE})
-    world.open({"flow": CANCEL})
+        world.create({"flow": UPDATE})
+    world.create({"flow": CANCEL})
 
 
-def test_what_stripe_itself_refuses_of_a_flow_is_a_conflict_too(world: World) -> None:
+def test_a_flow_that_stripe_refuses_is_a_conflict_too(world: World) -> None:
     world.stripe.refuses = True
     with pytest.raises(StateConflict):
-        world.open({"flow": CANCEL})
+        world.create({"flow": CANCEL})
     with pytest.raises(StripeRefused):
-        world.open()
+        world.create()
 
 
 def test_the_configuration_is_the_one_named_or_the_one_whose_rule_the_customer_meets(
     world: World,
 ) -> None:
-    world.open({"configuration": "enterprise"})
-    holding = Billing(features={"sso": 1})
-    world.store.rows[KEY] = CustomerRow(key=KEY, revision=2, billing=holding)
-    world.open()
-    world.open({"configuration": "default"})
+    world.create()
+    world.store.rows[KEY] = row_of(KEY, "user-1", features={"sso": 1})
+    world.create()
+    world.create({"configuration": "enterprise"})
+    world.create({"configuration": "default"})
     assert [session["configuration"] for session in world.stripe.sessions] == [
+        "bpc_default",
         "bpc_enterprise",
         "bpc_enterprise",
         "bpc_default",
     ]
 
 
+def test_a_named_configuration_serves_only_customers_who_meet_its_rule(world: World) -> None:
+    with pytest.raises(Forbidden, match="another plan"):
+        world.create({"configuration": "enterprise"})
+    assert world.stripe.sessions == []
+
+
+def test_an_unknown_configuration_is_refused_with_the_known_ones(world: World) -> None:
+    with pytest.raises(BadRequest, match="'gold'; allowed: default, enterprise"):
+        world.create({"configuration": "gold"})
+
+
 def test_a_flow_that_its_configuration_does_not_offer_is_a_conflict(world: World) -> None:
+    world.store.rows[KEY] = row_of(KEY, "user-1", features={"sso": 1})
+    with pytest.raises(StateConflict, match="'enterprise' does not offer subscription_cancel"):
+        world.create({"flow": CANCEL})
+
+
+def test_what_stripe_offers_is_believed_before_the_file(world: World) -> None:
+    world.offers("bpc_default", subscription_cancel=False)
     with pytest.raises(StateConflict, match="does not offer"):
-        world.open({"configuration": "enterprise", "flow": CANCEL})
+        world.create({"flow": CANCEL})
+    world.offers("bpc_default", subscription_cancel=True, active=False)
+    with pytest.raises(StateConflict, match="does not offer"):
+        world.create({"flow": CANCEL})
+    world.offers("bpc_default", subscription_cancel=True)
+    world.create({"flow": CANCEL})
 
 
-def test_before_the_setup_the_accounts_default_serves_whoever_names_none(world: World) -> None:
+def test_before_a_deploy_has_made_it_the_accounts_default_serves_a_request_that_names_none(
+    world: World,
+) -> None:
     world.ids.clear()
-    world.open()
+    world.create()
     assert "configuration" not in world.stripe.sessions[0]
-    with pytest.raises(BadRequest, match="not been set up"):
-        world.open({"configuration": "enterprise"})
+    with pytest.raises(BadRequest, match="not set up in Stripe yet"):
+        world.create({"configuration": "default"})
+
+
+#: For each flow, a request with everything it requires.
+MINIMAL: dict[str, Any] = {
+    "subscription": "sub_own",
+    "items": [{"id": "si_own", "price": "team_yearly"}],
+}
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_every_flow_of_the_table_leads_to_the_portal(world: World, name: str) -> None:
+    fields = {field: MINIMAL[field] for field in FLOWS[name].required}
+    world.create({"flow": {"type": name, **fields}})
+    assert world.stripe.sessions[0]["flow_data"]["type"] == name
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_every_flow_names_a_feature_that_the_configuration_file_knows(name: str) -> None:
+    features = PORTAL_CONFIGURATION.keys["features"]
+    assert isinstance(features, Table)
+    assert FLOWS[name].feature in features.keys
+
+
+def test_every_flow_of_stripes_can_be_requested() -> None:
+    literal, _any_string = get_args(get_type_hints(SessionCreateParamsFlowData)["type"])
+    assert set(FLOWS) == set(get_args(literal))
 
 
 def test_the_portal_acts_on_behalf_of_the_account_the_deployment_names(world: World) -> None:
     world.on_behalf_of = "acct_1"
-    world.open()
+    world.create()
     assert world.stripe.sessions[0]["on_behalf_of"] == "acct_1"

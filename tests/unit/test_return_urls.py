@@ -5,9 +5,27 @@ from __future__ import annotations
 import pytest
 
 from billing.errors import BadRequest
-from billing.return_urls import MAX_URL_CHARACTERS, checked_return_url
+from billing.return_urls import MAX_URL_CHARACTERS, ReturnUrls
 
 ALLOWED = ("https://app.example.com", "http://localhost:5173", "https://other.example:8443")
+
+DEFAULT = "https://app.example.com/account"
+
+
+def urls(stage: str) -> ReturnUrls:
+    return ReturnUrls(allowed_origins=ALLOWED, default=DEFAULT, stage=stage)
+
+
+def checked(url: str, *, stage: str) -> str:
+    return urls(stage).checked(url, "return_url")
+
+
+def test_a_request_that_names_no_url_gets_the_default() -> None:
+    assert urls("prod").chosen({}, "return_url") == DEFAULT
+    named = "https://other.example:8443/x"
+    assert urls("prod").chosen({"cancel_url": named}, "cancel_url") == named
+    with pytest.raises(BadRequest, match="cancel_url"):
+        urls("prod").chosen({"cancel_url": "https://evil.example/"}, "cancel_url")
 
 
 @pytest.mark.parametrize(
@@ -21,7 +39,7 @@ ALLOWED = ("https://app.example.com", "http://localhost:5173", "https://other.ex
     ],
 )
 def test_urls_of_an_allowed_origin_pass_unchanged(url: str) -> None:
-    assert checked_return_url(url, ALLOWED, stage="prod") == url
+    assert checked(url, stage="prod") == url
 
 
 @pytest.mark.parametrize(
@@ -39,6 +57,8 @@ def test_urls_of_an_allowed_origin_pass_unchanged(url: str) -> None:
         "https://app.example.com./",
         "https://app.example.com:8443/",
         "https://app.example.com:99999/",
+        "https://app.example.com:0/",
+        "http://localhost:0/",
         "https://app.example.com:abc/",
         "https://app.example.com\\@evil.example/",
         "https:\\\\app.example.com/",
@@ -59,12 +79,12 @@ def test_urls_of_an_allowed_origin_pass_unchanged(url: str) -> None:
 )
 def test_everything_else_is_refused(url: str) -> None:
     with pytest.raises(BadRequest, match="return_url"):
-        checked_return_url(url, ALLOWED, stage="dev")
+        checked(url, stage="dev")
 
 
 def test_http_is_for_a_listed_localhost_in_stage_dev_only() -> None:
-    assert checked_return_url("http://localhost:5173/x", ALLOWED, stage="dev")
+    assert checked("http://localhost:5173/x", stage="dev")
     with pytest.raises(BadRequest):
-        checked_return_url("http://localhost:5173/x", ALLOWED, stage="prod")
+        checked("http://localhost:5173/x", stage="prod")
     with pytest.raises(BadRequest):
-        checked_return_url("http://localhost:9999/x", ALLOWED, stage="dev")
+        checked("http://localhost:9999/x", stage="dev")

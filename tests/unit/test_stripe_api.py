@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import stripe
 
-from billing.adapters.stripe_api import MAX_IDEMPOTENCY_KEYS, StripeApi
+from billing.adapters.stripe_api import StripeApi
+from billing.adapters.stripe_client import MAX_IDEMPOTENCY_KEYS
 from billing.errors import Conflict, StripeUnavailable
 from billing.settings import STRIPE_API_VERSION
 
@@ -59,7 +60,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 FAILED = {"error": {"type": "api_error", "message": "An unknown error occurred"}}
 
 
-def test_a_failure_on_record_is_passed_by_the_next_key_and_is_not_met_for_a_whole_day() -> None:
+def test_after_a_recorded_failure_the_next_key_of_the_series_is_used() -> None:
     recorded: set[str] = set()
 
     def answer(method: str, url: str, headers: dict[str, str]) -> Answer:
@@ -78,14 +79,14 @@ def test_a_failure_on_record_is_passed_by_the_next_key_and_is_not_met_for_a_whol
     assert wire.keys[3:] == ["k-0", "k-1"]
 
 
-def test_stripe_out_of_order_is_retried_once_and_then_said() -> None:
+def test_an_unavailable_stripe_is_retried_once_and_then_reported() -> None:
     found, wire = api(lambda method, url, headers: (503, {}, FAILED))
     with pytest.raises(StripeUnavailable):
         found.create_customer({"user_id": "ada"}, "k")
     assert wire.keys == ["k-0", "k-0"]
 
 
-def test_a_series_of_failures_on_record_ends() -> None:
+def test_a_series_of_recorded_failures_ends() -> None:
     found, wire = api(lambda method, url, headers: (500, {"idempotent-replayed": "true"}, FAILED))
     with pytest.raises(StripeUnavailable):
         found.create_customer({"user_id": "ada"}, "k")
@@ -103,6 +104,13 @@ def test_a_session_that_is_not_open_any_more_is_as_good_as_expired() -> None:
     closed = {"error": {"type": "invalid_request_error", "message": "Only Checkout Sessions …"}}
     found, wire = api(lambda method, url, headers: (400, {}, closed))
     found.expire_checkout_session("cs_test_1")
+    assert len(wire.urls) == 1
+
+
+def test_a_name_that_cannot_be_an_id_is_never_part_of_a_path() -> None:
+    empty = {"object": "list", "data": [], "has_more": False, "url": "/v1/prices"}
+    found, wire = api(lambda method, url, headers: (200, {}, empty))
+    assert found.find_price("price_1/../../customers") is None
     assert len(wire.urls) == 1
 
 
@@ -130,11 +138,11 @@ def test_prices_are_found_by_lookup_key_ten_at_a_time_and_else_by_id() -> None:
 
     found, _ = api(answer)
     names = [f"key_{number}" for number in range(12)]
-    prices, as_of = found.prices([*names, "price_b", "price_old"])
+    prices, as_of = found.list_prices([*names, "price_b", "price_old"])
     assert [price.get("lookup_key") or price["id"] for price in prices] == [
         "key_0",
         "key_11",
         "price_b",
     ]
     assert as_of == 1_795_348_800
-    assert found.prices([]) == ([], 0)
+    assert found.list_prices([]) == ([], 0)

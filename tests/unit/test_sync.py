@@ -11,10 +11,10 @@ from billing.errors import Conflict, CustomerNotFound, OutOfTime, QueueUnavailab
 from billing.keys import CustomerKey
 from billing.model import CustomerRow
 from billing.stripe_objects import StripeObject
-from billing.sync import CONFIRM_DELAY_SECONDS, MARGIN_SECONDS, MAX_ATTEMPTS, Sync
-from billing.sync_request import CONFIRM
-from tests.unit.fakes import MemoryQueue, MemoryStore, MemoryStripe, Reports, hint
-from tests.unit.stripe_objects import NOW, POLICY, customer, entitlements, item, subscription
+from billing.sync import CONFIRM_DELAY_SECONDS, MARGIN_SECONDS, MAX_ATTEMPTS
+from billing.sync_request import CONFIRM, DEMAND
+from tests.unit.fakes import MemoryQueue, MemoryStore, MemoryStripe, Reports, request, sync_of
+from tests.unit.stripe_objects import NOW, customer, entitlements, item, subscription
 
 KEY = CustomerKey("own", "test", "cus_1")
 PLENTY = 60_000
@@ -34,17 +34,15 @@ class World:
     reports: Reports = field(default_factory=Reports)
     pauses: list[int] = field(default_factory=list)
 
-    def sync(self, *hints: Any, remaining_ms: int = PLENTY) -> CustomerRow:
-        Sync(
+    def sync(self, *requests: Any, remaining_ms: int = PLENTY) -> CustomerRow:
+        sync = sync_of(
             store=self.store,
             stripe=self.stripe,
             queue=self.queue,
-            policy=POLICY,
-            issuer="https://issuer/",
-            subject_metadata_key="user_id",
             pause=self.pauses.append,
             report=self.reports,
-        )(KEY, hints or [hint()], lambda: remaining_ms)
+        )
+        sync(KEY, requests or [request()], lambda: remaining_ms)
         return self.row
 
     @property
@@ -66,7 +64,7 @@ def test_a_sync_writes_what_stripe_says_as_the_next_revision(world: World) -> No
 
 def test_almost_everyone_costs_two_reads(world: World) -> None:
     world.sync()
-    assert world.stripe.calls == ["customer", "active_entitlements"]
+    assert world.stripe.calls == ["retrieve_customer", "list_active_entitlements"]
 
 
 def test_on_a_conflict_it_reads_fetches_and_tries_again(world: World) -> None:
@@ -81,30 +79,56 @@ def test_on_a_conflict_it_reads_fetches_and_tries_again(world: World) -> None:
     assert world.pauses == [1]
 
 
-def test_it_gives_up_after_its_tries_and_never_returns_on_a_conflict(world: World) -> None:
+def test_it_gives_up_after_its_attempts_and_never_returns_on_a_conflict(world: World) -> None:
     class AlwaysBeaten(MemoryStore):
-        def commit(self, row: CustomerRow) -> None:
+        def commit(self, row: Any) -> None:
             raise Conflict
 
     world.store = AlwaysBeaten()
     with pytest.raises(Conflict):
         world.sync()
-    assert world.stripe.calls.count("customer") == MAX_ATTEMPTS
+    assert world.stripe.calls.count("retrieve_customer") == MAX_ATTEMPTS
 
 
-def test_a_hint_older_than_the_row_by_the_margin_costs_no_fetch(world: World) -> None:
+def test_a_request_older_than_the_row_by_the_margin_costs_no_fetch(world: World) -> None:
     world.sync()
     world.stripe.calls.clear()
-    world.sync(hint("evt_old", created=NOW - MARGIN_SECONDS - 1))
+    world.sync(request("evt_old", up_to=NOW - MARGIN_SECONDS - 1))
     assert world.stripe.calls == []
-    world.sync(hint("evt_newer", created=NOW - MARGIN_SECONDS))
+    world.sync(request("evt_newer", up_to=NOW - MARGIN_SECONDS))
     assert world.stripe.calls != []
 
 
-def test_one_newer_hint_among_old_ones_is_enough_to_fetch(world: World) -> None:
+def test_one_newer_request_among_old_ones_is_enough_to_fetch(world: World) -> None:
     world.sync()
-    row = world.sync(hint("evt_old", created=NOW - 500), hint("evt_new", created=NOW))
+    row = world.sync(request("evt_old", up_to=NOW - 500), request("evt_new", up_to=NOW))
     assert row.revision == 2
+
+
+def test_on_demand_it_fetches_whatever_the_row_covers_and_requests_a_confirm(world: World) -> None:
+    world.sync()
+    world.queue.confirms.clear()
+    world.stripe.now = NOW + MARGIN_SECONDS
+    sync = sync_of(store=world.store, stripe=world.stripe, queue=world.queue, report=world.reports)
+    sync(KEY, (), lambda: PLENTY, on_demand=True)
+    assert world.row.revision == 2
+    assert len(world.queue.confirms) == 1
+
+
+def test_a_demand_names_itself_as_the_cause_of_a_transition(world: World) -> None:
+    sync = sync_of(store=world.store, stripe=world.stripe, queue=world.queue, report=world.reports)
+    sync(KEY, (), lambda: PLENTY, on_demand=True)
+    assert world.row.transitions[0].type == DEMAND
+
+
+@pytest.mark.parametrize("claim", ["x" * 257, "[a b]", "map[a:b]"])
+def test_a_claim_that_cannot_be_a_subject_is_reported_and_links_nobody(
+    world: World, claim: str
+) -> None:
+    world.stripe.customers["cus_1"] = customer(metadata={"user_id": claim})
+    row = world.sync()
+    assert (row.revision, row.subject, world.store.links) == (1, None, {})
+    assert "SubjectUnusable" in world.reports.names
 
 
 def test_a_tombstone_is_never_raised_and_costs_no_fetch(world: World) -> None:
@@ -112,14 +136,14 @@ def test_a_tombstone_is_never_raised_and_costs_no_fetch(world: World) -> None:
     assert world.sync().deleted
     world.stripe.customers["cus_1"] = customer()
     world.stripe.calls.clear()
-    assert world.sync(hint("evt_late", created=NOW + 999)).deleted
+    assert world.sync(request("evt_late", up_to=NOW + 999)).deleted
     assert world.stripe.calls == []
 
 
-def test_each_sync_asks_for_one_confirm_which_begets_none(world: World) -> None:
+def test_each_sync_requests_one_confirm_which_requests_none(world: World) -> None:
     world.sync()
     ((confirm, delay),) = world.queue.confirms
-    assert (confirm.type, confirm.key, delay) == (CONFIRM, KEY, CONFIRM_DELAY_SECONDS)
+    assert (confirm.cause.type, confirm.key, delay) == (CONFIRM, KEY, CONFIRM_DELAY_SECONDS)
     world.stripe.now = NOW + CONFIRM_DELAY_SECONDS
     row = world.sync(confirm)
     assert row.revision == 2
@@ -129,23 +153,23 @@ def test_each_sync_asks_for_one_confirm_which_begets_none(world: World) -> None:
 def test_a_pending_confirm_that_is_late_enough_serves_the_next_sync_too(world: World) -> None:
     world.sync()
     world.stripe.now = NOW + CONFIRM_DELAY_SECONDS - MARGIN_SECONDS - 1
-    world.sync(hint("evt_2", created=NOW + 20))
+    world.sync(request("evt_2", up_to=NOW + 20))
     assert len(world.queue.confirms) == 1
     world.stripe.now += 1
-    world.sync(hint("evt_3", created=NOW + 25))
+    world.sync(request("evt_3", up_to=NOW + 25))
     assert len(world.queue.confirms) == 2
 
 
-def test_a_confirm_that_a_later_sync_has_outrun_costs_no_fetch(world: World) -> None:
+def test_a_confirm_that_a_later_sync_has_outgrown_costs_no_fetch(world: World) -> None:
     world.sync()
     ((confirm, _),) = world.queue.confirms
     world.stripe.now = NOW + CONFIRM_DELAY_SECONDS
-    world.sync(hint("evt_2", created=NOW + 50))
+    world.sync(request("evt_2", up_to=NOW + 50))
     world.stripe.calls.clear()
     world.sync(confirm)
-    assert world.stripe.calls != []  # a fetch of that very second may have lagged by more
+    assert world.stripe.calls != []  # a fetch of that very second may be staler
     world.stripe.now = NOW + CONFIRM_DELAY_SECONDS + 1
-    world.sync(hint("evt_3", created=NOW + 80))
+    world.sync(request("evt_3", up_to=NOW + 80))
     world.stripe.calls.clear()
     world.sync(confirm)
     assert world.stripe.calls == []
@@ -162,11 +186,11 @@ def test_an_unknown_customer_is_an_error_and_revokes_nothing(world: World) -> No
     before = world.sync()
     del world.stripe.customers["cus_1"]
     with pytest.raises(CustomerNotFound):
-        world.sync(hint("evt_2", created=NOW + 500))
+        world.sync(request("evt_2", up_to=NOW + 500))
     assert world.row == before
 
 
-def test_no_try_is_begun_that_the_remaining_time_cannot_finish(world: World) -> None:
+def test_no_attempt_begins_that_the_remaining_time_cannot_finish(world: World) -> None:
     with pytest.raises(OutOfTime):
         world.sync(remaining_ms=1_000)
     assert world.store.reads == 0
@@ -204,7 +228,7 @@ def test_the_metadata_links_the_subject_once(world: World) -> None:
     row = world.sync()
     assert row.subject == "user-1"
     assert list(world.store.links.values()) == [KEY]
-    assert world.sync(hint("evt_2", created=NOW + 90)).subject == "user-1"
+    assert world.sync(request("evt_2", up_to=NOW + 90)).subject == "user-1"
 
 
 def test_a_second_customer_claiming_the_subject_is_reported_and_not_linked(world: World) -> None:
@@ -239,17 +263,17 @@ def test_a_changed_claim_of_a_linked_customer_is_reported_and_not_obeyed(world: 
     world.stripe.customers["cus_1"] = customer(metadata={"user_id": "user-1"})
     world.sync()
     world.stripe.customers["cus_1"] = customer(metadata={"user_id": "user-2"})
-    row = world.sync(hint("evt_2", created=NOW + 500))
+    row = world.sync(request("evt_2", up_to=NOW + 500))
     assert row.subject == "user-1"
     assert "SubjectChanged" in world.reports.names
 
 
-def test_a_new_issuer_of_the_same_subjects_links_them_anew(world: World) -> None:
+def test_a_new_issuer_of_the_same_subjects_links_them_again(world: World) -> None:
     world.stripe.customers["cus_1"] = customer(metadata={"user_id": "user-1"})
     before = world.sync()
     world.store.rows[KEY] = replace(before, issuer="https://issuer-of-before/")
     world.store.links.clear()
-    row = world.sync(hint("evt_2", created=NOW + 500))
+    row = world.sync(request("evt_2", up_to=NOW + 500))
     assert (row.subject, row.issuer) == ("user-1", "https://issuer/")
     assert list(world.store.links.values()) == [KEY]
 

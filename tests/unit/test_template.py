@@ -33,6 +33,8 @@ FUNCTIONS = {
     for name, resource in RESOURCES.items()
     if resource["Type"] == "AWS::Serverless::Function"
 }
+#: The variables that every function has.
+ENVIRONMENT: dict[str, Any] = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
 EVENTS = {
     f"{name}.{event}": details
     for name, function in FUNCTIONS.items()

@@ -1,0 +1,103 @@
+"""The portal configurations: what the file says, and nothing it no longer says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.unit.deploy.world import FILE, World
+
+
+def test_configurations_are_created_with_ids_for_lookup_keys(world: World) -> None:
+    attributes = world.deploy()
+    small, default = world.account.configurations
+    assert default["features"]["subscription_update"]["products"] == [
+        {
+            "product": "prod_t",
+            "prices": ["price_tm", "price_ty"],
+            "adjustable_quantity": {"enabled": True, "minimum": 2},
+        }
+    ]
+    assert default["default_return_url"] == "https://app.example.com/account"
+    assert "when" not in default
+    assert world.names.known == {("test", "default"): default["id"], ("test", "small"): small["id"]}
+    assert attributes["LoginPages"] == f"default: https://login/{default['id']}"
+    assert attributes["PortalConfigurations"] == f"default: {default['id']}, small: {small['id']}"
+
+
+def test_a_changed_configuration_is_updated_and_no_other(deployed: World) -> None:
+    small, default = deployed.account.configurations
+    deployed.account.calls.clear()
+    deployed.file = FILE.replace("minimum = 2", "minimum = 3")
+    deployed.deploy()
+    ((what, on, changes),) = deployed.account.calls
+    assert (what, on) == ("update", default["id"])
+    offered = changes["features"]["subscription_update"]["products"]
+    assert offered[0]["adjustable_quantity"]["minimum"] == 3
+    assert small["active"]
+
+
+def test_what_the_file_no_longer_says_is_unset(deployed: World) -> None:
+    deployed.account.calls.clear()
+    deployed.file = "[default.features]\n[small.features]\ninvoice_history.enabled = true\n"
+    attributes = deployed.deploy()
+    ((_, _, changes),) = deployed.account.calls
+    assert changes["login_page"] == {"enabled": False}
+    assert changes["features"]["invoice_history"] == {"enabled": False}
+    assert changes["features"]["subscription_update"]["enabled"] is False
+    assert changes["features"]["subscription_update"]["products"] == ""
+    assert attributes["LoginPages"].startswith("none")
+
+
+def test_a_configuration_that_left_the_file_is_deactivated_until_it_returns(
+    deployed: World,
+) -> None:
+    small: Mapping[str, Any] = deployed.account.configurations[0]
+    deployed.file = FILE.replace("[small.features]\ninvoice_history.enabled = true\n", "")
+    deployed.deploy()
+    assert not small["active"]
+    with deployed.changes_nothing():
+        deployed.deploy()
+    deployed.file = FILE
+    deployed.deploy()
+    assert small["active"]
+    assert len(deployed.account.configurations) == 2
+
+
+def test_a_lost_name_is_written_again(deployed: World) -> None:
+    before = dict(deployed.names.known)
+    deployed.names.known.clear()
+    deployed.deploy()
+    assert deployed.names.known == before
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        (FILE.replace("team_yearly", "team_weekly"), "'team_weekly' (default.features."),
+        (FILE + "[checkout]\nprices = ['nothing']\n", "'nothing' (checkout.prices)"),
+        (FILE.replace("team_yearly", "solo"), "belong to different products"),
+        (
+            FILE.replace(
+                '"team_yearly"]', ']\n[[default.features.subscription_update.products]]\n'
+                'prices = ["team_yearly"]'
+            ),
+            "already has an entry",
+        ),
+        (FILE + "[other]\n", "portcullis.toml, line"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_the_file_is_reported_before_anything_is_changed(
+    world: World, file: str, says: str
+) -> None:
+    world.file = file
+    with world.changes_nothing():
+        assert says in world.refusal(world.deploy)
+    assert world.account.made == 0
+
+
+def test_a_price_may_be_named_by_its_id(world: World) -> None:
+    world.file = FILE + "[checkout]\nprices = ['price_bare']\n"
+    world.deploy()

@@ -1,0 +1,88 @@
+"""A deploy as a whole: what goes wrong says what to do, and the end of a stack."""
+
+from __future__ import annotations
+
+import pytest
+import stripe
+
+from billing.deploy.stripe_setup import reason
+from billing.errors import (
+    OutOfTime,
+    SecretUnavailable,
+    SetupFailed,
+    StripeRefused,
+    StripeUnavailable,
+)
+from billing.keys import CATALOG, DocumentKey
+from billing.sync_request import DEPLOY
+from tests.unit.deploy.world import OURS, World
+
+
+def test_every_deploy_requests_the_catalog(deployed: World) -> None:
+    (request,) = deployed.queue.sent
+    assert request.key == DocumentKey(CATALOG, "test")
+    assert (request.cause.type, request.up_to) == (DEPLOY, 1_000)
+
+
+def test_a_missing_api_key_says_where_to_put_it(world: World) -> None:
+    world.key = ""
+    said = world.refusal(world.deploy)
+    assert "returns no Stripe API key under api-key-secret" in said
+    assert "Store the key there" in said
+
+
+def test_a_key_of_the_other_mode_is_refused_without_being_shown(world: World) -> None:
+    world.key = "sk_live_secret"
+    said = world.refusal(world.deploy)
+    assert "a key of Stripe's live mode" in said
+    assert "StripeMode is test" in said
+    assert "sk_live" not in said
+
+
+def test_stripes_own_sentence_is_passed_on() -> None:
+    said = stripe.InvalidRequestError(  # type: ignore[no-untyped-call]
+        "Not a valid URL", "url", code="url_invalid"
+    )
+    error = StripeRefused(400, "url_invalid", "url", "InvalidRequestError")
+    error.__cause__ = said
+    assert reason(error) == ("Stripe refused the parameter url (400, url_invalid): Not a valid URL")
+
+
+def test_every_expected_error_has_a_reason() -> None:
+    for error in (StripeUnavailable("x"), OutOfTime(), SecretUnavailable("y"), SetupFailed("z")):
+        assert reason(error)
+        assert "deploy again" in reason(error).lower() or reason(error) == "z"
+
+
+def test_a_deleted_stack_disables_its_endpoint_and_keeps_the_rest(deployed: World) -> None:
+    deployed.setup().retire(stack=OURS, delete=False)
+    assert deployed.account.endpoints[0]["status"] == "disabled"
+    assert all(each["active"] for each in deployed.account.configurations)
+    assert deployed.secrets.stored == ("whsec_we_1",)
+
+
+def test_a_stack_created_again_uses_what_it_left(deployed: World) -> None:
+    deployed.setup().retire(stack=OURS, delete=False)
+    deployed.deploy(url="https://another/webhooks/stripe")
+    (endpoint,) = deployed.account.endpoints
+    assert (endpoint["id"], endpoint["status"]) == ("we_1", "enabled")
+    assert endpoint["url"] == "https://another/webhooks/stripe"
+    assert deployed.secrets.written == 1
+
+
+def test_told_to_delete_it_removes_what_can_be_removed(deployed: World) -> None:
+    deployed.setup().retire(stack=OURS, delete=True)
+    assert deployed.account.endpoints == []
+    assert not any(each["active"] for each in deployed.account.configurations)
+
+
+@pytest.mark.parametrize("delete", [True, False])
+def test_a_stack_that_never_was_set_up_can_be_deleted(world: World, delete: bool) -> None:
+    world.setup().retire(stack=OURS, delete=delete)
+    assert world.account.calls == []
+
+
+def test_a_stack_does_not_outlive_its_key(deployed: World) -> None:
+    deployed.key = ""
+    deployed.setup().retire(stack=OURS, delete=False)
+    assert "StripeCleanupSkipped" in deployed.reports.names
