@@ -26,14 +26,14 @@ from billing.checkout.sessions import CheckoutSessions
 from billing.configuration import file as configuration_file
 from billing.customers import Customers
 from billing.portal.sessions import PortalSessions
-from billing.sync import ATTEMPT_BUDGET_MS, Sync
-from billing.sync_request import SyncRequest
+from billing.return_urls import ReturnUrls
+from billing.sync import ATTEMPT_BUDGET_MS
 from local.engine import ROOT
 from local.identity import AUDIENCE, Issuer
 from local.journey import Journey, eventually
 from local.stack import LocalStack
-from tests.unit.fakes import MemoryQueue, MemoryStore, MemoryStripe, Reports
-from tests.unit.stripe_objects import POLICY, customer, entitlements, item, subscription
+from tests.unit.fakes import MemoryQueue, MemoryStore, MemoryStripe, Reports, sync_of
+from tests.unit.stripe_objects import customer, entitlements, item, subscription
 
 ISSUER = "https://issuer/"
 SUBJECTS = ("ada", "ben")
@@ -80,11 +80,11 @@ class Stripe(MemoryStripe):
 
     # portal.PortalApi
 
-    def subscription(self, subscription: str) -> Mapping[str, Any] | None:
+    def retrieve_subscription(self, subscription: str) -> Mapping[str, Any] | None:
         every = [each for all_of_one in self.subscriptions_of.values() for each in all_of_one]
         return next((each for each in every if each["id"] == subscription), None)
 
-    def price_by_lookup_key(self, lookup_key: str) -> str | None:
+    def find_price_id(self, lookup_key: str) -> str | None:
         return None
 
     def create_portal_session(self, parameters: Mapping[str, Any]) -> str:
@@ -92,7 +92,7 @@ class Stripe(MemoryStripe):
 
     # checkout.CheckoutApi
 
-    def priced(self, name: str) -> Mapping[str, Any] | None:
+    def find_price(self, name: str) -> Mapping[str, Any] | None:
         if name not in FILE.checkout.prices:
             return None
         product = name.removesuffix("_monthly")
@@ -109,19 +109,25 @@ class Stripe(MemoryStripe):
         self.customers[made] = customer(id=made, metadata=dict(metadata))
         return made
 
-    def checkout_sessions(self, customer: str) -> list[dict[str, Any]]:
-        return [each for each in reversed(self.sessions) if each["customer"] == customer]
+    def newest_checkout_session(self, customer_id: str) -> str | None:
+        theirs = [each["id"] for each in self.sessions if each["customer"] == customer_id]
+        return theirs[-1] if theirs else None
 
-    def checkout_session(self, session: str) -> dict[str, Any] | None:
+    def list_open_checkout_sessions(self, customer_id: str) -> list[dict[str, Any]]:
+        theirs = [each for each in reversed(self.sessions) if each["customer"] == customer_id]
+        return [each for each in theirs if each["status"] == "open"]
+
+    def retrieve_checkout_session(self, session: str) -> dict[str, Any] | None:
         return next((each for each in self.sessions if each["id"] == session), None)
 
     def expire_checkout_session(self, session: str) -> None:
-        found = self.checkout_session(session)
+        found = self.retrieve_checkout_session(session)
         assert found is not None
         found["status"] = "expired"
 
     def create_checkout_session(self, parameters: Mapping[str, Any], key: str) -> dict[str, Any]:
-        product = parameters["line_items"][0]["price"].replace("price", "prod")
+        line = parameters["line_items"][0]
+        price = {"id": line["price"], "product": line["price"].replace("price", "prod")}
         self.sessions.append(
             {
                 "id": f"cs_test_{len(self.sessions)}",
@@ -130,7 +136,7 @@ class Stripe(MemoryStripe):
                 "expires_at": int(time.time()) + 86_400,
                 "subscription": None,
                 "url": f"https://checkout.stripe.com/{self._about(parameters)}",
-                "line_items": {"data": [{"price": {"product": product}}]},
+                "line_items": {"data": [{"price": price, "quantity": line["quantity"]}]},
             }
         )
         return self.sessions[-1]
@@ -143,48 +149,42 @@ class Functions:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.stripe = Stripe()
         store = MemoryStore()
-        sync = Sync(
-            store=store,
-            stripe=self.stripe,
-            queue=MemoryQueue(),
-            policy=POLICY,
-            issuer=ISSUER,
-            subject_metadata_key="user_id",
-            pause=lambda attempt: None,
-            report=Reports(),
+        sync = sync_of(
+            store=store, stripe=self.stripe, queue=MemoryQueue(), report=Reports(), issuer=ISSUER
         )
 
         def sync_now(key: Any) -> None:
             self.stripe.now = int(time.time())
-            sync(key, [SyncRequest.demand(key)], lambda: ATTEMPT_BUDGET_MS)
+            sync(key, (), lambda: ATTEMPT_BUDGET_MS, on_demand=True)
 
         customers = Customers(store, mode="test", issuer=ISSUER, clock=time.monotonic)
-        where: dict[str, Any] = {
-            "allowed_origins": (ORIGIN,),
-            "default_return_url": f"{ORIGIN}/account",
-            "stage": "prod",
-            "mode": "test",
-        }
-        names = SimpleNamespace(configuration_named=lambda mode, name: "bpc_1")
+        return_urls = ReturnUrls(
+            allowed_origins=(ORIGIN,), default=f"{ORIGIN}/account", stage="prod"
+        )
+        configurations = SimpleNamespace(
+            configuration_named=lambda mode, name: "bpc_1", load_document=store.load_document
+        )
         portal = PortalSessions(
             customers=customers,
             stripe=self.stripe,
-            names=names,
-            file=FILE,
-            on_behalf_of="",
-            **where,
+            store=configurations,
+            configuration=FILE,
+            on_behalf_of="own",
+            return_urls=return_urls,
+            mode="test",
         )
         checkout = CheckoutSessions(
             store=store,
             stripe=self.stripe,
             sync=sync_now,
-            catalogue=dict,
+            read_catalog=dict,
             pause=lambda attempt: None,
             offer=FILE.checkout,
-            account="",
+            return_urls=return_urls,
+            account="own",
+            mode="test",
             issuer=ISSUER,
             subject_metadata_key="user_id",
-            **where,
         )
         wiring = SimpleNamespace(
             SETTINGS=SimpleNamespace(subject_claim="sub", portal_scope=""),
@@ -207,8 +207,8 @@ class Functions:
         for subject in SUBJECTS:
             sync_now(CustomerKey("own", "test", f"cus_{subject}"))
             # A session of each, to be asked for by the other.
-            checkout.open(subject, {"price": "team_monthly"})
-            checkout.open(subject, {"price": "extra_monthly"})
+            checkout.create(subject, {"price": "team_monthly"})
+            checkout.create(subject, {"price": "extra_monthly"})
 
     @staticmethod
     def _load(function: str) -> Callable[[Any, Any], dict[str, Any]]:

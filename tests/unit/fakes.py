@@ -190,13 +190,14 @@ def sync_of(
     report: Reporter,
     pause: Callable[[int], None] = lambda attempt: None,
     for_sale: Sequence[str] = (),
+    issuer: str = "https://issuer/",
 ) -> Sync:
     """The sync as it is deployed, on these fakes."""
     customers = CustomerReplica(
         store=store,
         stripe=stripe,
         policy=POLICY,
-        issuer="https://issuer/",
+        issuer=issuer,
         subject_metadata_key="user_id",
         report=report,
     )
