@@ -84,12 +84,12 @@ class Engine:
         self.port = free_port()
         self._log = (self.folder / "engine.log").open("wb")
         self._process = subprocess.Popen(
-            [PYTHON, "-u", Path(__file__).with_name("engine_process.py")],
+            [PYTHON, "-u", "-m", "local.engine_process"],
             stdin=subprocess.PIPE,
             stdout=self._log,
             stderr=subprocess.STDOUT,
             env=self._environment(),
-            cwd=self.folder,
+            cwd=ROOT,
             # A group of its own: Ctrl-C reaches us alone, and we stop the engine and its workers
             # together.
             start_new_session=True,

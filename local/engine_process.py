@@ -26,8 +26,13 @@ from ministack.core import lambda_runtime
 from ministack.services import apigateway, lambda_svc
 from ministack.services.cloudformation import provisioners
 
+from local.guard import guarded
+
 # A worker writes this line to stderr when an invocation's handler has returned.
 END_OF_INVOCATION = "\x1dportcullis-end-of-invocation"
+# A deployed HTTP API: the only thing here that a web page may call. The stage is part of it, so
+# that nothing else can be reached below the same prefix.
+HTTP_API_PATHS = r"/_aws/execute-api/[a-z0-9]+/\$default(/.*)?"
 
 
 def import_http_api(api_id: str, body: dict[str, Any]) -> None:
@@ -292,6 +297,9 @@ def end_with_standard_input() -> None:
 
 
 if __name__ == "__main__":
+    # What the engine writes to relative paths belongs to this run, and goes with it.
+    os.chdir(os.environ["HOME"])
+    app.app = guarded(app.app, api=HTTP_API_PATHS)
     import_bodies_on_deploy()
     end_log_wait_by_mark()
     unpack_layers_once()

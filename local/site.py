@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from local.guard import guarded
 from local.identity import LIFETIME, Issuer
 
 PAGE = Path(__file__).with_name("demo")
@@ -37,16 +38,17 @@ class Site:
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self.issuer = Issuer(self.url)
         self._describe = describe
+        application = Starlette(
+            routes=[
+                Route("/.well-known/openid-configuration", self._discovery),
+                Route("/.well-known/jwks.json", self._keys),
+                Route("/token", self._token, methods=["POST"]),
+                Route("/stack.json", self._stack),
+                Mount("/", StaticFiles(directory=PAGE, html=True)),
+            ]
+        )
         config = uvicorn.Config(
-            Starlette(
-                routes=[
-                    Route("/.well-known/openid-configuration", self._discovery),
-                    Route("/.well-known/jwks.json", self._keys),
-                    Route("/token", self._token, methods=["POST"]),
-                    Route("/stack.json", self._stack),
-                    Mount("/", StaticFiles(directory=PAGE, html=True)),
-                ]
-            ),
+            guarded(application, pages="/"),
             log_level="warning",
             access_log=False,
             lifespan="off",

@@ -12,11 +12,12 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from .world import Json
 
-# The address itself is the permission to be here: it must not be kept or passed on.
+# Whoever has the address may use the page: it must not be kept or passed on to other sites.
+# (With `no-referrer` the page's own forms would send `Origin: null`, which the guard refuses.)
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
 

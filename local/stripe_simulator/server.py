@@ -14,10 +14,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from local.guard import guarded
+
 from . import api, checkout_page, control_api, portal_page
 from .simulator import Simulator
 
 TICK_SECONDS = 1.0
+HOSTED_PAGES = r"/(p/session|c/pay)/.+"
 
 
 class _DroppableProtocol(H11Protocol):
@@ -79,7 +82,7 @@ def serve(
     """The server, ready to `run(sockets=[listener])`; sets the simulator's base URL."""
     simulator.base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     config = uvicorn.Config(
-        application(simulator, announce=announce),
+        guarded(application(simulator, announce=announce), pages=HOSTED_PAGES),
         http=_DroppableProtocol,
         log_level="warning",
         access_log=False,

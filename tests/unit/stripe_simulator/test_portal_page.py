@@ -45,7 +45,7 @@ def test_the_page_shows_plans_invoices_card_and_the_way_back_escaped(
     for shown in ("$30.00", "•••• 4242", "-0001", RETURN, "Cancel plan", "Update plan"):
         assert shown in page.text
     assert page.headers["cache-control"] == "no-store"
-    assert page.headers["referrer-policy"] == "no-referrer"
+    assert page.headers["referrer-policy"] == "same-origin"
 
 
 def test_opening_a_session_is_an_event(api: Any, shop: Shop) -> None:
