@@ -15,13 +15,15 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 from starlette.responses import Response
 
-from . import (  # noqa: F401  # noqa: F401
+from . import (  # noqa: F401 - each declares its endpoints
     catalog,
     checkout,
+    coupons,
     customers,
     entitlements,
     events,
-    invoices,
+    features,
+    invoice_endpoints,
     payment_methods,
     portal,
     subscriptions,
@@ -31,9 +33,10 @@ from .errors import StripeError, invalid
 from .faults import Fault, error_for
 from .parameters import Params, decode, validate
 from .rendering import check_expand, downgrade, expand, render
-from .routes import Answer, Page, Route, find
+from .routes import Answer, Page, Route, match
 from .simulator import LIVE, TEST, Remembered, Simulator
-from .world import Json, World
+from .tables import Json
+from .world import World
 
 _KEY = re.compile(r"[sr]k_(test|live)_\w+")
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(\.[a-z_]+)?")
@@ -131,7 +134,7 @@ def _call(
     stale: Fault | None,
 ) -> tuple[int, bytes]:
     method, path = request.method, request.url.path
-    found = find(method, path)
+    found = match(method, path)
     if found is None:
         raise StripeError(
             404,

@@ -1,4 +1,4 @@
-"""Products, their features, prices, coupons and promotion codes: what is for sale."""
+"""Products and prices."""
 
 from __future__ import annotations
 
@@ -6,21 +6,13 @@ from decimal import Decimal
 from typing import Any
 
 import stripe.params as p
-import stripe.params.entitlements as pe
 
-from .errors import invalid, no_such
+from .errors import invalid
+from .lookup import find
 from .parameters import Params
 from .routes import Page, in_range, merge_metadata, page, route, unset_empty
-from .world import Json, World
-
-
-def find(world: World, kind: str, id: str, noun: str, param: str = "id") -> Json:
-    """The stored object, or Stripe's answer when there is none."""
-    found = world.tables.draft(kind, id)
-    if found is None:
-        raise no_such(noun, id, param)
-    return found
-
+from .tables import Json
+from .world import World
 
 # Products
 
@@ -229,209 +221,7 @@ def list_prices(world: World, params: Params) -> Page:
 # Product features
 
 
-@route("POST", "/v1/products/{id}/features", p.ProductFeatureCreateParams, "product_feature")
-def attach_feature(world: World, params: Params, id: str) -> Json:
-    find(world, "product", id, "product")
-    feature = params["entitlement_feature"]
-    find(world, "entitlements.feature", feature, "feature", "entitlement_feature")
-    if world.tables.all("product_feature", _product=id, entitlement_feature=feature):
-        raise invalid(
-            "This feature has already been attached to the product.", "entitlement_feature"
-        )
-    return world.save(
-        {
-            "id": world.id("product_feature"),
-            "object": "product_feature",
-            "_product": id,
-            "entitlement_feature": feature,
-            "livemode": world.livemode,
-        }
-    )
-
-
-@route(
-    "GET",
-    "/v1/products/{id}/features",
-    p.ProductFeatureListParams,
-    "product_feature",
-    listing=True,
-)
-def list_product_features(world: World, params: Params, id: str) -> Page:
-    find(world, "product", id, "product")
-    found = world.tables.all("product_feature", _product=id)
-    return page(found, params, f"/v1/products/{id}/features")
-
-
-def _product_feature(world: World, product: str, id: str) -> Json:
-    found = find(world, "product_feature", id, "product feature")
-    if found["_product"] != product:
-        raise no_such("product feature", id)
-    return found
-
-
-@route(
-    "GET",
-    "/v1/products/{product}/features/{id}",
-    p.ProductFeatureRetrieveParams,
-    "product_feature",
-)
-def retrieve_product_feature(world: World, params: Params, product: str, id: str) -> Json:
-    return _product_feature(world, product, id)
-
-
-@route(
-    "DELETE",
-    "/v1/products/{product}/features/{id}",
-    p.ProductFeatureDeleteParams,
-    "product_feature",
-)
-def detach_feature(world: World, params: Params, product: str, id: str) -> Json:
-    _product_feature(world, product, id)
-    return world.remove("product_feature", id)
-
-
 # Features
 
 
-@route("POST", "/v1/entitlements/features", pe.FeatureCreateParams, "entitlements.feature")
-def create_feature(world: World, params: Params) -> Json:
-    lookup_key = params["lookup_key"]
-    for holder in world.tables.all("entitlements.feature", lookup_key=lookup_key):
-        if holder["active"]:
-            raise invalid(
-                f"A feature already exists with the lookup key '{lookup_key}'.", "lookup_key"
-            )
-    return world.save(
-        {
-            "id": world.id("entitlements.feature"),
-            "object": "entitlements.feature",
-            "active": True,
-            "livemode": world.livemode,
-            "lookup_key": lookup_key,
-            "metadata": merge_metadata(None, params.get("metadata")),
-            "name": params["name"],
-        }
-    )
-
-
-@route("GET", "/v1/entitlements/features/{id}", pe.FeatureRetrieveParams, "entitlements.feature")
-def retrieve_feature(world: World, params: Params, id: str) -> Json:
-    return find(world, "entitlements.feature", id, "feature")
-
-
-@route("POST", "/v1/entitlements/features/{id}", pe.FeatureUpdateParams, "entitlements.feature")
-def update_feature(world: World, params: Params, id: str) -> Json:
-    feature = find(world, "entitlements.feature", id, "feature")
-    for name in ("active", "name"):
-        if name in params:
-            feature[name] = params[name]
-    feature["metadata"] = merge_metadata(feature["metadata"], params.get("metadata"))
-    return world.save(feature)
-
-
-@route(
-    "GET",
-    "/v1/entitlements/features",
-    pe.FeatureListParams,
-    "entitlements.feature",
-    listing=True,
-)
-def list_features(world: World, params: Params) -> Page:
-    key = params.get("lookup_key")
-    found = [
-        feature
-        for feature in world.tables.all("entitlements.feature")
-        if (key is None or feature["lookup_key"] == key)
-        and params.get("archived", not feature["active"]) == (not feature["active"])
-    ]
-    return page(found, params, "/v1/entitlements/features")
-
-
 # Coupons and promotion codes
-
-
-@route("POST", "/v1/coupons", p.CouponCreateParams, "coupon")
-def create_coupon(world: World, params: Params) -> Json:
-    if ("percent_off" in params) == ("amount_off" in params):
-        raise invalid("You must pass either percent_off or amount_off, but not both.")
-    if "amount_off" in params and "currency" not in params:
-        raise invalid("You must pass currency when passing amount_off.", "currency")
-    id = params.get("id") or world.token(8)
-    if world.tables.peek("coupon", id) is not None:
-        raise invalid("Coupon already exists.", "id", "resource_already_exists")
-    return world.save(
-        {
-            "id": id,
-            "object": "coupon",
-            "amount_off": params.get("amount_off"),
-            "created": world.now(),
-            "currency": params.get("currency"),
-            "duration": params.get("duration", "once"),
-            "duration_in_months": params.get("duration_in_months"),
-            "livemode": world.livemode,
-            "max_redemptions": params.get("max_redemptions"),
-            "metadata": merge_metadata(None, params.get("metadata")),
-            "name": params.get("name"),
-            "percent_off": params.get("percent_off"),
-            "redeem_by": params.get("redeem_by"),
-            "times_redeemed": 0,
-            "valid": True,
-        },
-        "coupon.created",
-    )
-
-
-@route("GET", "/v1/coupons/{id}", p.CouponRetrieveParams, "coupon")
-def retrieve_coupon(world: World, params: Params, id: str) -> Json:
-    return find(world, "coupon", id, "coupon")
-
-
-@route("DELETE", "/v1/coupons/{id}", p.CouponDeleteParams, "coupon")
-def delete_coupon(world: World, params: Params, id: str) -> Json:
-    find(world, "coupon", id, "coupon")
-    return world.remove("coupon", id, "coupon.deleted")
-
-
-@route("GET", "/v1/coupons", p.CouponListParams, "coupon", listing=True)
-def list_coupons(world: World, params: Params) -> Page:
-    found = [
-        coupon
-        for coupon in world.tables.all("coupon")
-        if in_range(coupon["created"], params.get("created"))
-    ]
-    return page(found, params, "/v1/coupons")
-
-
-@route("POST", "/v1/promotion_codes", p.PromotionCodeCreateParams, "promotion_code")
-def create_promotion_code(world: World, params: Params) -> Json:
-    coupon = params["promotion"].get("coupon")
-    if coupon is None:
-        raise invalid("Missing required param: promotion[coupon].", "promotion[coupon]")
-    find(world, "coupon", coupon, "coupon", "promotion[coupon]")
-    return world.save(
-        {
-            "id": world.id("promotion_code"),
-            "object": "promotion_code",
-            "active": params.get("active", True),
-            "code": params.get("code") or world.token(8).upper(),
-            "created": world.now(),
-            "customer": params.get("customer"),
-            "expires_at": params.get("expires_at"),
-            "livemode": world.livemode,
-            "max_redemptions": params.get("max_redemptions"),
-            "metadata": merge_metadata(None, params.get("metadata")),
-            "promotion": {"coupon": coupon, "type": "coupon"},
-            "restrictions": {
-                "first_time_transaction": False,
-                "minimum_amount": None,
-                "minimum_amount_currency": None,
-            },
-            "times_redeemed": 0,
-        },
-        "promotion_code.created",
-    )
-
-
-@route("GET", "/v1/promotion_codes/{id}", p.PromotionCodeRetrieveParams, "promotion_code")
-def retrieve_promotion_code(world: World, params: Params, id: str) -> Json:
-    return find(world, "promotion_code", id, "promotion code")

@@ -8,11 +8,12 @@ from __future__ import annotations
 import stripe.params.checkout as pc
 
 from . import customers, payment_methods, subscriptions
-from .catalog import find
 from .errors import invalid
+from .lookup import find, find_customer
 from .parameters import Params
 from .routes import Page, in_range, merge_metadata, page, route
-from .world import Json, World
+from .tables import Json
+from .world import World
 
 DAY = 86_400
 
@@ -31,7 +32,7 @@ def create_checkout_session(world: World, params: Params) -> Json:
         raise invalid("You may only specify one of these parameters: customer, customer_email.")
     customer = params.get("customer")
     if customer is not None:
-        customers.living(world, customer, "customer")
+        find_customer(world, customer, "customer")
     lines = [_line(world, each, index) for index, each in enumerate(params["line_items"])]
     total = sum(line["amount_total"] for line in lines)
     with world.changing():
@@ -141,7 +142,7 @@ def complete(world: World, id: str, card: Params, email: str | None) -> Json:
                 world, {"email": email or session["customer_email"] or "customer@example.com"}
             )
             session["customer"] = made["id"]
-        customer = customers.living(world, session["customer"])
+        customer = find_customer(world, session["customer"])
         method = payment_methods.new_card(
             world, card["number"], card["exp_month"], card["exp_year"]
         )

@@ -16,7 +16,8 @@ from . import checkout
 from .errors import StripeError
 from .pages import card_of, go, show, text_of
 from .simulator import Simulator
-from .world import Json, World
+from .tables import Json
+from .world import World
 
 
 def routes(simulator: Simulator) -> list[Route]:

@@ -15,12 +15,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from . import webhooks
-from .catalog import find
 from .faults import Fault
+from .lookup import find
 from .payment_methods import FAIL, REQUIRES_ACTION, SUCCEED
 from .simulator import TEST, Simulator
+from .tables import Json
 from .webhooks import Rule
-from .world import Json
 
 Act = Callable[[Simulator, Json], Awaitable[Json]]
 

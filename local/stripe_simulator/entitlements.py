@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import stripe.params.entitlements as pe
 
-from .catalog import find
+from .lookup import find
 from .parameters import Params
 from .rendering import listed, render
 from .routes import Page, page, route
-from .world import Json, World
+from .tables import Json
+from .world import World
 
 
 def settle(world: World) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import stripe.params as p
 
-from .catalog import find
+from .lookup import find
 from .parameters import Params
 from .routes import Page, in_range, page, route
-from .world import Json, World
+from .tables import Json
+from .world import World
 
 RETENTION = 30 * 86_400
 

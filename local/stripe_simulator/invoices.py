@@ -5,17 +5,11 @@ Amounts are in the currency's smallest unit. Taxes are not simulated.
 
 from __future__ import annotations
 
-from typing import Any
-
-import stripe.params as p
-
-from . import lifecycle, payment_methods
-from .catalog import find
+from . import payment_methods
 from .errors import StripeError, card_declined, invalid
-from .parameters import Params
 from .rendering import render
-from .routes import Page, in_range, page, route
-from .world import Json, World
+from .tables import Json
+from .world import World
 
 DAY = 86_400
 
@@ -276,68 +270,6 @@ def void(world: World, id: str) -> Json:
     return world.save(invoice, "invoice.voided")
 
 
-def _need(invoice: Json, *statuses: str) -> None:
-    if invoice["status"] not in statuses:
-        raise invalid(
-            f"Invoice is {invoice['status']}, and must be {' or '.join(statuses)}.",
-            None,
-            "invoice_not_editable" if invoice["status"] != "paid" else None,
-        )
-
-
-@route("GET", "/v1/invoices/{id}", p.InvoiceRetrieveParams, "invoice")
-def retrieve_invoice(world: World, params: Params, id: str) -> Json:
-    return find(world, "invoice", id, "invoice")
-
-
-@route("GET", "/v1/invoices", p.InvoiceListParams, "invoice", listing=True)
-def list_invoices(world: World, params: Params) -> Page:
-    where: dict[str, Any] = {}
-    if "subscription" in params:
-        find(world, "subscription", params["subscription"], "subscription", "subscription")
-        where["_subscription"] = params["subscription"]
-    if "customer" in params:
-        find(world, "customer", params["customer"], "customer", "customer")
-        where["customer"] = params["customer"]
-    found = [
-        invoice
-        for invoice in world.tables.all("invoice", **where)
-        if params.get("status", invoice["status"]) == invoice["status"]
-        and in_range(invoice["created"], params.get("created"))
-    ]
-    return page(found, params, "/v1/invoices")
-
-
-@route("POST", "/v1/invoices/{id}/pay", p.InvoicePayParams, "invoice")
-def pay_invoice(world: World, params: Params, id: str) -> Json:
-    """Charges now, with another payment method if one is named. 402 when it is declined."""
-    invoice = find(world, "invoice", id, "invoice")
-    if invoice["status"] == "paid":
-        raise invalid("Invoice is already paid")
-    _need(invoice, "open", "draft", "uncollectible")
-    with world.changing():
-        if invoice["status"] == "draft":
-            invoice = finalize(world, id)
-        if invoice["status"] != "paid":
-            subscription = world.tables.draft("subscription", invoice["_subscription"])
-            if params.get("paid_out_of_band"):
-                mark_paid(world, id)
-            else:
-                method = params.get("payment_method")
-                using = {"default_payment_method": method} if method else subscription
-                if method:
-                    find(world, "payment_method", method, "PaymentMethod", "payment_method")
-                customer = find(world, "customer", invoice["customer"], "customer")
-                if payment_methods.charge(world, customer, using) is None:
-                    raise no_payment_method("invoice")
-                outcome = attempt(world, id, using)
-                if outcome != payment_methods.SUCCEED:
-                    lifecycle.invoice_unpaid(world, invoice["_subscription"])
-                    raise declined(outcome)
-        lifecycle.invoice_paid(world, invoice["_subscription"], id)
-        return find(world, "invoice", id, "invoice")
-
-
 def declined(outcome: str) -> StripeError:
     """The 402 for a charge that failed; what was recorded about it stays."""
     error = card_declined()
@@ -361,29 +293,9 @@ def no_payment_method(noun: str) -> StripeError:
     )
 
 
-@route("POST", "/v1/invoices/{id}/finalize", p.InvoiceFinalizeInvoiceParams, "invoice")
-def finalize_invoice(world: World, params: Params, id: str) -> Json:
-    _need(find(world, "invoice", id, "invoice"), "draft")
-    with world.changing():
-        return finalize(world, id)
-
-
-@route("POST", "/v1/invoices/{id}/void", p.InvoiceVoidInvoiceParams, "invoice")
-def void_invoice(world: World, params: Params, id: str) -> Json:
-    _need(find(world, "invoice", id, "invoice"), "open", "uncollectible")
-    with world.changing():
-        return void(world, id)
-
-
-@route(
-    "POST",
-    "/v1/invoices/{id}/mark_uncollectible",
-    p.InvoiceMarkUncollectibleParams,
-    "invoice",
-)
-def mark_uncollectible(world: World, params: Params, id: str) -> Json:
-    invoice = find(world, "invoice", id, "invoice")
-    _need(invoice, "open")
+def mark_uncollectible(world: World, id: str) -> Json:
+    invoice = world.tables.draft("invoice", id)
+    assert invoice is not None
     invoice["status"] = "uncollectible"
     invoice["next_payment_attempt"] = None
     invoice["status_transitions"]["marked_uncollectible_at"] = world.now()

@@ -7,45 +7,19 @@ https://docs.stripe.com/billing/subscriptions/overview
 
 from __future__ import annotations
 
-import calendar
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from . import invoices, payment_methods
+from .periods import period_after
 from .rendering import render
-from .world import Json, World
+from .tables import Json
+from .world import World
 
 DAY = 86_400
 INCOMPLETE_SECONDS = 23 * 3600
 ENDED = ("canceled", "incomplete_expired")
 RENEWING = ("active", "past_due", "unpaid")
-
-
-def boundary(anchor: int, interval: str, count: int, index: int) -> int:
-    """The `index`-th period boundary from the anchor; month ends are clamped, never drift."""
-    start = datetime.fromtimestamp(anchor, UTC)
-    if interval in ("day", "week"):
-        days = index * count * (7 if interval == "week" else 1)
-        return int((start + timedelta(days=days)).timestamp())
-    months = start.month - 1 + index * count * (12 if interval == "year" else 1)
-    year, month = start.year + months // 12, months % 12 + 1
-    day = min(start.day, calendar.monthrange(year, month)[1])
-    return int(start.replace(year=year, month=month, day=day).timestamp())
-
-
-def period_after(anchor: int, recurring: Json, moment: int) -> tuple[int, int]:
-    """The period that holds `moment`, on the anchor's grid."""
-    interval, count = recurring["interval"], recurring["interval_count"]
-    index = 0
-    while boundary(anchor, interval, count, index + 1) <= moment:
-        index += 1
-    while index > 0 and boundary(anchor, interval, count, index) > moment:
-        index -= 1
-    return (
-        boundary(anchor, interval, count, index),
-        boundary(anchor, interval, count, index + 1),
-    )
 
 
 def recurring_of(world: World, item: Json) -> Json:
@@ -120,7 +94,7 @@ def _skip_collection(world: World, invoice: Json, behavior: str) -> None:
     if behavior == "void":
         invoices.void(world, invoice["id"])
     elif behavior == "mark_uncollectible":
-        invoices.mark_uncollectible(world, {}, invoice["id"])
+        invoices.mark_uncollectible(world, invoice["id"])
     else:
         world.save({**invoice, "status": "draft", "auto_advance": False})
 

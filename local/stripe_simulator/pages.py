@@ -10,7 +10,7 @@ import jinja2
 from starlette.datastructures import FormData
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from .world import Json
+from .tables import Json
 
 # Whoever has the address may use the page: it must not be kept or passed on to other sites.
 # (With `no-referrer` the page's own forms would send `Origin: null`, which the guard refuses.)

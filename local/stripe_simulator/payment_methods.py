@@ -9,11 +9,12 @@ import hashlib
 
 import stripe.params as p
 
-from .catalog import find
 from .errors import StripeError, invalid, no_such
+from .lookup import find, find_customer
 from .parameters import Params
 from .routes import Page, merge_metadata, page, route, unset_empty
-from .world import Json, World
+from .tables import Json
+from .world import World
 
 SUCCEED, FAIL, REQUIRES_ACTION = "succeed", "fail", "requires_action"
 
@@ -113,10 +114,7 @@ def _find(world: World, id: str, param: str = "id") -> Json:
     """The payment method; a test token stands for a new card each time it is named."""
     if id in TOKENS and not world.livemode:
         return new_card(world, TOKENS[id], 12, 2034)
-    found = world.tables.draft("payment_method", id)
-    if found is None:
-        raise no_such("PaymentMethod", id, param)
-    return found
+    return find(world, "payment_method", id, "PaymentMethod", param)
 
 
 def attach_to(world: World, id: str, customer: str, param: str = "id") -> Json:
@@ -170,9 +168,7 @@ def update_payment_method(world: World, params: Params, id: str) -> Json:
 def attach_payment_method(world: World, params: Params, id: str) -> Json:
     if "customer" not in params:
         raise invalid("Missing required param: customer.", "customer", "parameter_missing")
-    customer = find(world, "customer", params["customer"], "customer", "customer")
-    if customer.get("deleted"):
-        raise no_such("customer", params["customer"], "customer")
+    find_customer(world, params["customer"], "customer")
     return attach_to(world, id, params["customer"])
 
 

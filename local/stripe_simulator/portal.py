@@ -10,12 +10,13 @@ from typing import Any
 
 import stripe.params.billing_portal as pb
 
-from . import customers, lifecycle
-from .catalog import find
+from . import lifecycle
 from .errors import invalid, no_such
+from .lookup import find, find_customer
 from .parameters import Params
 from .routes import Page, merge_metadata, page, route, unset_empty
-from .world import Json, World
+from .tables import Json
+from .world import World
 
 REASONS = (
     "too_expensive",
@@ -232,7 +233,7 @@ def list_configurations(world: World, params: Params) -> Page:
 def create_session(world: World, params: Params) -> Json:
     if "customer" not in params:
         raise invalid("Missing required param: customer.", "customer", "parameter_missing")
-    customer = customers.living(world, params["customer"], "customer")
+    customer = find_customer(world, params["customer"], "customer")
     if "configuration" in params:
         configuration = find(
             world,

@@ -5,17 +5,13 @@ https://docs.stripe.com/api/expanding_objects, https://docs.stripe.com/upgrades
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stripe._stripe_object import StripeObject
 
 from . import library
 from .errors import invalid
-
-if TYPE_CHECKING:
-    from .world import Tables
-
-Json = dict[str, Any]
+from .tables import Json, Tables
 
 EMBEDDED = 10  # how many elements an embedded list shows
 EXPAND_LEVELS = 4

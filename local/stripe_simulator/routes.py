@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from .errors import invalid
 from .parameters import Params
-from .world import Json
+from .tables import Json
 
 DEFAULT_LIMIT, MAX_LIMIT = 10, 100
 
@@ -57,10 +57,10 @@ def route(
     return declare
 
 
-def find(method: str, path: str) -> tuple[Route, dict[str, str]] | None:
+def match(method: str, path: str) -> tuple[Route, dict[str, str]] | None:
     for candidate in ROUTES:
-        if candidate.method == method and (match := candidate.pattern.fullmatch(path)):
-            return candidate, match.groupdict()
+        if candidate.method == method and (found := candidate.pattern.fullmatch(path)):
+            return candidate, found.groupdict()
     return None
 
 

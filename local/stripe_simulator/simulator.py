@@ -10,8 +10,9 @@ from . import entitlements, lifecycle, portal
 from .clock import Clock
 from .faults import Faults
 from .library import CURRENT_VERSION
+from .tables import Json
 from .webhooks import Deliveries
-from .world import Caller, Json, Settings, World
+from .world import Caller, Settings, World
 
 TEST, LIVE = False, True
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import stripe.params as p
 
-from .catalog import find
 from .errors import invalid
+from .lookup import find
 from .parameters import Params
 from .routes import Page, merge_metadata, page, route, unset_empty
-from .world import Json, World
+from .tables import Json
+from .world import World
 
 
 def _check_url(world: World, url: str) -> None:

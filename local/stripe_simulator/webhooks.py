@@ -20,7 +20,8 @@ from typing import Any
 import httpx
 
 from .rendering import downgrade
-from .world import Json, World
+from .tables import Json
+from .world import World
 
 DEFAULT_BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 CONCURRENT = 8

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import stripe
 
-from local.stripe_simulator import lifecycle
 from local.stripe_simulator.control import Control
+from local.stripe_simulator.periods import boundary
 from tests.unit.stripe_simulator.conftest import Shop
 
 DAY = 86_400
@@ -27,7 +27,7 @@ def period(subscription: Any) -> tuple[int, int]:
 
 def test_month_ends_are_clamped_and_do_not_drift() -> None:
     anchor = int(datetime(2026, 1, 31, tzinfo=UTC).timestamp())
-    ends = [lifecycle.boundary(anchor, "month", 1, index) for index in range(1, 4)]
+    ends = [boundary(anchor, "month", 1, index) for index in range(1, 4)]
     assert [datetime.fromtimestamp(end, UTC).day for end in ends] == [28, 31, 30]
 
 
