@@ -1,9 +1,9 @@
-"""Keep foreign web pages away from the servers of the local stack.
+"""Refuse requests from foreign web pages to the servers of the local stack.
 
-Any site open in this machine's browser can send requests to 127.0.0.1. These servers need no
-login: without this check such a site could run functions in the AWS engine, steer the Stripe
-simulator or take a demo user's token. Only the standard library is used here, because the engine's
-interpreter loads this module too.
+Any site that is open in a browser on this machine can send requests to 127.0.0.1. These servers
+need no login: without this check such a site could run functions in the AWS engine, control the
+Stripe simulator or take a demo user's token. This module needs only the standard library, because
+the engine's interpreter imports it too.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ WEB_PAGE = "This server does not accept this request from a web page."
 
 
 def guarded(app: App, *, pages: str | None = None, api: str | None = None) -> App:
-    """Return `app` behind the check, for a server on loopback; a refused request gets a 403.
+    """Return `app` with the check in front of it. A refused request gets a 403.
 
-    1. The Host is a loopback name with the server's own port. A name that somebody else's DNS
-       points at 127.0.0.1 is not.
-    2. A request without Origin and Sec-Fetch-Site comes from a program and passes. Browsers add
-       one or both to everything that a page sends.
-    3. A page may call the paths that match `api`; their own access control decides there.
-    4. A server whose pages match `pages` also passes what its own origin sends, and lets any site
-       link to those pages.
-    5. Everything else that a page sends is refused.
+    1. The Host must be a loopback name with the server's own port. This refuses a foreign name
+       whose DNS record points at 127.0.0.1 (DNS rebinding).
+    2. A request without Origin and Sec-Fetch-Site passes: it comes from a program. A browser adds
+       at least one of them to every request that a page sends.
+    3. Any page may call a path that matches `api`. The API's own CORS and authorization apply.
+    4. If `pages` is given, the server's own origin may send everything, and any site may link to a
+       path that matches `pages`.
+    5. Every other request from a page is refused.
 
-    `pages` and `api` are regular expressions for whole paths.
+    `pages` and `api` are regular expressions that must match the whole path.
     """
     own_pages, open_api = _whole(pages), _whole(api)
 
@@ -43,7 +43,7 @@ def guarded(app: App, *, pages: str | None = None, api: str | None = None) -> Ap
         if scope["type"] == "lifespan":
             return await app(scope, receive, send)
         if scope["type"] != "http":
-            # No WebSocket is served here, and a page could open one to any address.
+            # Nothing here uses WebSockets, and CORS does not keep a page from opening one.
             return await send({"type": "websocket.close", "code": 1008})
         hosts = _values(scope, b"host")
         if hosts not in [[f"{name}:{scope['server'][1]}"] for name in LOOPBACK_NAMES]:
@@ -70,18 +70,18 @@ def _values(scope: Message, name: bytes) -> list[str]:
 
 
 def _from_a_program(scope: Message) -> bool:
-    # `none` is the address bar: the person asked for it, not a page.
+    # `none` means that a person opened the address, from a bookmark or by typing it.
     return not _values(scope, b"origin") and _values(scope, b"sec-fetch-site") in ([], ["none"])
 
 
 def _from_own_page(scope: Message, host: str) -> bool:
-    # A GET that stays on its site has no Origin; an old browser sends no Sec-Fetch-Site.
+    # A same-origin GET has no Origin; an old browser sends no Sec-Fetch-Site.
     origin, site = _values(scope, b"origin"), _values(scope, b"sec-fetch-site")
     return origin in ([], [f"http://{host}"]) and site in ([], ["none"], ["same-origin"])
 
 
 def _is_a_link(scope: Message) -> bool:
-    # The browser shows the answer in a tab of its own, where the linking page cannot read it.
+    # The browser shows the response as a page of its own, which the linking page cannot read.
     return (
         scope["method"] == "GET"
         and not _values(scope, b"origin")

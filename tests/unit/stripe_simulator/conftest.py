@@ -106,7 +106,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 class Shop:
-    """A small catalogue and quick ways to subscribe to it."""
+    """A small catalog and quick ways to subscribe to it."""
 
     def __init__(self, api: Any) -> None:
         self.api = api
