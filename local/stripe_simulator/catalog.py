@@ -216,12 +216,3 @@ def list_prices(world: World, params: Params) -> Page:
         and in_range(price["created"], params.get("created"))
     ]
     return page(found, params, "/v1/prices")
-
-
-# Product features
-
-
-# Features
-
-
-# Coupons and promotion codes

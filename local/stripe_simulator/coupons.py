@@ -101,7 +101,7 @@ def retrieve_promotion_code(world: World, params: Params, id: str) -> Json:
 
 
 def add_discount(world: World, subscription: Json, wanted: Params) -> str:
-    """Redeems a coupon or a promotion code; gives the discount's id."""
+    """Redeem a coupon or a promotion code. Returns the id of the discount."""
     promotion = wanted.get("promotion_code")
     coupon = wanted.get("coupon")
     if promotion is not None:

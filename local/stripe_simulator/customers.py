@@ -90,7 +90,7 @@ def _set_invoice_settings(world: World, customer: Json, params: Params) -> None:
 
 
 def _own_method(world: World, customer: str, wanted: str) -> str:
-    """The customer's own method of that id. A test token names the card attached just before."""
+    """Return the id of the customer's own payment method. A test token names its newest card."""
     methods = world.tables.all("payment_method", customer=customer)
     if wanted in payment_methods.TOKENS and methods:
         last4 = payment_methods.TOKENS[wanted][-4:]
@@ -124,7 +124,7 @@ def update_customer(world: World, params: Params, id: str) -> Json:
 
 @route("DELETE", "/v1/customers/{id}", p.CustomerDeleteParams, "customer")
 def delete_customer(world: World, params: Params, id: str) -> Json:
-    """Cancels the subscriptions at once and leaves a stub that `retrieve` answers with a 200."""
+    """Cancel the subscriptions at once. A later `retrieve` returns the deleted stub with a 200."""
     customer = find_customer(world, id)
     with world.changing():
         for subscription in world.tables.all("subscription", customer=id):

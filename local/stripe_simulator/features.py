@@ -1,4 +1,4 @@
-"""Features, and which of them each product gives."""
+"""Features, and the features of each product."""
 
 from __future__ import annotations
 

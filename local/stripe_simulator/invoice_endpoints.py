@@ -1,4 +1,4 @@
-"""The endpoints of invoices. Paying one can bring its subscription back to life."""
+"""The endpoints of invoices. A payment can make the subscription active again."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def list_invoices(world: World, params: Params) -> Page:
 
 @route("POST", "/v1/invoices/{id}/pay", p.InvoicePayParams, "invoice")
 def pay_invoice(world: World, params: Params, id: str) -> Json:
-    """Charges now, with another payment method if one is named. 402 when it is declined."""
+    """Charge now, with the named payment method if there is one. Raises a 402 if declined."""
     invoice = find(world, "invoice", id, "invoice")
     if invoice["status"] == "paid":
         raise invalid("Invoice is already paid")

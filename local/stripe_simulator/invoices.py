@@ -1,4 +1,4 @@
-"""Invoices of subscriptions: drafted, finalized, charged; and their endpoints.
+"""Invoices of subscriptions: draft, finalize, charge, void.
 
 Amounts are in the currency's smallest unit. Taxes are not simulated.
 """
@@ -17,7 +17,7 @@ DAY = 86_400
 def line(
     world: World, subscription: Json, item: Json, amount: int, *, proration: bool = False
 ) -> Json:
-    """One line item for a subscription item over its current period."""
+    """Return a line item for a subscription item over its current period."""
     price = world.tables.peek("price", item["price"])
     assert price is not None
     product = world.tables.peek("product", price["product"])
@@ -57,7 +57,7 @@ def line(
 
 
 def draft(world: World, subscription: Json, lines: list[Json], reason: str) -> Json:
-    """A new draft invoice, stored and announced; the caller names it the latest one."""
+    """Create a draft invoice. The caller stores its id as the subscription's latest invoice."""
     customer = world.tables.draft("customer", subscription["customer"])
     assert customer is not None
     now = world.now()
@@ -184,7 +184,7 @@ def _discount(world: World, subscription: Json, subtotal: int) -> int:
 
 
 def finalize(world: World, id: str) -> Json:
-    """draft → open (or paid, when nothing is due)."""
+    """Finalize a draft. It becomes open, or paid if nothing is due."""
     invoice = world.tables.draft("invoice", id)
     assert invoice is not None
     customer = world.tables.draft("customer", invoice["customer"])
@@ -225,7 +225,7 @@ def mark_paid(world: World, id: str) -> Json:
 
 
 def attempt(world: World, id: str, subscription: Json | None) -> str:
-    """Charges an open invoice. Gives what came of it: `succeed`, `fail` or `requires_action`."""
+    """Charge an open invoice. Returns `succeed`, `fail` or `requires_action`."""
     invoice = world.tables.draft("invoice", id)
     assert invoice is not None
     customer = world.tables.peek("customer", invoice["customer"])
@@ -271,7 +271,7 @@ def void(world: World, id: str) -> Json:
 
 
 def declined(outcome: str) -> StripeError:
-    """The 402 for a charge that failed; what was recorded about it stays."""
+    """Return the 402 for a failed charge. What was recorded about the charge stays."""
     error = card_declined()
     if outcome == payment_methods.REQUIRES_ACTION:
         error = StripeError(

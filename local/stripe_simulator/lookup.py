@@ -1,4 +1,4 @@
-"""Stored objects by id, or the error that Stripe answers when there is none."""
+"""Stored objects by id, or Stripe's error if there is none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .world import World
 
 
 def find(world: World, kind: str, id: str, noun: str, param: str = "id") -> Json:
-    """The stored object, or Stripe's answer when there is none."""
+    """Return a copy of the stored object. Raises Stripe's error if there is none."""
     found = world.tables.draft(kind, id)
     if found is None:
         raise no_such(noun, id, param)
@@ -16,7 +16,7 @@ def find(world: World, kind: str, id: str, noun: str, param: str = "id") -> Json
 
 
 def find_customer(world: World, id: str, param: str = "id") -> Json:
-    """The customer, unless there is none or it was deleted."""
+    """Return a copy of the customer. Raises Stripe's error if it is missing or deleted."""
     customer = find(world, "customer", id, "customer", param)
     if customer.get("deleted"):
         raise no_such("customer", id, param)

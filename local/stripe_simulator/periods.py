@@ -9,7 +9,10 @@ from .tables import Json
 
 
 def boundary(anchor: int, interval: str, count: int, index: int) -> int:
-    """The `index`-th period boundary from the anchor; month ends are clamped, never drift."""
+    """Return the `index`-th period boundary after the anchor.
+
+    A day that a month does not have becomes its last day. Later months use the anchor's day again.
+    """
     start = datetime.fromtimestamp(anchor, UTC)
     if interval in ("day", "week"):
         days = index * count * (7 if interval == "week" else 1)
@@ -21,7 +24,7 @@ def boundary(anchor: int, interval: str, count: int, index: int) -> int:
 
 
 def period_after(anchor: int, recurring: Json, moment: int) -> tuple[int, int]:
-    """The period that holds `moment`, on the anchor's grid."""
+    """Return the start and the end of the period that contains `moment`."""
     interval, count = recurring["interval"], recurring["interval_count"]
     index = 0
     while boundary(anchor, interval, count, index + 1) <= moment:

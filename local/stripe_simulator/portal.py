@@ -1,4 +1,4 @@
-"""The customer portal's configurations and sessions (`portal_page` is what their URL shows).
+"""The customer portal's configurations and sessions (`portal_page` serves their URL).
 
 https://docs.stripe.com/api/customer_portal
 """
@@ -32,7 +32,7 @@ MAX_PRODUCTS = 10
 
 
 def _features() -> Json:
-    """A configuration in which nothing is enabled."""
+    """Return the features of a configuration, all disabled."""
     return {
         "customer_update": {"allowed_updates": [], "enabled": False},
         "invoice_history": {"enabled": False},
@@ -59,7 +59,7 @@ def _features() -> Json:
 
 
 def default_configuration(world: World) -> Json:
-    """What saving the portal's settings in the dashboard makes; it is there from the start."""
+    """Return the default configuration, which at Stripe the dashboard creates."""
     for configuration in world.tables.all("billing_portal.configuration", is_default=True):
         return configuration
     features = _features()

@@ -40,7 +40,7 @@ async def update_card(visit: Visit, request: Request) -> Response:
         method = world.save({**made, "customer": customer}, "payment_method.attached")
         settings = {"default_payment_method": method["id"]}
         customers.update_customer(world, {"invoice_settings": settings}, customer)
-        # A subscription with a card of its own would go on charging that one.
+        # A subscription with its own card would otherwise keep charging that card.
         for subscription in world.tables.all("subscription", customer=customer):
             own = subscription["default_payment_method"]
             if own is not None and subscription["status"] not in lifecycle.ENDED:

@@ -1,12 +1,12 @@
-"""The hosted customer portal, at a session's URL: plain HTML forms over the same code as the API.
+"""The hosted customer portal at a session's URL. Its HTML forms use the same code as the API.
 
-Below `/p/session/<secret>` (every POST answers 303 when it worked, 400, 402 or 403 when not):
+Paths below `/p/session/<secret>`. A POST returns 303, or 400, 402 or 403 if it is refused:
 
     GET  /                              the homepage, or the step of the session's flow
     GET  /subscriptions/<sub>/cancel    POST: feedback?, comment?
     POST /subscriptions/<sub>/retention (accepts the coupon that a cancel flow offers)
     POST /subscriptions/<sub>/reactivate
-    GET  /subscriptions/<sub>/update    POST: price?, quantity?, confirmed? (takes up the flow's discounts)
+    GET  /subscriptions/<sub>/update    POST: price?, quantity?, confirmed? (confirmed applies the flow's discounts)
     GET  /subscriptions/<sub>/pause     POST
     POST /subscriptions/<sub>/resume
     GET  /payment-method                POST: number, exp_month, exp_year, cvc
@@ -57,7 +57,7 @@ def _endpoint(simulator: Simulator, page: Page) -> Callable[[Request], Awaitable
         except NotAllowed:
             return show("refused.html", 403, **frame(visit))
         except StripeError as error:
-            # The same page again, with the reason: the visitor can fix it.
+            # Show the reason, so that the visitor can fix it.
             return show("refused.html", error.status, message=error.message, **frame(visit))
 
     return endpoint

@@ -1,4 +1,4 @@
-"""The portal's pages about one subscription: cancel, keep, reactivate, update, pause and resume."""
+"""The portal's pages about one subscription: cancel, accept an offer, update, pause."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _price(world: World, id: str) -> Json:
 
 
 def described(visit: Visit, subscription: Json) -> Json:
-    """A subscription as the page shows it, with what may be done to it."""
+    """Return a subscription as the page shows it, with the actions that it offers."""
     world, features = visit.world, visit.features
     lines = [
         {"price": _price(world, item["price"]), "quantity": item.get("quantity")}
@@ -97,7 +97,7 @@ async def cancel(visit: Visit, request: Request) -> Response:
     if visit.features["subscription_cancel"]["mode"] == "immediately":
         act(visit, lambda world: subscriptions.cancel_subscription(world, options, id))
     else:
-        # Flexible billing schedules a moment, classic billing a flag: readers must know both.
+        # Flexible billing sets `cancel_at`, classic billing sets a flag: readers must support both.
         when: Json = {"cancel_at": "min_period_end"}
         if subscription["billing_mode"]["type"] == "classic":
             when = {"cancel_at_period_end": True}
@@ -137,7 +137,7 @@ async def reactivate(visit: Visit, request: Request) -> Response:
 
 
 def _offers(visit: Visit, current: Json) -> list[Json]:
-    """The prices one may change to, the current one among them, each with its quantity's limits."""
+    """Return the prices that the page offers, with the current price and the quantity limits."""
     update = visit.features["subscription_update"]
     found = []
     for product in update.get("products") or []:
@@ -212,7 +212,7 @@ async def update(visit: Visit, request: Request) -> Response:
 
 
 def _checked(visit: Visit, item: Json, price: str, quantity: str) -> Json:
-    """The change, if the configuration offers it."""
+    """Return the change. Raises NotAllowed if the configuration does not offer it."""
     current = _price(visit.world, item["price"])
     offer = next((each for each in _offers(visit, current) if each["id"] == price), None)
     if offer is None or not quantity.isdecimal():

@@ -1,4 +1,4 @@
-"""One request to a portal session's page: whose it is, what it may do, and where it goes next."""
+"""One request to the page of a portal session: its customer, its permissions, its next page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .world import World
 
 
 class Expired(Exception):
-    """The session's URL is no longer (or never was) good."""
+    """The session does not exist or has expired."""
 
 
 class NotAllowed(Exception):
@@ -25,7 +25,7 @@ class NotAllowed(Exception):
 
 @dataclass(frozen=True)
 class Visit:
-    """One request to the page of a session that is alive."""
+    """One request to the page of a session that has not expired."""
 
     simulator: Simulator
     world: World
@@ -44,7 +44,7 @@ class Visit:
 
     @property
     def flow(self) -> Json | None:
-        """The flow, until it is completed."""
+        """The session's flow, or None once it is completed."""
         return None if self.session.get("_completed") else self.session["flow"]
 
     def need(self, feature: str) -> None:
@@ -75,7 +75,7 @@ def open_visit(simulator: Simulator, secret: str) -> Visit:
 
 
 def _is_over(world: World, session: Json) -> bool:
-    """Unused for five minutes, or an hour after the last use, by the real time."""
+    """Return whether the session was unused for five minutes or idle for an hour of real time."""
     now = time.time()
     if session["_used_at"] is None:
         return bool(now - session["_wall_created"] > world.settings.portal_unused_seconds)
@@ -88,7 +88,7 @@ def act(visit: Visit, do: Callable[[World], Any]) -> None:
 
 
 def done(visit: Visit, *flow_types: str, subscription: str | None = None) -> Response:
-    """Where the visitor goes after an act: home, unless the act completed the session's flow."""
+    """Return the redirect after an act: the home page, unless the act completes the flow."""
     flow = visit.flow
     if flow is None or flow["type"] not in flow_types:
         return go(visit.base)

@@ -1,4 +1,4 @@
-"""What an update does to a subscription, and the cancellation that it may schedule."""
+"""Updates of a subscription, with the cancellation that an update can schedule."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def update(world: World, subscription: Json, params: Params) -> Json:
 
 
 def _set_plain(world: World, subscription: Json, params: Params) -> None:
-    """What is stored as it is sent."""
+    """Set the fields that are stored as they are sent."""
     subscription["metadata"] = merge_metadata(subscription["metadata"], params.get("metadata"))
     if "default_payment_method" in params:
         check_method(world, subscription["customer"], params["default_payment_method"])
@@ -100,7 +100,7 @@ def _move_trial(world: World, subscription: Json, trial_end: int) -> None:
 
 
 def set_cancellation(world: World, subscription: Json, params: Params) -> None:
-    """`cancel_at` and `cancel_at_period_end`: Stripe shows the former whichever was asked for."""
+    """Set `cancel_at` or `cancel_at_period_end`. Stripe shows `cancel_at` for both."""
     if "cancel_at" in params and "cancel_at_period_end" in params:
         raise invalid(
             "Only one of cancel_at and cancel_at_period_end can be set at a time.", "cancel_at"

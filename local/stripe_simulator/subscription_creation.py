@@ -1,4 +1,4 @@
-"""A new subscription and its first invoice."""
+"""The creation of a subscription with its first invoice."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def _trial_end(world: World, params: Params, price: Json) -> int | None:
 
 
 def _anchor_later(world: World, subscription: Json, anchor: int) -> None:
-    """The first period ends at an anchor in the future; full periods follow from there."""
+    """End the first period at an anchor in the future. Full periods follow."""
     if anchor <= world.now():
         raise invalid("Invalid timestamp: must be in the future", "billing_cycle_anchor")
     subscription["billing_cycle_anchor"] = anchor
@@ -147,7 +147,7 @@ def _anchor_later(world: World, subscription: Json, anchor: int) -> None:
 def _bill_first(
     world: World, subscription: Json, customer: Json, lines: list[Json], params: Params
 ) -> None:
-    """The first invoice decides whether the subscription is active or incomplete."""
+    """Create the first invoice. Its payment decides between active and incomplete."""
     behavior = params.get("payment_behavior", "allow_incomplete")
     due = sum(each["amount"] for each in lines)
     automatic = subscription["collection_method"] == "charge_automatically"

@@ -1,4 +1,4 @@
-"""The items of a subscription: made for their prices, changed, and what a change costs now."""
+"""The items of a subscription: create and change them, and invoice a change."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def new_item(world: World, subscription: str, wanted: Params, param: str) -> Jso
 
 
 def change_items(world: World, subscription: Json, params: Params) -> list[Json]:
-    """Applies `items`; gives the lines to invoice now (a new interval, or `always_invoice`)."""
+    """Apply `items`. Returns the lines to invoice now: for a new interval or `always_invoice`."""
     before = {item["id"]: lifecycle.amount_of(world, item) for item in subscription["items"]}
     intervals = {_interval(world, item) for item in subscription["items"]}
     for index, wanted in enumerate(params["items"]):

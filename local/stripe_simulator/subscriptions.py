@@ -1,4 +1,4 @@
-"""Subscriptions and their items: create, change, cancel, pause, resume, list."""
+"""The endpoints of subscriptions and their items."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def retrieve_subscription(world: World, params: Params, id: str) -> Json:
 
 
 def running(world: World, id: str, param: str = "id") -> Json:
-    """The subscription, if it has not ended."""
+    """Return the subscription. Raises Stripe's error if it has ended."""
     subscription = find(world, "subscription", id, "subscription", param)
     if subscription["status"] in lifecycle.ENDED:
         raise no_such("subscription", id, param)
@@ -85,7 +85,7 @@ def resume_subscription(world: World, params: Params, id: str) -> Json:
 
 @route("GET", "/v1/subscriptions", p.SubscriptionListParams, "subscription", listing=True)
 def list_subscriptions(world: World, params: Params) -> Page:
-    """Without `status`, the canceled ones are left out."""
+    """List subscriptions. Without `status`, ended ones are left out."""
     where: dict[str, str] = {}
     if "customer" in params:
         find(world, "customer", params["customer"], "customer", "customer")
@@ -133,7 +133,7 @@ def _owner(world: World, id: str) -> tuple[Json, Json]:
     listing=True,
 )
 def list_subscription_items(world: World, params: Params) -> Page:
-    """In the order in which a subscription embeds them, so that its first page can be continued."""
+    """List items in the order in which a subscription embeds them."""
     id = params["subscription"]
     subscription = find(world, "subscription", id, "subscription", "subscription")
     return page(subscription["items"], params, "/v1/subscription_items")

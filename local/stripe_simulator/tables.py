@@ -1,7 +1,7 @@
-"""The objects of one mode with their past: every version of each, by kind and id.
+"""Every version of every object of one mode, by kind and id.
 
-Stored objects are never changed in place: a change stores a new version. So an earlier state can
-still be read (stale reads), and a call that fails leaves nothing behind.
+A change stores a new version and never changes an object in place. Stale reads can therefore see
+an earlier state, and a failed call leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 Json = dict[str, Any]
 
-# What one looks objects up by, besides their id: index field → a key of the stored object.
+# The keys of stored objects that have an index.
 _INDEXED = (
     "_secret",
     "customer",
@@ -24,13 +24,13 @@ _INDEXED = (
     "_subscription",
 )
 
-# Sessions are passes to look at the billing state, not part of it: they do not count as a change.
+# Sessions and events are not part of the billing state, so they do not count as changes.
 _UNCOUNTED = frozenset({"billing_portal.session", "checkout.session", "event"})
 
 
 @dataclass(frozen=True)
 class Version:
-    """What one change made of an object; None: it is gone."""
+    """An object after a change; its value is None once it is removed."""
 
     change: int
     written_at: float
@@ -49,16 +49,16 @@ class Tables:
         self._began_at = 0
 
     def peek(self, kind: str, id: str) -> Json | None:
-        """The current value, to be read only; None when it never was or no longer is."""
+        """Return the current value for reading only, or None if there is none."""
         versions = self._rows.get(kind, {}).get(id)
         return self._pick(versions) if versions else None
 
     def draft(self, kind: str, id: str) -> Json | None:
-        """A copy of the current value, to be changed and put back."""
+        """Return a copy of the current value, which the caller can change and store."""
         return copy.deepcopy(self.peek(kind, id))
 
     def all(self, kind: str, **where: object) -> list[Json]:
-        """Current values, newest first; `where` matches keys of the stored object exactly."""
+        """Return the current values, newest first, whose keys equal those of `where`."""
         rows = self._rows.get(kind, {})
         ids: Any = rows
         for name, wanted in where.items():
@@ -93,7 +93,7 @@ class Tables:
         self._journal = None
 
     def undo(self) -> None:
-        """Takes back everything put since `begin`."""
+        """Undo everything that was put since `begin`."""
         self.change = self._began_at
         for kind, id in reversed(self._journal or []):
             versions = self._rows[kind][id]
@@ -106,7 +106,7 @@ class Tables:
         self._journal = None
 
     def as_of(self, *, changes_ago: int = 0, seconds_ago: float = 0.0) -> Tables:
-        """A reader of the same tables as they were then (both limits hold)."""
+        """Return a reader of the tables as they were before both limits."""
         return _Past(self, self.change - changes_ago, time.monotonic() - seconds_ago)
 
     def _pick(self, versions: list[Version]) -> Json | None:
@@ -114,7 +114,7 @@ class Tables:
 
 
 class _Past(Tables):
-    """The same rows, seen no later than one change and one moment."""
+    """The same rows up to one change and one moment."""
 
     def __init__(self, present: Tables, change: int, moment: float) -> None:
         super().__init__()

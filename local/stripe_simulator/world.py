@@ -1,8 +1,7 @@
-"""Everything one mode (test or live) of the account holds: objects with their past, events, ids.
+"""One mode (test or live) of the account: its objects, events and ids, changed atomically.
 
-Stored objects are never changed in place: a change stores a new version, so an earlier state can
-still be read (stale reads) and a call that fails leaves nothing behind. Keys that begin with `_`
-are the simulator's own and never leave it; references are ids, `rendering` makes Stripe's shapes.
+Keys of stored objects that begin with `_` belong to the simulator and never leave it. References
+are ids; `rendering` turns stored objects into Stripe's shapes.
 """
 
 from __future__ import annotations
@@ -47,11 +46,11 @@ PREFIXES = {
 
 @dataclass
 class Settings:
-    """What Stripe's dashboard (or a card network) would decide, adjustable while running."""
+    """What Stripe's dashboard or a card network decides. Tests can change it at any time."""
 
     payment_retries_days: list[float] = field(default_factory=lambda: [3.0, 5.0, 7.0])
     after_retries: str = "canceled"  # or "unpaid" or "past_due"
-    invoice_finalization_delay: int = 0  # seconds; Stripe: about an hour
+    invoice_finalization_delay: int = 0  # seconds; about an hour at Stripe
     entitlements_during_past_due: bool = True
     portal_unused_seconds: float = 300.0
     portal_idle_seconds: float = 3600.0
@@ -60,7 +59,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who caused the change that is under way: it is named in the events."""
+    """The request that causes the current change. Its events name the request."""
 
     request_id: str | None = None
     idempotency_key: str | None = None
@@ -69,7 +68,7 @@ class Caller:
 
 
 class World:
-    """One mode of the account; it changes inside `with world.changing():` only."""
+    """One mode of the account. It changes only inside `with world.changing():`."""
 
     def __init__(
         self,
@@ -90,10 +89,10 @@ class World:
         self.caller = Caller()
         self.payments: dict[str, str] = {}
         self.account_id = "acct_" + "".join(ids.choices(_ALPHABET, k=16))
-        # Customers and products whose entitlements may differ when the change is settled.
+        # Customers and products whose entitlements this change may affect.
         self.touched_customers: set[str] = set()
         self.touched_products: set[str] = set()
-        # The billing step that is due first, and the change after which it was worked out.
+        # The billing step that is due first, and the number of the change it was computed after.
         self.next_step: tuple[int, Any] | None = None
         self._ids = ids
         self._settle = settle
@@ -116,14 +115,14 @@ class World:
         return "".join(self._ids.choices(_ALPHABET, k=length))
 
     def as_of(self, *, changes_ago: int = 0, seconds_ago: float = 0.0) -> World:
-        """This world as it was: for reading only."""
+        """Return this world as it was, for reading only."""
         past = copy.copy(self)
         past.tables = self.tables.as_of(changes_ago=changes_ago, seconds_ago=seconds_ago)
         return past
 
     @contextmanager
     def changing(self, caller: Caller | None = None) -> Iterator[None]:
-        """One atomic change: entitlements are settled and events handed out at its end."""
+        """Make one atomic change. Its end updates the entitlements and publishes the events."""
         if self._depth:
             yield
             return
@@ -136,7 +135,7 @@ class World:
             self._settle(self)
             failed = False
         except Exception as error:
-            # A declined charge is an answer and a fact: only what commits survives its error.
+            # A declined charge is an error that is recorded: only such an error keeps the change.
             if getattr(error, "commits", False):
                 self._settle(self)
                 failed = False
@@ -154,7 +153,7 @@ class World:
                     self._publish(self, event)
 
     def save(self, value: Json, event: str | None = None) -> Json:
-        """Stores an object; an `…updated` event is sent only if Stripe's shape of it changed."""
+        """Store an object. Emits an `…updated` event only if Stripe's shape of it changes."""
         kind, id = value["object"], value["id"]
         before = self.tables.peek(kind, id)
         shape_before = (
@@ -174,7 +173,7 @@ class World:
         return value
 
     def remove(self, kind: str, id: str, event: str | None = None) -> Json:
-        """Forgets an object; gives the stub that a deletion answers with."""
+        """Remove an object. Returns the stub that a deletion returns."""
         before = self.tables.peek(kind, id)
         assert before is not None
         shape = rendering.render(self.tables, before)
@@ -218,7 +217,7 @@ class World:
 
 
 def difference(before: Json, after: Json) -> Json:
-    """The old values of what changed: nested hashes by key, lists whole, as Stripe reports them."""
+    """Return the old values of what changed, as Stripe reports them: hashes by key, whole lists."""
     changed: Json = {}
     for key in before.keys() | after.keys():
         old, new = before.get(key), after.get(key)
