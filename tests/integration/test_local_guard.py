@@ -160,7 +160,10 @@ def test_a_link_leads_to_the_portal_and_back_and_the_portal_s_forms_work(
         "sec-fetch-mode": "navigate",
         "sec-fetch-dest": "document",
     }
-    visit = begin().visit(return_url=f"{stack.site.url}/")
+    ada = begin()
+    # The portal opens once the webhook about the new customer is processed.
+    stack.wait_until_quiet()
+    visit = ada.visit(return_url=f"{stack.site.url}/")
     assert stack.http.get(visit.url, headers=link).status_code == httpx.codes.OK
     assert stack.http.get(f"{stack.site.url}/", headers=link).status_code == httpx.codes.OK
     cancel = f"{visit.url}/subscriptions/{visit.subscription}/cancel"
