@@ -1,4 +1,4 @@
-"""The demo: start the stack, say where the page is, wait for Ctrl-C."""
+"""The demo: start the stack, print the page's address, wait for Ctrl-C."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from local.stack import LocalStack, StackError, until_asked_to_stop
 def main() -> int:
     """Run the demo until Ctrl-C.
 
-    Answers the exit status: 0 after Ctrl-C, 1 when the stack did not start.
+    Returns the exit status: 0 after Ctrl-C, 1 when the stack did not start.
     """
     started = time.monotonic()
     print("\n  Portcullis on this machine\n", flush=True)
@@ -40,9 +40,9 @@ def main() -> int:
 
 @contextlib.contextmanager
 def terminal_of_our_own() -> Iterator[None]:
-    """Take the terminal's Ctrl-C for this process alone, and give it back.
+    """Move to the terminal's foreground alone, so that Ctrl-C reaches this process only.
 
-    It would reach `make` as well, which then ends with an error, however well we end.
+    `make` would receive Ctrl-C too, and report an error although the demo stops cleanly.
     """
     if not sys.stdin.isatty() or os.getpgrp() != os.tcgetpgrp(0) or os.getpgrp() == os.getpid():
         yield

@@ -1,8 +1,8 @@
 """Deploy the real template.yaml into the local engine in a few seconds, without the SAM CLI.
 
-What `sam build` and `sam deploy` do between them: pack, upload, rewrite the paths, create or update
-the stack. The SAM transform itself runs in the engine. `make deploy` and one integration test take
-the SAM CLI's own way.
+It does what `sam build` and `sam deploy` do: pack, upload, rewrite the paths, create or update the
+stack. The engine itself runs the SAM transform. `make deploy` and one integration test use the SAM
+CLI.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ CREATED = "stack_create_complete"
 
 
 class DeployError(Exception):
-    """CloudFormation refused the template; the message says at which resource and why."""
+    """CloudFormation refused the template; the message names the resource and the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """What a deployed stack is reached by.
+    """The addresses and names of a deployed stack.
 
-    Functions are named by their logical ids in the template.
+    `functions` maps a logical id of the template to the function's name.
     """
 
     stack_name: str
@@ -51,8 +51,9 @@ class Deployment:
 
 
 def client(service: str, endpoint: str) -> Any:
-    """Answer a boto3 client of the engine at endpoint; it reads no profile and finds no other
-    account.
+    """Return a boto3 client for the engine at `endpoint`.
+
+    Its credentials are explicit, so it never uses a profile of this machine.
     """
     return boto3.client(
         service,  # type: ignore[call-overload]
@@ -77,11 +78,11 @@ def deploy(
     stack_name: str = "portcullis",
     update: bool = False,
 ) -> Deployment:
-    """Create (or `update`) the stack from template with these parameters and wait until it stands.
+    """Create (or `update`) the stack from `template` and wait until it is complete.
 
-    Raises DeployError; a failed update has been rolled back.
+    Raises DeployError; CloudFormation has then rolled back a failed update.
     """
-    written = yaml.load(template.read_text(), Loader=_Loader)  # noqa: S506 - a safe loader, see below
+    written = yaml.load(template.read_text(), Loader=_Loader)  # noqa: S506 - a SafeLoader
     body = _packaged(endpoint, written, template.parent, configuration_file)
     with closing(client("cloudformation", endpoint)) as cloudformation:
         change = cloudformation.update_stack if update else cloudformation.create_stack
@@ -120,12 +121,12 @@ def _wait(cloudformation: Any, stack_name: str, until: str) -> None:
 
 
 def describe(endpoint: str, stack_name: str = "portcullis") -> Deployment:
-    """Answer how the stack of this name is reached, however it was deployed."""
+    """Return the addresses of the stack of this name, whether we or the SAM CLI deployed it."""
     with closing(client("cloudformation", endpoint)) as cloudformation:
         stack = cloudformation.describe_stacks(StackName=stack_name)["Stacks"][0]
         resources = cloudformation.describe_stack_resources(StackName=stack_name)["StackResources"]
     outputs = {item["OutputKey"]: item["OutputValue"] for item in stack["Outputs"]}
-    # The output's host is AWS's; the engine serves the same API under a path, since not every
+    # The output names a host of AWS. The engine serves the same API under a path, because not every
     # resolver knows names below localhost.
     api_id = (urlsplit(outputs["ApiUrl"]).hostname or "").split(".")[0]
     api_url = f"{endpoint}/_aws/execute-api/{api_id}/$default"
@@ -148,7 +149,7 @@ def describe(endpoint: str, stack_name: str = "portcullis") -> Deployment:
 def _packaged(
     endpoint: str, template: dict[str, Any], folder: Path, configuration_file: Path
 ) -> dict[str, Any]:
-    """Answer the template with each local path replaced by what was uploaded for it."""
+    """Return the template with each local path replaced by the address of its upload."""
     with closing(client("s3", endpoint)) as s3:
         s3.create_bucket(Bucket=ARTIFACTS)
 
@@ -173,11 +174,13 @@ def _failures(cloudformation: Any, stack_name: str) -> str:
         for event in reversed(events)
         if event["ResourceStatus"].endswith("FAILED")
     ]
-    return "CloudFormation could not do it\n  " + "\n  ".join(reasons or ["no reason was given"])
+    return "CloudFormation could not deploy the stack:\n  " + "\n  ".join(
+        reasons or ["no reason given"]
+    )
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with CloudFormation's short forms, each read as its long form."""
+    """A YAML loader that reads CloudFormation's short forms (`!Ref`) as their long forms."""
 
 
 def _long_form(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The local AWS engine: one process on a free loopback port that runs API Gateway, Lambda, SQS,
-DynamoDB and the rest.
+DynamoDB and more.
 
-It starts under a clean environment, because the functions it runs inherit the engine's.
+It starts with a clean environment, because its functions inherit that environment.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ PYTHON = ROOT / ".venv-engine" / "bin" / "python"
 LAYER_CACHE = ROOT / ".local" / "unpacked"
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
-START_TIMEOUT = 30.0
-STOP_TIMEOUT = 5.0
+START_SECONDS = 30.0
+STOP_SECONDS = 5.0
 
 
 class EngineError(Exception):
-    """The engine did not start, or is not installed."""
+    """The engine is not installed or did not start."""
 
 
 def free_port() -> int:
-    """Answer a loopback TCP port that nothing uses at this moment."""
+    """Return a free loopback TCP port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -44,7 +44,7 @@ def free_port() -> int:
 class Engine:
     """A running engine; use it as a context manager.
 
-    `endpoint` is its address; `folder` holds its log and temporary files and goes when it stops.
+    `endpoint` is its address. `folder` holds its log and temporary files; `stop` removes it.
     """
 
     def __init__(self, *, enforce_iam: bool = False) -> None:
@@ -56,12 +56,12 @@ class Engine:
 
     @property
     def endpoint(self) -> str:
-        """Base address of every AWS API of this engine."""
+        """The base address of every AWS API of this engine."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def credentials(self) -> dict[str, str]:
-        """Environment that points an AWS SDK or the SAM CLI at this engine and at nothing else."""
+        """Environment variables that point an AWS SDK or the SAM CLI at this engine only."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_DEFAULT_REGION": REGION,
@@ -74,46 +74,45 @@ class Engine:
         }
 
     def start(self) -> None:
-        """Start the engine and wait until it answers.
+        """Start the engine and wait until it is healthy.
 
-        Raises EngineError with the log's end if it does not.
+        Raises EngineError with the end of its log if it does not start.
         """
         if not PYTHON.exists():
-            raise EngineError("the local AWS engine is not installed: run `make setup`")
+            raise EngineError("The local AWS engine is not installed. Run `make setup`.")
         self.folder = Path(tempfile.mkdtemp(prefix="portcullis-"))
         self.port = free_port()
         self._log = (self.folder / "engine.log").open("wb")
         self._process = subprocess.Popen(
-            [PYTHON, "-u", Path(__file__).with_name("engine_process.py")],
+            [PYTHON, "-u", "-m", "local.engine_process"],
             stdin=subprocess.PIPE,
             stdout=self._log,
             stderr=subprocess.STDOUT,
             env=self._environment(),
-            cwd=self.folder,
-            # A group of its own: Ctrl-C reaches us alone, and we stop the engine and its workers
-            # together.
+            cwd=ROOT,
+            # Its own process group: Ctrl-C does not reach it, and `stop` ends it with its workers.
             start_new_session=True,
         )
-        deadline = time.monotonic() + START_TIMEOUT
+        deadline = time.monotonic() + START_SECONDS
         while not self._healthy():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 end = (self.folder / "engine.log").read_text(errors="replace")[-2000:]
                 self.stop()
-                raise EngineError(f"the local AWS engine did not start:\n{end}")
+                raise EngineError(f"The local AWS engine did not start. The end of its log:\n{end}")
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """Stop the engine and its workers, and remove its files. Safe to call twice."""
+        """Stop the engine and its workers and remove its files. Safe to call twice."""
         process, self._process = self._process, None
         if process is not None:
             if process.stdin:
                 process.stdin.close()
             _signal_group(process.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_TIMEOUT)
-            # What did not leave by itself: the group is ours alone.
+                process.wait(STOP_SECONDS)
+            # The group holds only the engine and its workers: end whatever is left of it.
             _signal_group(process.pid, signal.SIGKILL)
-            process.wait(STOP_TIMEOUT)
+            process.wait(STOP_SECONDS)
         if self._log is not None:
             self._log.close()
             self._log = None
@@ -139,8 +138,10 @@ class Engine:
 
     def _healthy(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.endpoint}/_ministack/health", timeout=2) as answer:
-                return bool(answer.status == 200)
+            with urllib.request.urlopen(
+                f"{self.endpoint}/_ministack/health", timeout=2
+            ) as response:
+                return bool(response.status == 200)
         except (urllib.error.URLError, OSError):
             return False
 

@@ -1,8 +1,7 @@
-"""The local AWS engine's own process: ministack, with the gaps closed that the template meets and
-its waits removed.
+"""The process of the local AWS engine: ministack, patched to support template.yaml and to be fast.
 
-Run by the engine's interpreter (.venv-engine), never imported by ours. It ends when its standard
-input does, so it cannot outlive the process that started it.
+The engine's interpreter (.venv-engine) runs it; ours never imports it. It ends when its standard
+input ends, so it cannot outlive the process that started it.
 """
 
 from __future__ import annotations
@@ -26,16 +25,20 @@ from ministack.core import lambda_runtime
 from ministack.services import apigateway, lambda_svc
 from ministack.services.cloudformation import provisioners
 
-# A worker writes this line to stderr when an invocation's handler has returned.
+from local.guard import guarded
+
+# A worker writes this line to stderr when the handler of an invocation has returned.
 END_OF_INVOCATION = "\x1dportcullis-end-of-invocation"
+# A deployed HTTP API: the only paths that a web page may call. The pattern includes the stage,
+# because ministack treats a shorter path below the same prefix as a call of any AWS API.
+HTTP_API_PATHS = r"/_aws/execute-api/[a-z0-9]+/\$default(/.*)?"
 
 
 def import_http_api(api_id: str, body: dict[str, Any]) -> None:
-    """Make an HTTP API's authorizers, integrations, routes and CORS from its OpenAPI body, as API
-    Gateway's import.
+    """Create an HTTP API's authorizers, integrations, routes and CORS from its OpenAPI body.
 
-    SAM writes AWS::Serverless::HttpApi as one such body, which the engine's CloudFormation passes
-    over. Raises ValueError for what this does not know, rather than leaving a route open or out.
+    SAM turns AWS::Serverless::HttpApi into such a body, which the engine's CloudFormation ignores.
+    Raises ValueError for anything unknown, so that no route is missing or left open.
     """
     for store in (apigateway._routes, apigateway._integrations, apigateway._authorizers):
         store[api_id] = {}
@@ -55,8 +58,8 @@ def import_http_api(api_id: str, body: dict[str, Any]) -> None:
             )
     cors = body.get("x-amazon-apigateway-cors")
     if cors is not None and not isinstance(cors, dict):
-        # SAM takes an AllowOrigins that is an intrinsic function for the whole configuration, and
-        # API Gateway refuses what comes out. One function around the whole of it (!If) does work.
+        # SAM mistakes an intrinsic function in AllowOrigins for the whole configuration, and API
+        # Gateway refuses the result. One function around the whole configuration (!If) works.
         raise ValueError(
             f"x-amazon-apigateway-cors must be an object, not {cors!r}: in template.yaml write "
             "CorsConfiguration: !If [HasAllowedOrigins, {AllowOrigins: ...}, !Ref AWS::NoValue]"
@@ -65,18 +68,16 @@ def import_http_api(api_id: str, body: dict[str, Any]) -> None:
         apigateway._apis[api_id]["corsConfiguration"] = cors
 
 
-def _created(answer: tuple[int, Any, bytes], what: str) -> dict[str, Any]:
-    status, _, body = answer
+def _created(response: tuple[int, Any, bytes], what: str) -> dict[str, Any]:
+    status, _, body = response
     if status != 201:
-        raise ValueError(f"{what} was refused: {body!r}")
+        raise ValueError(f"ministack refused {what}: {body!r}")
     return dict(json.loads(body))
 
 
 def _import_authorizer(api_id: str, name: str, given: dict[str, Any]) -> str:
     if given.get("type") != "jwt":
-        raise ValueError(
-            f"authorizer {name}: only JWT authorizers are imported, not {given.get('type')}"
-        )
+        raise ValueError(f"authorizer {name}: its type must be jwt, not {given.get('type')}")
     jwt = given["jwtConfiguration"]
     audience = jwt.get("audience", [])
     source = given["identitySource"]
@@ -104,7 +105,7 @@ def _import_route(
 ) -> None:
     if integration["type"].lower() != "aws_proxy":
         raise ValueError(
-            f"route {key}: only Lambda integrations are imported, not {integration['type']}"
+            f"route {key}: its integration must be aws_proxy, not {integration['type']}"
         )
     made = apigateway._create_integration(
         api_id,
@@ -129,7 +130,7 @@ def _import_route(
 
 
 def import_bodies_on_deploy() -> None:
-    """Have CloudFormation import an HTTP API's body whenever it creates or updates one."""
+    """Make CloudFormation import the body of each HTTP API that it creates or updates."""
     handlers = provisioners._RESOURCE_HANDLERS["AWS::ApiGatewayV2::Api"]
     create, update = handlers["create"], handlers["update"]
 
@@ -146,24 +147,24 @@ def import_bodies_on_deploy() -> None:
         stack_name: str,
         logical_id: Any = None,
     ) -> Any:
-        answer = update(physical_id, old, new, stack_name, logical_id)
+        updated = update(physical_id, old, new, stack_name, logical_id)
         if new.get("Body"):
-            import_http_api(answer[0], new["Body"])
-        return answer
+            import_http_api(updated[0], new["Body"])
+        return updated
 
     handlers["create"], handlers["update"] = create_with_body, update_with_body
 
 
 def end_log_wait_by_mark() -> None:
-    """Collect an invocation's log up to a mark its worker writes.
+    """Read the log of an invocation up to a mark that its worker writes.
 
-    The engine otherwise waits 50 ms after each answer to see whether a line may still come: slow
-    when nothing was logged, and lossy when the line came late.
+    Without a mark the engine waits 50 ms after each response for more lines. That is slow when
+    there are none, and loses a line that comes later.
     """
     call = "            result = handler_fn(event, context)\n"
     script = lambda_runtime._PYTHON_WORKER_SCRIPT
     if script.count(call) != 1:
-        raise RuntimeError("the engine's Python worker is not the one this was written for")
+        raise RuntimeError("ministack's Python worker has changed: update this patch")
     lambda_runtime._PYTHON_WORKER_SCRIPT = script.replace(
         call,
         "            try:\n"
@@ -173,9 +174,9 @@ def end_log_wait_by_mark() -> None:
         "                sys.stderr.flush()\n",
     )
 
-    def drain(worker: Any, longest: float = 0.25) -> str:
+    def drain(worker: Any, max_seconds: float = 0.25) -> str:
         lines: list[str] = []
-        deadline = time.monotonic() + longest
+        deadline = time.monotonic() + max_seconds
         while True:
             try:
                 line = worker._stderr_queue.get(timeout=max(0.0, deadline - time.monotonic()))
@@ -191,11 +192,11 @@ def end_log_wait_by_mark() -> None:
 
 
 def unpack_layers_once() -> None:
-    """Give every worker the same unpacked layer, and keep what is unpacked between runs.
+    """Unpack each package of a layer once, for all workers and all runs.
 
-    The engine would unpack thousands of files anew for each worker, which takes seconds. Each
-    package of a layer is kept by its content; a layer is then a folder of links, and a changed line
-    of our own costs our own package only.
+    The engine unpacks thousands of files for each worker, which takes seconds. Here a layer is a
+    folder of links to unpacked packages, which are cached by content. After a change of our code
+    only our own package is unpacked again.
     """
     resolve = lambda_svc._resolve_layer_zip
     cache = Path(os.environ["LAYER_CACHE"])
@@ -224,14 +225,14 @@ def _link_packages(archive: zipfile.ZipFile, cache: Path, folder: Path) -> None:
     for entry in archive.infolist():
         top, _, rest = entry.filename.partition("/")
         if top != "python":
-            raise ValueError(f"the layer holds {entry.filename}, which is not below python/")
+            raise ValueError(f"the layer contains {entry.filename}, which is not below python/")
         if rest and not entry.is_dir():
             packages.setdefault(rest.partition("/")[0], []).append(entry)
     for name, entries in packages.items():
         identity = "\n".join(f"{entry.filename} {entry.file_size} {entry.CRC}" for entry in entries)
         kept = cache / hashlib.sha256(identity.encode()).hexdigest()[:20]
         if not kept.exists():
-            # Beside its place and moved there whole: another engine may be doing the same.
+            # Unpack elsewhere and rename: another engine may unpack the same package now.
             unpacking = cache / f"{kept.name}.{os.getpid()}"
             archive.extractall(unpacking, entries)
             try:
@@ -242,9 +243,7 @@ def _link_packages(archive: zipfile.ZipFile, cache: Path, folder: Path) -> None:
 
 
 def _pointer(folder: Path) -> bytes:
-    """Answer a layer that is one line: a worker treats this path as site-packages, and Python runs
-    such lines there.
-    """
+    """Return a layer whose only file, a .pth, adds `folder` to the worker's import path."""
     pointer = io.BytesIO()
     with zipfile.ZipFile(pointer, "w") as archive:
         archive.writestr(
@@ -254,12 +253,11 @@ def _pointer(folder: Path) -> bytes:
     return pointer.getvalue()
 
 
-def wait_for_warm_workers(most: int) -> None:
-    """Let a burst wait for one of at most `most` workers a function, milliseconds, instead of each
-    starting its own.
+def limit_workers(max_workers: int) -> None:
+    """Run at most `max_workers` workers for each function; further invocations wait for one.
 
-    The engine starts a process for every concurrent invocation; a dozen webhooks at once would be a
-    dozen cold starts on a machine with few cores.
+    The engine starts a process for each concurrent invocation. A dozen webhooks at once would cause
+    a dozen cold starts, while a warm worker is free within milliseconds.
     """
     acquire, release = lambda_svc.acquire_worker, lambda_svc.release_worker
     freed = threading.Condition()
@@ -267,21 +265,21 @@ def wait_for_warm_workers(most: int) -> None:
     def acquire_or_wait(*arguments: Any, **options: Any) -> Any:
         with freed:
             while True:
-                worker, how = acquire(*arguments, **{**options, "max_concurrency": most})
+                worker, start = acquire(*arguments, **{**options, "max_concurrency": max_workers})
                 if worker is not None:
-                    return worker, how
+                    return worker, start
                 freed.wait(1)
 
-    def release_and_tell(worker: Any) -> None:
+    def release_and_notify(worker: Any) -> None:
         release(worker)
         with freed:
             freed.notify_all()
 
-    lambda_svc.acquire_worker, lambda_svc.release_worker = acquire_or_wait, release_and_tell
+    lambda_svc.acquire_worker, lambda_svc.release_worker = acquire_or_wait, release_and_notify
 
 
 def end_with_standard_input() -> None:
-    """Ask this process to stop as soon as whoever started it is gone."""
+    """Stop this process when its standard input ends: the process that started it is then gone."""
 
     def watch() -> None:
         while sys.stdin.buffer.read(1):
@@ -292,11 +290,14 @@ def end_with_standard_input() -> None:
 
 
 if __name__ == "__main__":
+    # ministack writes some files to relative paths. `Engine.stop` removes this folder.
+    os.chdir(os.environ["HOME"])
+    app.app = guarded(app.app, api=HTTP_API_PATHS)
     import_bodies_on_deploy()
     end_log_wait_by_mark()
     unpack_layers_once()
-    # Two at least: races between two executions of the worker are what the tests are about.
-    wait_for_warm_workers(max(2, os.cpu_count() or 2))
+    # At least two: the tests need races between two executions of a function.
+    limit_workers(max(2, os.cpu_count() or 2))
     end_with_standard_input()
     sys.argv = sys.argv[:1]
     app.main()

@@ -1,8 +1,8 @@
-"""A tiny OpenID Connect issuer: its discovery document, its keys, and real RS256 tokens for demo
-users and tests.
+"""A small OpenID Connect issuer: a discovery document, public keys, and RS256 tokens for demo users
+and tests.
 
-It stands where Cognito, Auth0 or Clerk stand in a real deployment; API Gateway's authorizer checks
-its tokens alike.
+It takes the place of Cognito, Auth0 or Clerk. API Gateway's authorizer verifies its tokens in the
+same way.
 """
 
 from __future__ import annotations
@@ -15,14 +15,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
 AUDIENCE = "portcullis-local"
-LIFETIME = 3600
+TOKEN_SECONDS = 3600
 
 
 class Issuer:
-    """Signs tokens as `url`.
-
-    Each issuer has a key of its own, so another issuer's tokens are foreign to it.
-    """
+    """Signs tokens as `url`, with a key of its own: no other issuer can sign a valid token."""
 
     def __init__(self, url: str, *, audience: str = AUDIENCE, key_id: str = "local-1") -> None:
         self.url = url
@@ -31,7 +28,7 @@ class Issuer:
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
     def discovery(self) -> dict[str, Any]:
-        """Answer the document at /.well-known/openid-configuration."""
+        """Return the document at /.well-known/openid-configuration."""
         return {
             "issuer": self.url,
             "jwks_uri": f"{self.url}/.well-known/jwks.json",
@@ -41,7 +38,7 @@ class Issuer:
         }
 
     def keys(self) -> dict[str, Any]:
-        """Answer the JSON Web Key Set at /.well-known/jwks.json: public keys only."""
+        """Return the JSON Web Key Set at /.well-known/jwks.json, which holds public keys only."""
         key = RSAAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
         return {"keys": [{**key, "kid": self.key_id, "alg": "RS256", "use": "sig"}]}
 
@@ -50,20 +47,20 @@ class Issuer:
         subject: str,
         *,
         scope: str = "openid",
-        lifetime: float = LIFETIME,
+        lifetime: float = TOKEN_SECONDS,
         **claims: Any,
     ) -> str:
-        """Answer an access token for subject.
+        """Return an access token for `subject`.
 
-        A negative lifetime (seconds) makes an expired one; claims add to or replace the usual ones,
-        and a claim of None leaves it out.
+        A negative `lifetime` (seconds) makes an expired token. `claims` add to the usual claims or
+        replace them; None removes a claim.
         """
         now = int(time.time())
         payload = {
             "sub": subject,
             "iss": self.url,
             "aud": self.audience,
-            "iat": now - (LIFETIME if lifetime < 0 else 0),
+            "iat": now - (TOKEN_SECONDS if lifetime < 0 else 0),
             "exp": int(now + lifetime),
             "scope": scope,
             **claims,

@@ -1,7 +1,7 @@
-"""Somebody's way through the deployed service over HTTP: their token, their entitlements, their
-visit to the portal.
+"""A user of the deployed service over HTTP: their token, entitlements, portal and checkout visits.
 
-Smoke and the integration tests walk it; neither touches the table or calls a function directly.
+The smoke test and the integration tests use it. It reaches the service through its API and hosted
+pages only.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from typing import Any, TypeVar
 
 import httpx
 
-from local.catalogue import create_customer, subscribe
+from local.catalog import create_customer, subscribe
 from local.stack import LocalStack
 
-PATIENCE = 10.0
+EVENTUALLY_SECONDS = 10.0
 _T = TypeVar("_T")
 
 
 def eventually(
-    ask: Callable[[], _T], satisfied: Callable[[_T], bool], *, within: float = PATIENCE
+    ask: Callable[[], _T], satisfied: Callable[[_T], bool], *, within: float = EVENTUALLY_SECONDS
 ) -> _T:
-    """Ask until the answer satisfies, and answer it.
+    """Call `ask` until `satisfied` accepts its value, and return that value.
 
-    Raises TimeoutError with the last answer after `within` seconds.
+    Raises TimeoutError with the last value after `within` seconds.
     """
     deadline = time.monotonic() + within
     while True:
-        answer = ask()
-        if satisfied(answer):
-            return answer
+        value = ask()
+        if satisfied(value):
+            return value
         if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {within} s; the last answer was {answer!r}")
+            raise TimeoutError(f"not satisfied within {within} s; the last value was {value!r}")
         time.sleep(0.05)
 
 
 class Journey:
-    """One subject with a Stripe customer, seen through the API. Make them with `begin`."""
+    """One subject with a Stripe customer, seen through the API. Create it with `begin`."""
 
     def __init__(self, stack: LocalStack, subject: str) -> None:
         self.stack = stack
@@ -56,7 +56,7 @@ class Journey:
         trial_days: int = 0,
         card: str | None = "pm_card_visa",
     ) -> Journey:
-        """Make a customer for subject, on the plan of this lookup key unless it is None."""
+        """Create a customer for `subject`, and subscribe it to `plan` (a lookup key) if given."""
         journey = cls(stack, subject)
         journey.customer = create_customer(stack.stripe, subject, card=card)
         if plan is not None:
@@ -64,11 +64,11 @@ class Journey:
         return journey
 
     def subscribe(self, plan: str, *, seats: int = 1, trial_days: int = 0) -> str:
-        """Subscribe the customer.
+        """Subscribe the customer. Returns the subscription's id.
 
-        Answers the subscription's id, which the portal methods then act on.
+        The next portal visit acts on this subscription.
         """
-        price = self.stack.catalogue.prices[plan]
+        price = self.stack.catalog.prices[plan]
         self.subscription = subscribe(
             self.stack.stripe, self.customer, price, quantity=seats, trial_days=trial_days
         )
@@ -84,28 +84,25 @@ class Journey:
         return self.stack.http.post(url, json=body, headers=self._authorization())
 
     def entitlements(self) -> dict[str, Any]:
-        """Answer the body of GET /entitlements. Raises httpx.HTTPStatusError when it is no 200."""
+        """Return the body of GET /entitlements. Raises httpx.HTTPStatusError for an error."""
         return dict(self.get("/entitlements").raise_for_status().json())
 
     def features(self) -> set[str]:
-        """Answer the lookup keys of the features this subject may use now."""
+        """Return the lookup keys of the features that this subject may use now."""
         return set(self.entitlements()["features"])
 
     def visit(self, **body: Any) -> PortalVisit:
-        """Open the portal through the API. Raises httpx.HTTPStatusError when it is no 201."""
-        answer = self.post("/portal-sessions", body).raise_for_status()
-        return PortalVisit(self.stack.http, answer.json()["url"], self.subscription)
+        """Create a portal session through the API. Raises httpx.HTTPStatusError for an error."""
+        response = self.post("/portal-sessions", body).raise_for_status()
+        return PortalVisit(self.stack.http, response.json()["url"], self.subscription)
 
     def buy(self, price: str, **body: Any) -> CheckoutVisit:
-        """Begin a checkout through the API. Raises httpx.HTTPStatusError when it is no 201."""
-        answer = self.post("/checkout-sessions", {"price": price, **body}).raise_for_status()
-        return CheckoutVisit(self.stack.http, answer.json()["url"], answer.json()["id"])
+        """Create a checkout session through the API. Raises httpx.HTTPStatusError for an error."""
+        response = self.post("/checkout-sessions", {"price": price, **body}).raise_for_status()
+        return CheckoutVisit(self.stack.http, response.json()["url"], response.json()["id"])
 
     def come_back(self, session: str) -> dict[str, Any]:
-        """Answer the body of GET /checkout-sessions/{id}.
-
-        Raises httpx.HTTPStatusError when it is no 200.
-        """
+        """Retrieve a checkout session (an id). Raises httpx.HTTPStatusError for an error."""
         return dict(self.get(f"/checkout-sessions/{session}").raise_for_status().json())
 
     def _authorization(self) -> dict[str, str]:
@@ -113,7 +110,7 @@ class Journey:
 
 
 class PortalVisit:
-    """What a customer does on the hosted portal page, by its own forms."""
+    """A customer's visit to the hosted portal. It submits the page's own forms."""
 
     def __init__(self, http: httpx.Client, url: str, subscription: str) -> None:
         self._http = http
@@ -121,15 +118,15 @@ class PortalVisit:
         self.subscription = subscription
 
     def home(self) -> httpx.Response:
-        """Answer the page itself."""
+        """Return the portal's home page."""
         return self._http.get(self.url, follow_redirects=True)
 
     def cancel(self) -> None:
-        """Cancel as the portal's configuration says: here, at the period's end."""
+        """Cancel. The local portal configuration ends the subscription with its period."""
         self._submit(f"/subscriptions/{self.subscription}/cancel")
 
     def reactivate(self) -> None:
-        """Take the cancellation back."""
+        """Undo the cancellation."""
         self._submit(f"/subscriptions/{self.subscription}/reactivate")
 
     def update(self, **form: str) -> None:
@@ -137,17 +134,17 @@ class PortalVisit:
         self._submit(f"/subscriptions/{self.subscription}/update", **form)
 
     def pay_by(self, number: str) -> None:
-        """Give another card."""
+        """Replace the card."""
         self._submit("/payment-method", number=number, exp_month="12", exp_year="2034", cvc="123")
 
     def _submit(self, path: str, **form: str) -> None:
-        answer = self._http.post(self.url + path, data=form)
-        if answer.status_code != httpx.codes.SEE_OTHER:
-            raise RuntimeError(f"the portal answered {answer.status_code} to {path}")
+        response = self._http.post(self.url + path, data=form)
+        if response.status_code != httpx.codes.SEE_OTHER:
+            raise RuntimeError(f"the portal responded {response.status_code} to {path}")
 
 
 class CheckoutVisit:
-    """What a customer does on the hosted checkout page, by its own form."""
+    """A customer's visit to the hosted checkout page. It submits the page's own form."""
 
     def __init__(self, http: httpx.Client, url: str, session: str) -> None:
         self._http = http
@@ -155,16 +152,16 @@ class CheckoutVisit:
         self.session = session
 
     def page(self) -> httpx.Response:
-        """Answer the page itself; 410 once it has been completed or has expired."""
+        """Return the page; its status is 410 once the session is complete or expired."""
         return self._http.get(self.url)
 
     def pay(self, number: str = "4242424242424242") -> str:
-        """Pay by this card. Answers the address that the browser is then sent to.
+        """Pay with this card. Returns the address that the page redirects to.
 
-        Raises RuntimeError when it is sent nowhere.
+        Raises RuntimeError if it does not redirect.
         """
         card = {"number": number, "exp_month": "12", "exp_year": "2034", "cvc": "123"}
-        answer = self._http.post(self.url, data=card)
-        if answer.status_code != httpx.codes.SEE_OTHER:
-            raise RuntimeError(f"checkout answered {answer.status_code}")
-        return str(answer.headers["location"])
+        response = self._http.post(self.url, data=card)
+        if response.status_code != httpx.codes.SEE_OTHER:
+            raise RuntimeError(f"checkout responded {response.status_code}")
+        return str(response.headers["location"])

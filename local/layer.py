@@ -1,8 +1,8 @@
-"""The layer as the local stack deploys it: dependencies cached by their lock, the package billing
-always fresh.
+"""The layer as the local stack deploys it: dependencies cached by their lock, and the current
+package `billing`.
 
-The real build (sam build) is for Lambda's platform; this one is for the interpreter that runs the
-functions here.
+`sam build` builds for Lambda's platform. This builds for the interpreter that runs the functions
+here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from requirements.install import pip_settings, uv_environment
 
 LOCK = ROOT / "layers" / "billing" / "requirements.txt"
 PACKAGE = ROOT / "layers" / "billing" / "billing"
-#: What a repository of one's own would have in layers/billing/portcullis.toml.
+#: Takes the place of layers/billing/portcullis.toml.
 CONFIGURATION_FILE = ROOT / "local" / "portcullis.toml"
 CACHE = ROOT / ".local" / "layer"
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -32,7 +32,7 @@ class LayerError(Exception):
 
 
 def layer_zip(configuration_file: Path = CONFIGURATION_FILE) -> bytes:
-    """Answer the layer as a zip with everything under python/, as Lambda wants it."""
+    """Return the layer as a zip. Everything in it is under python/, as Lambda requires."""
     packed = io.BytesIO(dependencies().read_bytes())
     with zipfile.ZipFile(packed, "a") as archive:
         for path in sorted(PACKAGE.rglob("*")):
@@ -43,7 +43,7 @@ def layer_zip(configuration_file: Path = CONFIGURATION_FILE) -> bytes:
 
 
 def folder_zip(folder: Path) -> bytes:
-    """Answer a function's folder as a zip."""
+    """Return a function's folder as a zip."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for path in sorted(folder.rglob("*")):
@@ -53,7 +53,7 @@ def folder_zip(folder: Path) -> bytes:
 
 
 def dependencies() -> Path:
-    """Answer the zip of the locked dependencies, made once per lock and interpreter."""
+    """Return the zip of the locked dependencies, built once for each lock and interpreter."""
     version = subprocess.run(
         [PYTHON, "-VV"], capture_output=True, check=True, env={"PATH": os.defpath}
     ).stdout
@@ -62,7 +62,7 @@ def dependencies() -> Path:
     if cached.exists():
         return cached
     CACHE.mkdir(parents=True, exist_ok=True)
-    # Built beside its place and moved there whole, so that two runs at once never see half of it.
+    # Build elsewhere and rename: two runs at once never see an incomplete zip.
     building = CACHE / f"{key}.{os.getpid()}"
     try:
         _install(building / "python")
@@ -88,9 +88,8 @@ def _install(target: Path) -> None:
         env=uv_environment(pip_settings(Path(sys.executable))),
     )
     if done.returncode:
-        raise LayerError(f"the layer's dependencies could not be installed:\n{done.stderr}")
-    # Each worker process unpacks the layer anew: with the bytecode inside, it does not compile it
-    # as well.
+        raise LayerError(f"The layer's dependencies could not be installed:\n{done.stderr}")
+    # With the bytecode in the layer, no worker has to compile the dependencies.
     subprocess.run(
         [PYTHON, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", target],
         check=True,
@@ -98,7 +97,7 @@ def _install(target: Path) -> None:
 
 
 def _add(archive: zipfile.ZipFile, path: Path, name: Path) -> None:
-    # A fixed date keeps the zip's bytes, and with them its hash, the same for the same content.
+    # With a fixed date, the same content always gives the same bytes and the same hash.
     entry = zipfile.ZipInfo(name.as_posix(), ZIP_EPOCH)
     entry.external_attr = 0o644 << 16
     archive.writestr(entry, path.read_bytes(), zipfile.ZIP_STORED)

@@ -1,8 +1,8 @@
-"""Record `events/webhooks/`: one webhook payload for each event type we ask Stripe for.
+"""Record `events/webhooks/`: one webhook payload for each event type that our endpoint receives.
 
-`make events` lets the simulator live through one customer's life and keeps the first event of each
-type. The ids repeat from run to run; what the simulator has no occasion for is told of an object
-that it did make.
+`python -m local.record_events` takes one customer through the simulator, from a trial to deletion,
+and keeps the first event of each type. Ids repeat from run to run. Types that the simulator never
+sends are derived from the event of another type.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ import stripe
 
 from billing.events import EFFECTS
 from billing.settings import STRIPE_API_VERSION
-from local.catalogue import create_catalogue, create_customer, subscribe
+from local.catalog import create_catalog, create_customer, subscribe
 from local.engine import ROOT
 from local.stripe_simulator.control import Control
 
 FOLDER = ROOT / "events" / "webhooks"
 API_KEY = "sk_test_recording"
 
-#: Types the simulator has no occasion for, each with the type whose object it is told of.
-TOLD_OF: dict[str, tuple[str, dict[str, Any]]] = {
+#: Types that the simulator never sends: the type each is derived from, and its previous attributes.
+DERIVED: dict[str, tuple[str, dict[str, Any]]] = {
     "customer.subscription.pending_update_applied": ("customer.subscription.updated", {}),
     "customer.subscription.pending_update_expired": ("customer.subscription.updated", {}),
     "customer.tax_id.updated": ("customer.tax_id.created", {"verification": None}),
-    # Stripe deletes a price only from the dashboard, where nobody has used it.
+    # Only the dashboard deletes a price, and only one that was never used.
     "price.deleted": ("price.created", {}),
     "payment_method.automatically_updated": (
         "payment_method.attached",
@@ -40,7 +40,7 @@ TOLD_OF: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Start a simulator, live one customer's life, write the folder anew."""
+    """Start a simulator, record the events, and replace the folder's files."""
     process = subprocess.Popen(
         [sys.executable, "-m", "local.stripe_simulator", "--seed", "1", "--api-key", API_KEY],
         stdout=subprocess.PIPE,
@@ -59,40 +59,40 @@ def main() -> None:
         path.unlink()
     for name, event in recorded.items():
         write(FOLDER / f"{name}.json", event)
-    print(f"{len(recorded)} webhook payloads in events/webhooks")
+    print(f"Recorded {len(recorded)} webhook payloads in events/webhooks.")
 
 
 def record(address: str) -> dict[str, dict[str, Any]]:
-    """The first event of each type that one customer's life gives, by type."""
+    """Return the first event of each type, by type. Exits if the simulator sends none of a type."""
     client = stripe.StripeClient(
         API_KEY, stripe_version=STRIPE_API_VERSION, base_addresses={"api": address}
     )
     with Control(address) as control:
-        _live(client, control)
+        _run(client, control)
     first: dict[str, dict[str, Any]] = {}
     for event in client.v1.events.list({"limit": 100}).auto_paging_iter():
         first[event.type] = event.to_dict(for_json=True)
-    for name, (like, previous) in TOLD_OF.items():
+    for name, (like, previous) in DERIVED.items():
         about = first[like]
         data = {"object": about["data"]["object"], "previous_attributes": previous}
         first[name] = {**about, "id": f"{about['id']}_{len(name)}", "type": name, "data": data}
     missing = sorted(set(EFFECTS) - set(first))
     if missing:
-        raise SystemExit(f"the simulator gave no event of: {', '.join(missing)}")
+        raise SystemExit(f"The simulator sent no event of these types: {', '.join(missing)}")
     return {name: first[name] for name in sorted(EFFECTS)}
 
 
-def _live(client: stripe.StripeClient, control: Control) -> None:
+def _run(client: stripe.StripeClient, control: Control) -> None:
     """Trial, purchase, upgrade, pause, failed renewals, portal, tax id, card, deletion."""
-    catalogue = create_catalogue(client, return_url="https://app.example.com/account")
+    catalog = create_catalog(client, return_url="https://app.example.com/account")
     customer = create_customer(client, "user_ada", name="Ada Okafor", email="ada@example.com")
-    trial = subscribe(client, customer, catalogue.prices["starter_monthly"], trial_days=7)
+    trial = subscribe(client, customer, catalog.prices["starter_monthly"], trial_days=7)
     control.advance(days=5)
     client.v1.subscriptions.cancel(trial)
-    team = subscribe(client, customer, catalogue.prices["team_monthly"], quantity=5)
+    team = subscribe(client, customer, catalog.prices["team_monthly"], quantity=5)
     item = client.v1.subscriptions.retrieve(team)["items"]["data"][0]["id"]
     client.v1.subscriptions.update(
-        team, {"items": [{"id": item, "price": catalogue.prices["enterprise_monthly"]}]}
+        team, {"items": [{"id": item, "price": catalog.prices["enterprise_monthly"]}]}
     )
     control.payment_outcome(customer, "requires_action")
     control.advance(days=32)
@@ -114,15 +114,15 @@ def _live(client: stripe.StripeClient, control: Control) -> None:
     client.v1.billing_portal.configurations.update(
         configuration.id, {"features": {"payment_method_update": {"enabled": True}}}
     )
-    _pause_and_resume(client, control, catalogue.prices["starter_monthly"])
-    _check_out(client, customer, catalogue.prices["starter_monthly"])
+    _pause_and_resume(client, control, catalog.prices["starter_monthly"])
+    _check_out(client, customer, catalog.prices["starter_monthly"])
     client.v1.payment_methods.detach(method)
     client.v1.customers.delete(customer)
     _sell_something_else(client)
 
 
 def _pause_and_resume(client: stripe.StripeClient, control: Control, price: str) -> None:
-    """A trial that ends without a card pauses; with one it is resumed."""
+    """Let a trial end without a card, which pauses it, then add a card and resume it."""
     customer = create_customer(client, "user_ben", card=None)
     trial = client.v1.subscriptions.create(
         {
@@ -155,7 +155,7 @@ def _check_out(client: stripe.StripeClient, customer: str, price: str) -> None:
 
 
 def _sell_something_else(client: stripe.StripeClient) -> None:
-    """A product and its price: renamed, replaced, taken off the list."""
+    """Rename a product, deactivate a price, delete a product."""
     product = client.v1.products.create({"name": "Audit"})
     client.v1.products.update(product.id, {"name": "Audit log"})
     price = client.v1.prices.create(
@@ -171,7 +171,7 @@ def _sell_something_else(client: stripe.StripeClient) -> None:
 
 
 def write(path: Path, value: object) -> None:
-    """Write `value` as JSON that reads and diffs well."""
+    """Write `value` as indented JSON."""
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 

@@ -1,7 +1,7 @@
-"""The demo's web site on loopback: the page, the issuer's documents, and the demo's sign-in.
+"""The demo's web site on loopback: the page, the issuer's documents and the sign-in.
 
-A real product has its own front end and its own identity provider; this stands for both. It runs in
-a thread of the process that starts it.
+It takes the place of a product's front end and identity provider. It runs in a thread of the
+process that starts it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from local.identity import LIFETIME, Issuer
+from local.guard import guarded
+from local.identity import TOKEN_SECONDS, Issuer
 
 PAGE = Path(__file__).with_name("demo")
 
 
 class Site:
-    """A running site. `url` is its origin; `describe` says what the page needs to know, asked for
-    at each load.
-    """
+    """A running site. `url` is its origin; `describe` returns what the page needs at each load."""
 
     def __init__(self, describe: Callable[[], dict[str, Any]], *, port: int = 0) -> None:
         self._socket = socket.socket()
@@ -37,16 +36,17 @@ class Site:
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self.issuer = Issuer(self.url)
         self._describe = describe
+        application = Starlette(
+            routes=[
+                Route("/.well-known/openid-configuration", self._discovery),
+                Route("/.well-known/jwks.json", self._keys),
+                Route("/token", self._token, methods=["POST"]),
+                Route("/stack.json", self._stack),
+                Mount("/", StaticFiles(directory=PAGE, html=True)),
+            ]
+        )
         config = uvicorn.Config(
-            Starlette(
-                routes=[
-                    Route("/.well-known/openid-configuration", self._discovery),
-                    Route("/.well-known/jwks.json", self._keys),
-                    Route("/token", self._token, methods=["POST"]),
-                    Route("/stack.json", self._stack),
-                    Mount("/", StaticFiles(directory=PAGE, html=True)),
-                ]
-            ),
+            guarded(application, pages="/"),
             log_level="warning",
             access_log=False,
             lifespan="off",
@@ -58,11 +58,11 @@ class Site:
         )
 
     def start(self) -> None:
-        """Serve from now on."""
+        """Start to serve."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop serving. Safe to call twice, and before start."""
+        """Stop serving. Safe to call twice or before `start`."""
         self._server.should_exit = True
         if self._thread.is_alive():
             self._thread.join(5)
@@ -75,13 +75,13 @@ class Site:
         return JSONResponse(self.issuer.keys())
 
     async def _token(self, request: Request) -> Response:
-        # The demo's whole sign-in: whoever asks is whom they say. It is never part of a deployment.
+        # The demo's sign-in checks nothing: the caller names the user. It is never deployed.
         try:
             subject = str((await request.json())["subject"])
         except (json.JSONDecodeError, KeyError, TypeError):
             return JSONResponse({"error": "invalid_request"}, 400)
         return JSONResponse(
-            {"access_token": self.issuer.token(subject), "expires_in": LIFETIME},
+            {"access_token": self.issuer.token(subject), "expires_in": TOKEN_SECONDS},
             headers={"cache-control": "no-store"},
         )
 

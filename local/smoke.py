@@ -1,6 +1,4 @@
-"""The deploy and the main job end to end, without a person: one line a step, and the count that is
-true.
-"""
+"""The smoke test: the deploy and the main job end to end, one line for each step."""
 
 from __future__ import annotations
 
@@ -28,40 +26,46 @@ TEAM = {"projects", "api_access", "priority_support"}
 
 
 class StepFailed(Exception):
-    """The service did something else than a step expects."""
+    """The service did not do what a step expects."""
 
 
-def expect(holds: bool, otherwise: object) -> None:
-    """Raise StepFailed, saying what was seen, unless it holds."""
+def expect(holds: bool, seen: object) -> None:
+    """Raise StepFailed with `seen` unless `holds`."""
     if not holds:
-        raise StepFailed(str(otherwise))
+        raise StepFailed(str(seen))
 
 
 class Smoke:
-    """The steps, in order; each goes on from where the one before has led the customer."""
+    """The steps, in order. Each one continues from the state that the one before left."""
 
     def __init__(self, stack: LocalStack) -> None:
         self.stack = stack
         self.ada = Journey(stack, "smoke_ada")
 
     def steps(self) -> list[tuple[str, Callable[[], None]]]:
-        """Answer each step with its name."""
+        """Return the name and the function of each step."""
         return [
             (
-                "the deploy has made one webhook endpoint and portcullis.toml's configurations",
+                "the deploy created one webhook endpoint and the configurations of portcullis.toml",
                 self.made,
             ),
             ("a second deploy changes nothing in Stripe", self.again),
-            ("a changed portcullis.toml changes just that", self.portal_changed),
-            ("no token, an expired one or a stranger's is a 401", self.tokens),
+            ("a changed portcullis.toml changes that configuration only", self.portal_changed),
+            ("no token, an expired token or a token of another issuer is a 401", self.tokens),
             ("a forged or unsigned webhook is a 400, and nothing is queued", self.forged),
             ("a new subscription gives its features", self.subscribe),
-            ("one feature is answered alone: what the plan has, and what it has not", self.feature),
-            ("a customer id in the body, or a return to elsewhere, is a 400", self.refused),
-            ("cancelled in the portal at the period's end: still entitled, ending", self.cancel),
-            ("taken back in the portal: entitled, not ending", self.reactivate),
-            ("webhooks twice and in reverse order change nothing", self.disorder),
-            ("cancelled now: not entitled, whatever older webhook comes again", self.cancel_now),
+            (
+                "one feature: entitled if the plan has it, not entitled if not",
+                self.feature,
+            ),
+            ("a customer id in the body or a foreign return_url is a 400", self.refused),
+            ("cancelled in the portal: entitled until the end of the period", self.cancel),
+            ("reactivated in the portal: entitled without an end", self.reactivate),
+            ("webhooks delivered twice and in reverse order change nothing", self.disorder),
+            (
+                "cancelled at once: not entitled, whatever older webhook arrives",
+                self.cancel_now,
+            ),
         ]
 
     def made(self) -> None:
@@ -78,26 +82,29 @@ class Smoke:
             self.configurations(),
         )
         offered = self.configurations()["default"]["features"]["subscription_update"]["products"]
-        prices = self.stack.catalogue.prices
+        prices = self.stack.catalog.prices
         expect(
             [price for product in offered for price in product["prices"]]
             == [prices[name] for name in file.configurations[0].prices],
             offered,
         )
-        expect("https://" in self.stack.deployment.outputs["LoginPages"], "no login page")
+        expect(
+            "https://" in self.stack.deployment.outputs["LoginPages"],
+            "no login page",
+        )
 
     def again(self) -> None:
         before, secret = self.in_stripe(), signing_secrets(self.stack.client("secretsmanager"))
-        # As a deploy of another commit would: the layer's bytes differ, what they say does not.
+        # Like a deploy of another commit: the layer's bytes change, the configuration does not.
         self.redeploy_with(CONFIGURATION_FILE.read_text() + "# the same\n")
         expect(self.in_stripe() == before, self.in_stripe())
         after = signing_secrets(self.stack.client("secretsmanager"))
-        expect(after == secret, "the signing secret is another")
+        expect(after == secret, "the signing secret has changed")
 
     def portal_changed(self) -> None:
         before = self.in_stripe()
-        told = CONFIGURATION_FILE.read_text().replace("on this machine", "changed")
-        self.redeploy_with(told)
+        changed_file = CONFIGURATION_FILE.read_text().replace("on this machine", "changed")
+        self.redeploy_with(changed_file)
         after = self.in_stripe()
         changed = self.configurations()["default"]
         expect(changed["business_profile"]["headline"] == "Portcullis, changed", changed)
@@ -105,20 +112,20 @@ class Smoke:
         expect(different == [changed["id"]], after)
         expect(after.keys() == before.keys(), after)
 
-    def redeploy_with(self, portal_toml: str) -> None:
+    def redeploy_with(self, configuration: str) -> None:
         path = self.stack.engine.folder / "portcullis.toml"
-        path.write_text(portal_toml)
+        path.write_text(configuration)
         self.stack.redeploy(configuration_file=path)
         self.stack.wait_until_quiet()
 
     def configurations(self) -> dict[str, dict[str, Any]]:
-        """Answer the portal configurations that the deploy has made, by name."""
+        """Return the portal configurations that the deploy created, by name."""
         found = self.stack.stripe.v1.billing_portal.configurations.list().data
         made = [each.to_dict() for each in found]
         return {each["metadata"][NAME]: each for each in made if NAME in each["metadata"]}
 
     def in_stripe(self) -> dict[str, Any]:
-        """Answer everything that a deploy could have changed in Stripe, by id."""
+        """Return everything in Stripe that a deploy could change, by id."""
         account = self.stack.stripe.v1
         found: list[Any] = [
             *account.webhook_endpoints.list().data,
@@ -132,8 +139,10 @@ class Smoke:
         for token in (None, expired, stranger):
             headers = {"authorization": f"Bearer {token}"} if token else {}
             for method, path in (("GET", "/entitlements"), ("POST", "/portal-sessions")):
-                answer = self.stack.http.request(method, self.stack.api_url + path, headers=headers)
-                expect(answer.status_code == httpx.codes.UNAUTHORIZED, answer)
+                response = self.stack.http.request(
+                    method, self.stack.api_url + path, headers=headers
+                )
+                expect(response.status_code == httpx.codes.UNAUTHORIZED, response)
 
     def forged(self) -> None:
         body = '{"id":"evt_forged","object":"event","type":"customer.updated"}'
@@ -144,12 +153,12 @@ class Smoke:
             {"stripe-signature": sign(body, "whsec_of_somebody_else", now)},
             {"stripe-signature": sign(body, self.stack.webhook_secret, now - 3600)},
         ):
-            answer = self.stack.http.post(
+            response = self.stack.http.post(
                 self.stack.deployment.webhook_url,
                 content=body,
                 headers={"content-type": "application/json", **header},
             )
-            expect(answer.status_code == httpx.codes.BAD_REQUEST, answer)
+            expect(response.status_code == httpx.codes.BAD_REQUEST, response)
         for url in (
             self.stack.deployment.event_queue_url,
             self.stack.deployment.dead_letter_queue_url,
@@ -170,9 +179,9 @@ class Smoke:
 
     def refused(self) -> None:
         for body in ({"customer": "cus_other"}, {"return_url": "https://elsewhere.example/"}):
-            answer = self.ada.post("/portal-sessions", body)
-            expect(answer.status_code == httpx.codes.BAD_REQUEST, answer)
-            expect(answer.headers["content-type"] == "application/problem+json", answer.headers)
+            response = self.ada.post("/portal-sessions", body)
+            expect(response.status_code == httpx.codes.BAD_REQUEST, response)
+            expect(response.headers["content-type"] == "application/problem+json", response.headers)
 
     def cancel(self) -> None:
         visit = self.ada.visit(return_url=f"{self.stack.site.url}/")
@@ -193,18 +202,18 @@ class Smoke:
             self.stack.control.resend(entry["event"])
         self.stack.wait_until_quiet()
         expect(_settled(self.ada.entitlements()) == before, "the entitlements changed")
-        # An upgrade and its undoing, of which the worker hears the other way round and twice.
+        # An upgrade and a downgrade whose webhooks arrive in reverse order and twice.
         visit = self.ada.visit()
         self.stack.control.hold_deliveries()
         try:
-            visit.update(price=self.stack.catalogue.prices["enterprise_monthly"])
-            visit.update(price=self.stack.catalogue.prices["team_monthly"])
+            visit.update(price=self.stack.catalog.prices["enterprise_monthly"])
+            visit.update(price=self.stack.catalog.prices["team_monthly"])
         finally:
             self.stack.control.deliver_normally()
             released = self.stack.control.release_deliveries("reversed")
         for entry in self.stack.control.deliveries()[-released:]:
             self.stack.control.resend(entry["event"])
-        expect(released >= 2, f"only {released} webhooks were held")
+        expect(released >= 2, f"the simulator held only {released} webhooks")
         self.stack.wait_until_quiet()
         after = _settled(self.ada.entitlements())
         expect(after["features"].keys() == before["features"].keys(), after)
@@ -217,7 +226,7 @@ class Smoke:
         for entry in created:
             self.stack.control.resend(entry["event"])
         self.stack.wait_until_quiet()
-        expect(self.ada.features() == set(), "an older webhook brought access back")
+        expect(self.ada.features() == set(), "an older webhook restored access")
         expect(bool(created), "no customer.subscription.created was ever delivered")
 
 
@@ -226,14 +235,14 @@ def _ending(entitlements: dict[str, Any]) -> bool:
 
 
 def _settled(entitlements: dict[str, Any]) -> dict[str, Any]:
-    # When it was read from Stripe may move on; nothing else may.
+    # Only the time of the read from Stripe may change.
     return {key: value for key, value in entitlements.items() if key != "as_of"}
 
 
 def run(stack: LocalStack) -> tuple[int, int]:
-    """Walk every step, going on after one that fails. Answers how many were ok, and of how many."""
+    """Run every step, also after a failure. Returns how many passed and how many there are."""
     steps = Smoke(stack).steps()
-    done = 0
+    passed = 0
     for name, step in steps:
         started = time.monotonic()
         try:
@@ -253,32 +262,32 @@ def run(stack: LocalStack) -> tuple[int, int]:
                 flush=True,
             )
         else:
-            done += 1
+            passed += 1
             print(f"  ok     {time.monotonic() - started:6.2f} s  {name}", flush=True)
-    return done, len(steps)
+    return passed, len(steps)
 
 
 def main(template: Path = TEMPLATE) -> int:
-    """Start the stack, walk the steps, stop it.
+    """Start the stack, run the steps, stop the stack.
 
-    Answers the exit status: 0 only when every step was ok.
+    Returns the exit status: 0 only if every step passed.
     """
     started = time.monotonic()
     stack = LocalStack(demo_users=False, template=template)
-    done, steps = 0, len(Smoke(stack).steps())
+    passed, steps = 0, len(Smoke(stack).steps())
     try:
         with until_asked_to_stop(), stack:
             print(
                 f"  stack  {time.monotonic() - started:6.2f} s  deployed from template.yaml",
                 flush=True,
             )
-            done, steps = run(stack)
+            passed, steps = run(stack)
     except (EngineError, LayerError, DeployError, StackError) as error:
         print(f"  {error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("  stopped before the end", file=sys.stderr)
-    print(f"smoke: {done}/{steps} steps ok")
-    return 0 if done == steps else 1
+        print("  Stopped before the last step.", file=sys.stderr)
+    print(f"smoke: {passed} of {steps} steps passed")
+    return 0 if passed == steps else 1
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The whole service on this machine: AWS engine, Stripe simulator, identity issuer and page, with
-the real template.
+"""The whole service on this machine: template.yaml in the AWS engine, the Stripe simulator, the
+identity issuer and the demo page.
 
-Everything listens on 127.0.0.1 only, on ports that were free, and ends with the stack.
+Everything listens on a free port of 127.0.0.1 and stops with the stack.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ import stripe
 from billing.adapters.secrets import parse
 from billing.settings import STRIPE_API_VERSION
 from local import deploy
-from local.catalogue import (
+from local.catalog import (
     DEMO_USERS,
     FEATURES,
     PLANS,
-    Catalogue,
-    create_catalogue,
+    Catalog,
+    create_catalog,
     create_demo_users,
 )
 from local.engine import REGION, ROOT, Engine
@@ -43,23 +43,23 @@ from local.stripe_simulator.control import Control
 API_KEY = "sk_test_portcullis_local"
 API_KEY_SECRET = "portcullis/local/stripe-api-key"
 WEBHOOK_SECRET = "portcullis/local/stripe-webhook-secret"
-START_TIMEOUT = 30.0
+START_SECONDS = 30.0
 
-#: As many events FilterLogEvents answers at most.
-MOST_LOG_EVENTS = 10_000
+#: FilterLogEvents returns at most this many events.
+MAX_LOG_EVENTS = 10_000
 
 stripe.enable_telemetry = False
 
 
 class StackError(Exception):
-    """A part of the stack did not start; the message says which and why."""
+    """A part of the stack did not start; the message names it and the reason."""
 
 
 class LocalStack:
     """The running stack; use it as a context manager.
 
-    `parameters` replace the template's; `say` is called with a plain line at each thing done. With
-    `deployed_by_sam` the stack is not deployed here: call `adopt` when the SAM CLI has done it.
+    `parameters` override those of the template. `say` receives a line of text for each part that
+    is ready. With `deployed_by_sam` the caller deploys with the SAM CLI and then calls `adopt`.
     """
 
     def __init__(
@@ -77,83 +77,84 @@ class LocalStack:
         self._parameters = parameters or {}
         self._say = say
         self._template = template
-        self._portal_file = configuration_file
+        self._configuration_file = configuration_file
         self._deployed_by_sam = deployed_by_sam
         self._demo_users = demo_users
         self._closing = contextlib.ExitStack()
         self._clients: dict[str, Any] = {}
         self._deployment: deploy.Deployment | None = None
-        self._catalogue: Catalogue | None = None
+        self._catalog: Catalog | None = None
         self.engine = Engine(enforce_iam=enforce_iam)
         self.site = Site(self._describe, port=site_port)
         self.simulator_url = ""
         self.webhook_secret = ""
 
-    # ------------------------------------------------------------------ what a test asks for
+    # ------------------------------------------------------------------ what tests use
 
     @property
     def deployment(self) -> deploy.Deployment:
-        """How the deployed stack is reached."""
+        """The addresses of the deployed stack."""
         if self._deployment is None:
-            raise StackError("the template has not been deployed")
+            raise StackError("The template is not deployed yet.")
         return self._deployment
 
     @property
-    def catalogue(self) -> Catalogue:
-        """What the Stripe account sells."""
-        if self._catalogue is None:
-            raise StackError("the template has not been deployed")
-        return self._catalogue
+    def catalog(self) -> Catalog:
+        """The products and prices of the Stripe account."""
+        if self._catalog is None:
+            raise StackError("The template is not deployed yet.")
+        return self._catalog
+
+    # The integration tests still use this spelling. Remove it together with theirs.
+    catalogue = catalog
 
     @property
     def api_url(self) -> str:
-        """Base address of the HTTP API, without a trailing slash."""
+        """The base address of the HTTP API, without a trailing slash."""
         return self.deployment.api_url
 
     def token(self, subject: str, **claims: Any) -> str:
-        """Answer an access token; see Issuer.token for what can be bent."""
+        """Return an access token. Issuer.token describes the claims that can be changed."""
         return self.site.issuer.token(subject, **claims)
 
     def client(self, service: str) -> Any:
-        """Answer the stack's boto3 client of this service; it is closed with the stack."""
+        """Return the stack's boto3 client for this service. It closes with the stack."""
         if service not in self._clients:
             self._clients[service] = deploy.client(service, self.engine.endpoint)
             self._closing.callback(self._clients[service].close)
         return self._clients[service]
 
     def queue_depth(self, url: str) -> int:
-        """Answer how many messages wait or are being worked on; those delayed on purpose are not
-        counted.
-        """
+        """Return the number of visible and in-flight messages, without the delayed ones."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        answer = self.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=names)
-        return sum(int(value) for value in answer["Attributes"].values())
+        found = self.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=names)
+        return sum(int(value) for value in found["Attributes"].values())
 
     def wait_until_quiet(self, timeout: float = 20.0) -> None:
-        """Wait until Stripe has delivered everything and the worker has taken it in.
+        """Wait until Stripe has delivered every webhook and the worker has processed it.
 
         Raises TimeoutError.
         """
         deadline = time.monotonic() + timeout
         if not self.control.wait_until_quiet(timeout=timeout):
-            raise TimeoutError(f"Stripe still had webhooks to deliver after {timeout} s")
+            raise TimeoutError(f"Stripe still has webhooks to deliver after {timeout} s")
         while self.queue_depth(self.deployment.event_queue_url):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"the event queue still had messages after {timeout} s")
+                raise TimeoutError(f"the event queue still has messages after {timeout} s")
             time.sleep(0.02)
 
     def logs(self, function: str) -> list[str]:
-        """Answer what a function, named as in the template, has logged so far."""
+        """Return the log lines of a function (its logical id in the template) so far."""
         logs = self.client("logs")
         name = f"/aws/lambda/{self.deployment.functions[function]}"
         lines: list[str] = []
         start = 0
         while True:
-            # The engine cuts an answer off without a token to go on by, so time has to do: the
-            # last millisecond of a full answer may have been cut, and is asked for again.
+            # The engine returns no token for the next page, so the next request starts at the last
+            # millisecond of a full page: that page may not have all events of the millisecond.
             events = logs.filter_log_events(logGroupName=name, startTime=start)["events"]
             last = events[-1]["timestamp"] if events else 0
-            full = len(events) >= MOST_LOG_EVENTS and last > start
+            full = len(events) >= MAX_LOG_EVENTS and last > start
             lines += [
                 each["message"] for each in events if not (full and each["timestamp"] == last)
             ]
@@ -166,7 +167,7 @@ class LocalStack:
     def start(self) -> None:
         """Start every part and deploy.
 
-        Raises EngineError, LayerError, DeployError or StackError; nothing is left.
+        Raises EngineError, LayerError, DeployError or StackError after stopping every part.
         """
         try:
             self._start()
@@ -175,19 +176,17 @@ class LocalStack:
             raise
 
     def stop(self) -> None:
-        """Stop every part, in the opposite order. Safe to call twice."""
+        """Stop every part, in reverse order. Safe to call twice."""
         self._closing.close()
 
     def adopt(self, stack_name: str) -> None:
-        """Take the stack that the SAM CLI deployed under this name, then go on as after a deploy of
-        our own.
-        """
+        """Use the stack that the SAM CLI deployed under this name."""
         self._finish(deploy.describe(self.engine.endpoint, stack_name))
 
     def redeploy(
         self, *, configuration_file: Path | None = None, parameters: dict[str, str] | None = None
     ) -> None:
-        """Update the stack, with another portal file or with `parameters` changed from now on.
+        """Update the stack. The new file and the changed `parameters` apply to later updates too.
 
         Raises DeployError; the stack is then as before.
         """
@@ -196,16 +195,16 @@ class LocalStack:
             self.engine.endpoint,
             changed,
             template=self._template,
-            configuration_file=configuration_file or self._portal_file,
+            configuration_file=configuration_file or self._configuration_file,
             stack_name=self.deployment.stack_name,
             update=True,
         )
         self._parameters |= parameters or {}
-        self._portal_file = configuration_file or self._portal_file
+        self._configuration_file = configuration_file or self._configuration_file
         self._deployment = made
 
     def parameters(self) -> dict[str, str]:
-        """Answer the template's parameters for this machine."""
+        """Return the parameters of the template for this machine."""
         return {
             "Stage": "dev",
             "StripeMode": "test",
@@ -241,39 +240,39 @@ class LocalStack:
             base_addresses={"api": self.simulator_url},
             http_client=stripe.RequestsClient(session=session),
         )
-        # What the template calls itself is AWS's name; here it lies under a path of the engine's.
+        # The template's webhook URL has a host of AWS; the engine serves it under a path.
         self.control.deliver_at(
             rf"https://(\w+)\.execute-api\.{REGION}\.amazonaws\.com",
             rf"{self.engine.endpoint}/_aws/execute-api/\1/$default",
         )
         self._put_secret(API_KEY_SECRET, API_KEY)
-        # Before the deploy: it refuses a portcullis.toml whose prices are not there.
-        self._catalogue = create_catalogue(self.stripe, return_url=f"{self.site.url}/")
+        # Before the deploy, which refuses a portcullis.toml whose prices do not exist.
+        self._catalog = create_catalog(self.stripe, return_url=f"{self.site.url}/")
         if not self._deployed_by_sam:
             started = time.monotonic()
             made = deploy.deploy(
                 self.engine.endpoint,
                 self.parameters(),
                 template=self._template,
-                configuration_file=self._portal_file,
+                configuration_file=self._configuration_file,
             )
             self._say(f"template.yaml      deployed in {time.monotonic() - started:.1f} s")
             self._finish(made)
 
     def _finish(self, made: deploy.Deployment) -> None:
-        """Do what follows a deploy."""
+        """Prepare the stack for use after a deploy."""
         self._deployment = made
         self.webhook_secret = signing_secrets(self.client("secretsmanager"))[0]
-        self._say(f"webhook endpoint   {made.outputs['WebhookEndpoint']}, made by the deploy")
-        # An unsigned webhook, refused, starts the first worker and unpacks the layer. That takes
-        # seconds the first time ever and would otherwise be part of whatever is asked first.
+        self._say(f"webhook endpoint   {made.outputs['WebhookEndpoint']}, created by the deploy")
+        # This unsigned webhook is refused, but it starts the first worker and unpacks the layer.
+        # On a new checkout that takes seconds, which the first real request would have to wait.
         self.http.post(made.webhook_url, content=b"{}")
         if self._demo_users:
-            create_demo_users(self.stripe, self.catalogue)
-        # What the deploy made in Stripe was told to us as well.
+            create_demo_users(self.stripe, self.catalog)
+        # Stripe also sent webhooks about what the deploy created.
         self.wait_until_quiet()
         if self._demo_users:
-            self._say("Stripe account     3 plans, 3 customers; each webhook has been taken in")
+            self._say("Stripe account     3 plans and 3 customers; every webhook is processed")
 
     def _put_secret(self, name: str, value: str) -> None:
         secrets = self.client("secretsmanager")
@@ -294,20 +293,20 @@ class LocalStack:
         )
         self._closing.callback(_stop, process)
         if process.stdout is None:
-            raise StackError("the Stripe simulator has no output")
-        ready, _, _ = select.select([process.stdout], [], [], START_TIMEOUT)
+            raise StackError("The Stripe simulator has no output.")
+        ready, _, _ = select.select([process.stdout], [], [], START_SECONDS)
         line = process.stdout.readline() if ready else ""
         if "http://" not in line:
-            raise StackError("the Stripe simulator did not start; what it said is above")
+            raise StackError("The Stripe simulator did not start. Its error is printed above.")
         self.simulator_url = line.split()[-1]
 
     def _describe(self) -> dict[str, Any]:
-        """Answer what the demo page needs to know."""
+        """Return what the demo page needs: addresses, users, plans and features."""
         return {
             "api_url": self.api_url,
             "users": [asdict(user) for user in DEMO_USERS],
             "plans": {
-                self.catalogue.products[plan.lookup_key]: {
+                self.catalog.products[plan.lookup_key]: {
                     "name": plan.name,
                     "amount": plan.amount,
                     "features": plan.features,
@@ -331,15 +330,13 @@ class LocalStack:
 
 
 def signing_secrets(secretsmanager: Any) -> tuple[str, ...]:
-    """Answer the stored signing secrets of the webhook, the newest first."""
+    """Return the stored signing secrets of the webhook endpoint, newest first."""
     return parse(secretsmanager.get_secret_value(SecretId=WEBHOOK_SECRET)["SecretString"])
 
 
 @contextlib.contextmanager
 def until_asked_to_stop() -> Iterator[None]:
-    """Turn SIGTERM into the KeyboardInterrupt that Ctrl-C gives, so that both end a stack the same
-    way.
-    """
+    """Turn SIGTERM into KeyboardInterrupt, so that it stops a stack as Ctrl-C does."""
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt

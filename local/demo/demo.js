@@ -1,9 +1,9 @@
-// The demo's front end: sign in, read the entitlements every second, open the portal, come back.
-// It talks to API Gateway directly, as a product's own front end would. Text goes in as text, never as HTML.
+// The demo's front end: it signs in, reads the entitlements every second and opens the portal.
+// It calls API Gateway directly, as a product's front end does. It inserts text as text, never as HTML.
 
-const POLL = 1000;
+const POLL_MILLISECONDS = 1000;
 const SESSION = "portcullis-subject";
-const SEEN = "portcullis-seen"; // the last answer and what changed, so that a visit to the portal does not lose them
+const SEEN = "portcullis-seen"; // the last response and the changes, which a visit to the portal must not lose
 const byId = (id) => document.getElementById(id);
 const stack = await (await fetch("/stack.json")).json();
 
@@ -11,7 +11,7 @@ let subject = sessionStorage.getItem(SESSION);
 let token = null;
 let { last, notes } = JSON.parse(sessionStorage.getItem(SEEN) ?? '{"last": null, "notes": []}');
 let timer = null;
-let products = []; // what GET /catalog says is for sale
+let products = []; // from GET /catalog
 
 function element(name, properties = {}, ...children) {
   const made = Object.assign(document.createElement(name), properties);
@@ -31,23 +31,23 @@ function notice(text) {
 
 async function signedIn(path, options = {}) {
   if (!token) {
-    const answer = await fetch("/token", { method: "POST", body: JSON.stringify({ subject }) });
-    token = (await answer.json()).access_token;
+    const response = await fetch("/token", { method: "POST", body: JSON.stringify({ subject }) });
+    token = (await response.json()).access_token;
   }
-  const answer = await fetch(stack.api_url + path, {
+  const response = await fetch(stack.api_url + path, {
     ...options,
     headers: { authorization: `Bearer ${token}`, ...options.headers },
   });
-  if (answer.status === 401) token = null; // expired: the next request asks for another
-  const body = await answer.json();
-  if (!answer.ok) {
-    const message = body.detail ?? body.title ?? body.message ?? `The API answered ${answer.status}`;
-    throw Object.assign(new Error(message), { status: answer.status });
+  if (response.status === 401) token = null; // expired: the next request asks for another
+  const body = await response.json();
+  if (!response.ok) {
+    const message = body.detail ?? body.title ?? body.message ?? `The API responded ${response.status}`;
+    throw Object.assign(new Error(message), { status: response.status });
   }
   return body;
 }
 
-// ---------------------------------------------------------------- who is signed in
+// ---------------------------------------------------------------- sign-in
 
 function showSignIn() {
   clearTimeout(timer);
@@ -82,7 +82,7 @@ function showAccount() {
   byId("changes").replaceChildren();
   notes.forEach(showNote);
   byId("greeting").textContent = `Hello, ${user.name.split(" ")[0]}`;
-  byId("summary").textContent = "Reading your entitlements …";
+  byId("summary").textContent = "Loading your entitlements …";
   refresh();
 }
 
@@ -93,21 +93,21 @@ byId("sign-out").addEventListener("click", () => {
   showSignIn();
 });
 
-// ---------------------------------------------------------------- what they may use
+// ---------------------------------------------------------------- entitlements
 
 async function refresh() {
   clearTimeout(timer);
   const asked = subject;
   try {
-    const answer = await backFromCheckout() ?? await signedIn("/entitlements");
+    const response = await backFromCheckout() ?? await signedIn("/entitlements");
     if (asked !== subject) return;
     notice();
-    // A read that was under way while we came back from checkout is older than what we have.
-    if (!last?.as_of || answer.as_of >= last.as_of) render(answer);
+    // A read that began before the return from checkout is older than what the page shows.
+    if (!last?.as_of || response.as_of >= last.as_of) render(response);
   } catch (error) {
     notice(`${error.message}. Trying again.`);
   }
-  timer = setTimeout(refresh, POLL);
+  timer = setTimeout(refresh, POLL_MILLISECONDS);
 }
 
 function render(now) {
@@ -124,8 +124,8 @@ function render(now) {
 
 function summary(now) {
   const giving = now.subscriptions.filter((each) => each.gives_access);
-  if (!now.customer) return "You have no plan yet. Your first purchase makes you a customer in Stripe.";
-  if (!giving.length) return "No subscription gives you access at the moment.";
+  if (!now.customer) return "You have no plan yet. Your first purchase creates your customer in Stripe.";
+  if (!giving.length) return "None of your subscriptions gives access now.";
   const ending = giving.filter((each) => each.cancel_at);
   const names = giving.flatMap((each) => each.items.map((item) => planName(item.product))).join(" and ");
   return ending.length === giving.length
@@ -155,7 +155,7 @@ function renderSubscriptions(subscriptions) {
     const [tag, kind] = !each.gives_access ? [each.status.replaceAll("_", " "), "off"]
       : each.cancel_at ? ["ending", "ending"]
       : [each.status.replaceAll("_", " "), ""];
-    const line = !each.gives_access ? "Gives no access."
+    const line = !each.gives_access ? "No access."
       : each.cancel_at ? `Cancelled. Access stays until ${day(each.cancel_at)}.`
       : each.status === "trialing" ? `Trial until ${day(each.trial_end)}, then it renews.`
       : `Renews on ${day(each.current_period_end)}.`;
@@ -166,7 +166,7 @@ function renderSubscriptions(subscriptions) {
       element("p", { textContent: line }));
   }));
   if (!subscriptions.length) {
-    byId("subscriptions").replaceChildren(element("li", { className: "empty", textContent: "None at the moment." }));
+    byId("subscriptions").replaceChildren(element("li", { className: "empty", textContent: "You have no subscriptions." }));
   }
 }
 
@@ -176,27 +176,27 @@ function renderFacts(now) {
     "Stripe customer": now.customer ?? "none",
     "Payment method": card ? `${card.brand[0].toUpperCase()}${card.brand.slice(1)} ending in ${card.last4}, ${card.exp_month}/${card.exp_year}` : "none",
     "Read from Stripe at": now.as_of ? clock(new Date(now.as_of)) : "never",
-    "Holds without news until": now.valid_until ? day(now.valid_until) : "nothing to hold",
+    "Valid without updates until": now.valid_until ? day(now.valid_until) : "not applicable",
   };
   byId("facts").replaceChildren(...Object.entries(facts).map(([term, value]) =>
     element("div", {}, element("dt", { textContent: term }), element("dd", { textContent: value }))));
 }
 
-// ---------------------------------------------------------------- what changed while one watched
+// ---------------------------------------------------------------- changes
 
 function changes(before, now) {
   const seen = [];
   for (const [key, name] of Object.entries(stack.features)) {
-    if (!before.features[key] && now.features[key]) seen.push(`${name} granted`);
-    if (before.features[key] && !now.features[key]) seen.push(`${name} withdrawn`);
+    if (!before.features[key] && now.features[key]) seen.push(`${name} added`);
+    if (before.features[key] && !now.features[key]) seen.push(`${name} removed`);
   }
   const previously = Object.fromEntries(before.subscriptions.map((each) => [each.id, each]));
   for (const each of now.subscriptions) {
     const was = previously[each.id];
     const plan = planName(each.items[0]?.product);
-    if (!was) seen.push(`${plan} began`);
-    else if (!was.cancel_at && each.cancel_at) seen.push(`${plan} will end on ${day(each.cancel_at)}`);
-    else if (was.cancel_at && !each.cancel_at) seen.push(`${plan} will go on`);
+    if (!was) seen.push(`${plan} started`);
+    else if (!was.cancel_at && each.cancel_at) seen.push(`${plan} ends on ${day(each.cancel_at)}`);
+    else if (was.cancel_at && !each.cancel_at) seen.push(`${plan} renews again`);
     else if (was.status !== each.status) seen.push(`${plan}: ${was.status} → ${each.status}`);
     if (was && was.items[0]?.product !== each.items[0]?.product) seen.push(`${planName(was.items[0]?.product)} → ${plan}`);
     if (was && was.items[0]?.quantity !== each.items[0]?.quantity) seen.push(`${plan}: ${seats(each.items[0]?.quantity)}`);
@@ -219,8 +219,8 @@ function showNote({ at, text }) {
 // ---------------------------------------------------------------- the first purchase
 
 async function readCatalog() {
-  const answer = await fetch(`${stack.api_url}/catalog`); // public: no token
-  if (answer.ok) ({ products } = await answer.json());
+  const response = await fetch(`${stack.api_url}/catalog`); // public: it needs no token
+  if (response.ok) ({ products } = await response.json());
 }
 
 const money = ({ unit_amount, currency }) =>
@@ -230,7 +230,7 @@ function renderOffer(now) {
   const offered = !now.subscriptions.some((each) => each.gives_access);
   byId("offer").hidden = !offered || !products.length;
   const shown = JSON.stringify(products);
-  if (byId("plans").dataset.shown === shown) return; // a button that is being clicked stays where it is
+  if (byId("plans").dataset.shown === shown) return; // do not replace a button while it is clicked
   byId("plans").dataset.shown = shown;
   byId("plans").replaceChildren(...products.map((product) => {
     const [price] = product.prices;
@@ -260,7 +260,7 @@ async function buy(button, price) {
   }
 }
 
-// The session's id is in our address: asking for it brings what was bought, webhook or not.
+// The address contains the session's id. Retrieving the session returns the purchase before its webhook arrives.
 async function backFromCheckout() {
   const session = new URLSearchParams(location.search).get("checkout_session_id");
   if (!session) return null;
@@ -270,13 +270,13 @@ async function backFromCheckout() {
     done();
     return entitlements;
   } catch (error) {
-    if (error.status !== 404) throw error; // Stripe is busy: the next round asks again
-    done(); // somebody else's, after signing in as another
+    if (error.status !== 404) throw error; // the next refresh tries again
+    done(); // the session belongs to another user
     return null;
   }
 }
 
-// ---------------------------------------------------------------- to the portal and back
+// ---------------------------------------------------------------- the portal
 
 byId("manage").addEventListener("click", async (event) => {
   event.target.disabled = true;
@@ -294,7 +294,7 @@ byId("manage").addEventListener("click", async (event) => {
   }
 });
 
-// Back from the portal by the browser's own button: the page may be an old copy of itself.
+// With the browser's back button the page can come from its cache, with old data.
 addEventListener("pageshow", (event) => { if (event.persisted && subject) refresh(); });
 
 await readCatalog();

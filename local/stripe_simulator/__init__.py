@@ -1,5 +1,5 @@
-"""A stateful Stripe over HTTP on loopback, as strict as Stripe, spoken to by the official library.
+"""A stateful simulator of Stripe's API on loopback. Clients use the official library.
 
-`server` is the way in, one module per family of resources holds the endpoints, `lifecycle` is
-the billing engine, `webhooks` delivers, `control` is the typed client that steers it all.
+`server` is the entry point. Each family of resources has a module with its endpoints. `lifecycle`
+is the billing engine, `webhooks` delivers events, and `control` is the client for tests.
 """

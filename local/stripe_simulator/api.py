@@ -1,4 +1,4 @@
-"""`/v1/…`: the gate every API call passes, from the key to the shape of its answer."""
+"""`/v1/…`: every API call passes through here, from the check of its key to its response."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 from starlette.responses import Response
 
-from . import (  # noqa: F401  # noqa: F401
+from . import (  # noqa: F401 - each declares its endpoints
     catalog,
     checkout,
+    coupons,
     customers,
     entitlements,
     events,
-    invoices,
+    features,
+    invoice_endpoints,
     payment_methods,
     portal,
     subscriptions,
@@ -31,20 +33,21 @@ from .errors import StripeError, invalid
 from .faults import Fault, error_for
 from .parameters import Params, decode, validate
 from .rendering import check_expand, downgrade, expand, render
-from .routes import Answer, Page, Route, find
+from .routes import Page, Result, Route, match
 from .simulator import LIVE, TEST, Remembered, Simulator
-from .world import Json, World
+from .tables import Json
+from .world import World
 
 _KEY = re.compile(r"[sr]k_(test|live)_\w+")
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(\.[a-z_]+)?")
 
 
 class Dropped(Exception):
-    """The connection shall be cut instead of answered."""
+    """The connection is to be closed without a response."""
 
 
 async def handle(simulator: Simulator, request: Request) -> Response:
-    """Answers one API call. Raises `Dropped` where a fault wants the connection cut."""
+    """Return the response to one API call. Raises `Dropped` if a fault closes the connection."""
     request_id = "req_" + simulator.token(14)
     path, method = request.url.path, request.method
     text = (await request.body()).decode() if method == "POST" else request.url.query
@@ -92,7 +95,7 @@ def _raise_fault(fault: Fault, headers: dict[str, str]) -> None:
 
 
 def _authenticate(simulator: Simulator, headers: Mapping[str, str]) -> bool:
-    """The mode of the key. Raises Stripe's 401."""
+    """Return the mode of the key. Raises Stripe's 401."""
     scheme, _, credentials = headers.get("authorization", "").partition(" ")
     key = credentials.strip()
     if scheme.lower() == "basic":
@@ -131,7 +134,7 @@ def _call(
     stale: Fault | None,
 ) -> tuple[int, bytes]:
     method, path = request.method, request.url.path
-    found = find(method, path)
+    found = match(method, path)
     if found is None:
         raise StripeError(
             404,
@@ -182,19 +185,19 @@ def _execute(
             seen = world.as_of(changes_ago=stale.changes, seconds_ago=stale.seconds)
         return shape_of(seen, route.endpoint(seen, params, **ids), paths)
     with world.changing(caller):
-        answer = route.endpoint(world, params, **ids)
-    return shape_of(world, answer, paths)
+        result = route.endpoint(world, params, **ids)
+    return shape_of(world, result, paths)
 
 
-def shape_of(world: World, answer: Answer, paths: list[str]) -> Json:
-    """The newest version's JSON of what an endpoint answered."""
-    if isinstance(answer, Page):
+def shape_of(world: World, result: Result, paths: list[str]) -> Json:
+    """Return the JSON of an endpoint's result, in the newest API version."""
+    if isinstance(result, Page):
         shape: Json = {
             "object": "list",
-            "data": [render(world.tables, value) for value in answer.values],
-            "has_more": answer.has_more,
-            "url": answer.url,
+            "data": [render(world.tables, value) for value in result.values],
+            "has_more": result.has_more,
+            "url": result.url,
         }
     else:
-        shape = render(world.tables, answer)
+        shape = render(world.tables, result)
     return expand(world.tables, shape, paths)

@@ -1,4 +1,4 @@
-"""Checkout sessions that sell a subscription (`checkout_page` is what their URL shows).
+"""Checkout sessions that sell a subscription (`checkout_page` serves their URL).
 
 https://docs.stripe.com/api/checkout/sessions
 """
@@ -8,11 +8,12 @@ from __future__ import annotations
 import stripe.params.checkout as pc
 
 from . import customers, payment_methods, subscriptions
-from .catalog import find
 from .errors import invalid
+from .lookup import find, find_customer
 from .parameters import Params
 from .routes import Page, in_range, merge_metadata, page, route
-from .world import Json, World
+from .tables import Json
+from .world import World
 
 DAY = 86_400
 
@@ -20,18 +21,20 @@ DAY = 86_400
 @route("POST", "/v1/checkout/sessions", pc.SessionCreateParams, "checkout.session")
 def create_checkout_session(world: World, params: Params) -> Json:
     if params.get("mode") != "subscription":
-        raise invalid("The simulator sells subscriptions only: pass mode=subscription.", "mode")
+        raise invalid("The simulator supports subscriptions only: pass mode=subscription.", "mode")
     if not params.get("line_items"):
         raise invalid("Missing required param: line_items.", "line_items", "parameter_missing")
     if params.get("ui_mode", "hosted_page") != "hosted_page":
-        raise invalid("The simulator shows hosted pages only.", "ui_mode")
+        raise invalid(
+            "The simulator supports hosted pages only: pass ui_mode=hosted_page.", "ui_mode"
+        )
     if "success_url" not in params:
         raise invalid("Missing required param: success_url.", "success_url", "parameter_missing")
     if "customer" in params and "customer_email" in params:
         raise invalid("You may only specify one of these parameters: customer, customer_email.")
     customer = params.get("customer")
     if customer is not None:
-        customers.living(world, customer, "customer")
+        find_customer(world, customer, "customer")
     lines = [_line(world, each, index) for index, each in enumerate(params["line_items"])]
     total = sum(line["amount_total"] for line in lines)
     with world.changing():
@@ -128,9 +131,9 @@ def _line(world: World, wanted: Params, index: int) -> Json:
 
 
 def complete(world: World, id: str, card: Params, email: str | None) -> Json:
-    """What paying on the hosted page does: customer, card, subscription, and the event.
+    """Complete a session as the hosted page does: create the customer, card and subscription.
 
-    Raises the 402 of a card that is refused, and leaves the session open then.
+    Raises the 402 of a refused card and leaves the session open.
     """
     session = find(world, "checkout.session", id, "checkout session")
     if session["status"] != "open":
@@ -141,7 +144,7 @@ def complete(world: World, id: str, card: Params, email: str | None) -> Json:
                 world, {"email": email or session["customer_email"] or "customer@example.com"}
             )
             session["customer"] = made["id"]
-        customer = customers.living(world, session["customer"])
+        customer = find_customer(world, session["customer"])
         method = payment_methods.new_card(
             world, card["number"], card["exp_month"], card["exp_year"]
         )
@@ -180,7 +183,7 @@ def complete(world: World, id: str, card: Params, email: str | None) -> Json:
             "tax_ids": [],
         }
         session["url"] = None
-        # Not an update to Stripe: the completion has an event of its own.
+        # Stripe sends the completed event only, not an update.
         return world.save(session, "checkout.session.completed")
 
 

@@ -1,7 +1,8 @@
-"""The hosted checkout: `GET /c/pay/<secret>` shows it, a POST of the card completes the session.
+"""The hosted checkout: `GET /c/pay/<secret>` shows the form, a POST of the card completes it.
 
-Fields: email (when no customer is given), number, exp_month, exp_year, cvc. Ends in a 303 to the
-`success_url` with `{CHECKOUT_SESSION_ID}` filled in; a refused card is a 402 and the form again.
+Fields: email (if the session names no customer), number, exp_month, exp_year, cvc. The response is
+a 303 to the `success_url` with `{CHECKOUT_SESSION_ID}` filled in. A refused card is a 402 with the
+form.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from . import checkout
 from .errors import StripeError
 from .pages import card_of, go, show, text_of
 from .simulator import Simulator
-from .world import Json, World
+from .tables import Json
+from .world import World
 
 
 def routes(simulator: Simulator) -> list[Route]:

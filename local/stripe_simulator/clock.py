@@ -1,4 +1,4 @@
-"""The simulator's time: the machine's, plus an offset that only grows."""
+"""The simulator's time: real time plus an offset that only grows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class Clock:
-    """Unix seconds. While a billing step runs, `now` is the moment at which that step was due."""
+    """The time in Unix seconds. While a billing step runs, `now` is the time it was due."""
 
     def __init__(self) -> None:
         self.offset = 0
@@ -18,7 +18,7 @@ class Clock:
         return self._pinned if self._pinned is not None else int(time.time()) + self.offset
 
     def advance(self, seconds: int) -> None:
-        """Moves forward; Stripe's time never goes back either, so a negative value is an error."""
+        """Move forward. A negative value is an error, because Stripe's time never goes back."""
         if seconds < 0:
             raise ValueError("the clock only moves forward")
         self.offset += seconds

@@ -1,4 +1,4 @@
-"""The typed client for everything about the simulator that is not Stripe's API.
+"""The client that controls the simulator: its clock, payments, faults and deliveries.
 
 control = Control("http://127.0.0.1:4242")
 control.advance(days=31)
@@ -19,7 +19,7 @@ Order = Literal["in_order", "reversed", "shuffled"]
 
 
 class Attempt(TypedDict):
-    """One try of a delivery: `at` is real Unix time; either a status or an error's name."""
+    """One attempt of a delivery. `at` is real Unix time; `error` is the name of the exception."""
 
     at: float
     status: int | None
@@ -39,7 +39,7 @@ class DeliveryEntry(TypedDict):
 
 
 class RequestEntry(TypedDict):
-    """One API call; `at` is the simulator's time, `status` may be "dropped"."""
+    """One API call. `at` is the simulator's time; `status` is "dropped" without a response."""
 
     id: str
     method: str
@@ -51,7 +51,7 @@ class RequestEntry(TypedDict):
 
 
 class StepEntry(TypedDict):
-    """One billing step that the clock ran (`lifecycle` names them)."""
+    """One billing step that ran. `lifecycle` names the steps."""
 
     at: int
     step: str
@@ -59,7 +59,7 @@ class StepEntry(TypedDict):
 
 
 class Control:
-    """Steers a running simulator. Every method raises `httpx.HTTPStatusError` on a mistake."""
+    """Controls a running simulator. Every method raises `httpx.HTTPStatusError` for an error."""
 
     def __init__(self, base_url: str, timeout: float = 60.0) -> None:
         self.base_url = base_url.rstrip("/")
@@ -89,27 +89,27 @@ class Control:
         return int(self.state()["now"])
 
     def advance(self, seconds: float = 0, *, days: float = 0, hours: float = 0) -> list[StepEntry]:
-        """Moves the clock forward and gives the billing steps that this ran, in order."""
+        """Move the clock forward. Returns the billing steps that ran, in order."""
         total = round(seconds + days * 86_400 + hours * 3600)
         steps: list[StepEntry] = self._call("POST", "/clock/advance", {"seconds": total})["steps"]
         return steps
 
     def payment_outcome(self, customer: str, outcome: Outcome | None) -> None:
-        """What charging this customer comes to from now on; None: what the card says."""
+        """Set the outcome of each charge of this customer. With None, the card decides."""
         self._call("POST", "/payments", {"customer": customer, "outcome": outcome})
 
     def schedule(self, subscription: str) -> str:
-        """Schedules a change of the subscription, never carried out; gives the schedule's id.
+        """Attach a schedule to the subscription. Returns its id.
 
-        Schedules themselves are no resource here: of one, only what a subscription shows is told.
+        The simulator shows the id on the subscription, but has no schedules and never runs one.
         """
         return str(self._call("POST", "/schedules", {"subscription": subscription})["schedule"])
 
     def settings(self, **changes: Any) -> dict[str, Any]:
-        """Changes (and gives) what `world.Settings` names, such as `after_retries="unpaid"`."""
+        """Change fields of `world.Settings`, such as `after_retries="unpaid"`. Returns them all."""
         return self._call("POST", "/settings", changes)
 
-    # Misfortune of API calls. `count=None` lasts until `clear_faults`.
+    # Faults of API calls. `count=None` lasts until `clear_faults`.
 
     def fail_calls(
         self,
@@ -147,7 +147,7 @@ class Control:
         method: str | None = None,
         applied: bool = False,
     ) -> None:
-        """Cuts the connection; `applied`: only after the call was carried out."""
+        """Close the connection without a response. `applied`: execute the call first."""
         self._fault("drop", count=count, path=path, method=method, applied=applied)
 
     def stale_reads(
@@ -158,7 +158,7 @@ class Control:
         count: int | None = 1,
         path: str = "/v1/",
     ) -> None:
-        """GETs see the state as of `changes` changes and `seconds` seconds (real time) ago."""
+        """Make GETs see the state of `changes` changes and `seconds` real seconds ago."""
         self._fault("stale", count=count, path=path, changes=changes, seconds=seconds)
 
     def clear_faults(self) -> None:
@@ -171,9 +171,8 @@ class Control:
         return [entry for entry in found if type in (None, entry["type"])]
 
     def wait_until_quiet(self, timeout: float = 10.0) -> bool:
-        """Whether every delivery ended (held ones apart) within `timeout` seconds."""
-        answer = self._call("POST", "/deliveries/quiet", {"timeout": timeout})
-        return bool(answer["quiet"])
+        """Return whether every delivery except the held ones ended within `timeout` seconds."""
+        return bool(self._call("POST", "/deliveries/quiet", {"timeout": timeout})["quiet"])
 
     def hold_deliveries(self, *types: str, count: int | None = None) -> None:
         self._rule("hold", types, count)
@@ -181,9 +180,10 @@ class Control:
     def release_deliveries(
         self, order: Order = "in_order", *, seed: int = 0, events: list[str] | None = None
     ) -> int:
-        """Sends what is held, one after the other; `events` picks some, in that order.
+        """Send the held deliveries one after the other. Returns their number.
 
-        New deliveries go on being held until `deliver_normally`.
+        `events` selects some and sets their order. New deliveries are held until
+        `deliver_normally`.
         """
         body = {"order": order, "seed": seed, "ids": events}
         return int(self._call("POST", "/deliveries/release", body)["released"])
@@ -195,27 +195,27 @@ class Control:
         self._rule("duplicate", types, count, copies=copies)
 
     def lose_deliveries(self, *types: str, count: int | None = None) -> None:
-        """Never sent; `GET /v1/events` still lists them."""
+        """Never send these deliveries. `GET /v1/events` still lists their events."""
         self._rule("lose", types, count)
 
     def deliver_normally(self) -> None:
-        """Drops every rule; what is held stays held until it is released."""
+        """Remove every rule. Held deliveries stay held until they are released."""
         self._call("DELETE", "/deliveries/rules")
 
     def retry_backoff(self, *seconds: float) -> None:
-        """The waits between the attempts of one delivery; after the last one it has failed."""
+        """Set the pauses between the attempts of a delivery. It fails when none is left."""
         self._call("POST", "/deliveries/backoff", {"seconds": seconds})
 
     def deliver_at(self, pattern: str, replacement: str) -> None:
-        """Deliver to URLs that begin with the regular expression `pattern` at another address.
+        """Deliver to another address if a URL begins with the regular expression `pattern`.
 
-        `replacement` (as re.sub takes it) stands for what `pattern` matches. Outlives a reset.
+        `replacement` replaces the match, as in re.sub. A reset keeps it.
         """
         body = {"pattern": pattern, "replacement": replacement}
         self._call("POST", "/deliveries/addresses", body)
 
     def resend(self, event: str, endpoint: str | None = None) -> int:
-        """Sends an event again, to one endpoint or to all of them."""
+        """Send an event again, to one endpoint or to all. Returns the number of deliveries."""
         body = {"event": event, "endpoint": endpoint}
         return int(self._call("POST", "/deliveries/resend", body)["sent"])
 
@@ -226,19 +226,19 @@ class Control:
         endpoint: str | None = None,
         secret: str = "whsec_forged",
     ) -> None:
-        """Sends an event (by id, or a made-up one) signed with the wrong secret."""
+        """Send an event (an id, or a whole invented event) signed with the wrong secret."""
         body = {"event": event, "endpoint": endpoint, "secret": secret}
         self._call("POST", "/deliveries/forge", body)
 
     def roll_webhook_secret(self, endpoint: str | None = None, *, overlap: float = 86_400) -> str:
-        """A new secret; for `overlap` real seconds the old one signs too (two `v1`)."""
+        """Roll the signing secret and return it. Both secrets sign for `overlap` real seconds."""
         body = {"endpoint": endpoint, "overlap": overlap}
         return str(self._call("POST", "/webhook_secret/roll", body)["secret"])
 
     # What happened
 
     def requests(self, method: str | None = None, path: str = "") -> list[RequestEntry]:
-        """The API calls so far, oldest first, of a method and below a path."""
+        """Return the API calls so far, oldest first, of a method and below a path."""
         found: list[RequestEntry] = self._call("GET", "/requests")["requests"]
         return [
             entry
@@ -250,7 +250,7 @@ class Control:
         self._call("DELETE", "/requests")
 
     def reset(self) -> None:
-        """An empty account at the real time, without faults, rules or logs."""
+        """Empty the account, return to real time, and remove all faults, rules and logs."""
         self._call("POST", "/reset")
 
     def _fault(self, kind: str, **options: Any) -> None:
@@ -261,7 +261,7 @@ class Control:
         self._call("POST", "/deliveries/rules", body)
 
     def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        answer = self._http.request(method, "/_simulator" + path, json=body)
-        answer.raise_for_status()
-        found: dict[str, Any] = answer.json()
+        response = self._http.request(method, "/_simulator" + path, json=body)
+        response.raise_for_status()
+        found: dict[str, Any] = response.json()
         return found

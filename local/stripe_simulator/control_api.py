@@ -1,6 +1,6 @@
-"""`/_simulator/…`: the JSON endpoints behind `control.Control`. Everything acts on test mode.
+"""`/_simulator/…`: the JSON endpoints of `control.Control`. They act on test mode.
 
-Bodies and answers are JSON; a mistake is a 400 `{"error": …}`.
+An error is a 400 `{"error": …}`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from . import webhooks
-from .catalog import find
 from .faults import Fault
+from .lookup import find
 from .payment_methods import FAIL, REQUIRES_ACTION, SUCCEED
 from .simulator import TEST, Simulator
+from .tables import Json
 from .webhooks import Rule
-from .world import Json
 
 Act = Callable[[Simulator, Json], Awaitable[Json]]
 
@@ -34,7 +34,7 @@ async def _state(simulator: Simulator, body: Json) -> Json:
         "changes": world.tables.change,
         "faults": simulator.faults.describe(),
         "pending": simulator.deliveries.pending(),
-        "held": simulator.deliveries.hold_back(),
+        "held": simulator.deliveries.held(),
     }
 
 
@@ -56,7 +56,7 @@ async def _payments(simulator: Simulator, body: Json) -> Json:
 
 
 async def _schedule(simulator: Simulator, body: Json) -> Json:
-    """A change of the subscription is scheduled, as somebody might have in the dashboard."""
+    """Attach a schedule to a subscription, as the dashboard can."""
     world = simulator.worlds[TEST]
     with world.changing(simulator.caller(api_version=world.api_version)):
         subscription = find(world, "subscription", body["subscription"], "subscription")
@@ -120,12 +120,12 @@ def _event(simulator: Simulator, id: str) -> Json:
 
 
 def _endpoint(simulator: Simulator, id: str | None) -> Json:
-    """The endpoint of that id, or the only one."""
+    """Return the endpoint of that id, or the only one if `id` is None."""
     found = simulator.worlds[TEST].tables.all("webhook_endpoint")
     for endpoint in found:
         if id == endpoint["id"] or (id is None and len(found) == 1):
             return endpoint
-    raise ValueError(f"no such webhook endpoint {id!r}, or several and none named")
+    raise ValueError(f"no webhook endpoint {id!r}; with several endpoints, name one")
 
 
 async def _resend(simulator: Simulator, body: Json) -> Json:
@@ -188,7 +188,7 @@ _ACTS: dict[tuple[str, str], Act] = {
 
 
 def routes(simulator: Simulator) -> list[Route]:
-    """One Starlette route per act."""
+    """Return one Starlette route for each act."""
     return [
         Route("/_simulator" + path, _endpoint_of(simulator, act), methods=[method])
         for (method, path), act in _ACTS.items()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import stripe.params as p
 
 from . import lifecycle, payment_methods
-from .catalog import find
 from .errors import invalid, no_such
+from .lookup import find, find_customer
 from .parameters import Params
 from .routes import Page, in_range, merge_metadata, page, route, unset_empty
-from .world import Json, World
+from .tables import Json
+from .world import World
 
 _PLAIN = (
     "address",
@@ -22,14 +23,6 @@ _PLAIN = (
     "tax_exempt",
 )
 _COUNTRY_OF = {"eu_vat": lambda value: value[:2].upper()}
-
-
-def living(world: World, id: str, param: str = "id") -> Json:
-    """The customer, unless there is none or it was deleted."""
-    customer = find(world, "customer", id, "customer", param)
-    if customer.get("deleted"):
-        raise no_such("customer", id, param)
-    return customer
 
 
 @route("POST", "/v1/customers", p.CustomerCreateParams, "customer")
@@ -97,7 +90,7 @@ def _set_invoice_settings(world: World, customer: Json, params: Params) -> None:
 
 
 def _own_method(world: World, customer: str, wanted: str) -> str:
-    """The customer's own method of that id. A test token names the card attached just before."""
+    """Return the id of the customer's own payment method. A test token names its newest card."""
     methods = world.tables.all("payment_method", customer=customer)
     if wanted in payment_methods.TOKENS and methods:
         last4 = payment_methods.TOKENS[wanted][-4:]
@@ -116,7 +109,7 @@ def retrieve_customer(world: World, params: Params, id: str) -> Json:
 
 @route("POST", "/v1/customers/{id}", p.CustomerUpdateParams, "customer")
 def update_customer(world: World, params: Params, id: str) -> Json:
-    customer = living(world, id)
+    customer = find_customer(world, id)
     with world.changing():
         _set_plain(customer, params)
         _set_invoice_settings(world, customer, params)
@@ -131,8 +124,8 @@ def update_customer(world: World, params: Params, id: str) -> Json:
 
 @route("DELETE", "/v1/customers/{id}", p.CustomerDeleteParams, "customer")
 def delete_customer(world: World, params: Params, id: str) -> Json:
-    """Cancels the subscriptions at once and leaves a stub that `retrieve` answers with a 200."""
-    customer = living(world, id)
+    """Cancel the subscriptions at once. A later `retrieve` returns the deleted stub with a 200."""
+    customer = find_customer(world, id)
     with world.changing():
         for subscription in world.tables.all("subscription", customer=id):
             if subscription["status"] not in lifecycle.ENDED:
@@ -197,7 +190,7 @@ def _tax_id(world: World, customer: str, id: str) -> Json:
 
 @route("POST", "/v1/customers/{customer}/tax_ids", p.CustomerTaxIdCreateParams, "tax_id")
 def create_tax_id(world: World, params: Params, customer: str) -> Json:
-    living(world, customer)
+    find_customer(world, customer)
     return _add_tax_id(world, customer, params)
 
 
@@ -220,6 +213,6 @@ def delete_tax_id(world: World, params: Params, customer: str, id: str) -> Json:
     listing=True,
 )
 def list_tax_ids(world: World, params: Params, customer: str) -> Page:
-    living(world, customer)
+    find_customer(world, customer)
     found = world.tables.all("tax_id", customer=customer)
     return page(found, params, f"/v1/customers/{customer}/tax_ids")

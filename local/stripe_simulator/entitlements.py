@@ -1,4 +1,4 @@
-"""Active entitlements: what the features of a customer's subscribed products give at this moment.
+"""Active entitlements: the features of the products that a customer is subscribed to.
 
 https://docs.stripe.com/billing/entitlements
 """
@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import stripe.params.entitlements as pe
 
-from .catalog import find
+from .lookup import find
 from .parameters import Params
 from .rendering import listed, render
 from .routes import Page, page, route
-from .world import Json, World
+from .tables import Json
+from .world import World
 
 
 def settle(world: World) -> None:
-    """Makes the entitlements of every touched customer follow from their subscriptions.
+    """Update the entitlements of every touched customer from their subscriptions.
 
-    Who gains or loses a feature gets one `entitlements.active_entitlement_summary.updated`.
+    A customer who gains or loses a feature gets one
+    `entitlements.active_entitlement_summary.updated`.
     """
     customers = set(world.touched_customers)
     if world.touched_products:
@@ -31,7 +33,7 @@ def settle(world: World) -> None:
 def _settle_customer(world: World, customer: str) -> None:
     subscriptions = world.tables.all("subscription", customer=customer)
     wanted: dict[str, str] = {}
-    # Sorted, so that ids given out from a seed come in the same order every time.
+    # Sorted, so that a seed always assigns ids in the same order.
     for product in sorted(_products(world, [s for s in subscriptions if _entitles(world, s)])):
         for attachment in reversed(world.tables.all("product_feature", _product=product)):
             feature = world.tables.peek("entitlements.feature", attachment["entitlement_feature"])

@@ -1,4 +1,4 @@
-"""Stripe's error envelope: one exception, and the constructors of the errors Stripe really gives.
+"""Stripe's error envelope: one exception, and constructors for the errors that Stripe returns.
 
 https://docs.stripe.com/api/errors
 """
@@ -11,10 +11,10 @@ DOCS = "https://stripe.com/docs/error-codes/"
 
 
 class StripeError(Exception):
-    """An answer other than 200, in Stripe's shape.
+    """An error response in Stripe's shape.
 
-    `commits` marks the errors after which Stripe keeps what it did (a declined charge is recorded);
-    every other error undoes the whole call.
+    `commits` marks an error after which Stripe keeps the changes of the call: a declined charge is
+    recorded. Every other error undoes the whole call.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class StripeError(Exception):
 
 
 def invalid(message: str, param: str | None = None, code: str | None = None) -> StripeError:
-    """A 400: the request can never succeed as it is."""
+    """Return a 400: the request is not valid."""
     return StripeError(400, message, code=code, param=param)
 
 
@@ -65,13 +65,13 @@ def unknown_parameter(param: str) -> StripeError:
 
 
 def no_such(noun: str, id: str, param: str = "id") -> StripeError:
-    """404 when the path names what does not exist, 400 when a parameter does."""
+    """Return a 404 if the path names a missing object, a 400 if a parameter does."""
     status = 404 if param == "id" else 400
     return StripeError(status, f"No such {noun}: '{id}'", code="resource_missing", param=param)
 
 
 def card_declined(message: str = "Your card was declined.") -> StripeError:
-    """402: the charge was refused."""
+    """Return a 402: the charge was refused."""
     return StripeError(
         402, message, type="card_error", code="card_declined", decline_code="generic_decline"
     )

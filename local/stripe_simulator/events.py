@@ -1,20 +1,21 @@
-"""Events as a list, and the account they happen in."""
+"""The list of events, and the account that they belong to."""
 
 from __future__ import annotations
 
 import stripe.params as p
 
-from .catalog import find
+from .lookup import find
 from .parameters import Params
 from .routes import Page, in_range, page, route
-from .world import Json, World
+from .tables import Json
+from .world import World
 
-RETENTION = 30 * 86_400
+RETENTION_SECONDS = 30 * 86_400
 
 
 @route("GET", "/v1/events", p.EventListParams, "event", listing=True)
 def list_events(world: World, params: Params) -> Page:
-    oldest = world.now() - RETENTION
+    oldest = world.now() - RETENTION_SECONDS
     types = params.get("types")
     delivered = params.get("delivery_success")
     found = [
@@ -30,7 +31,7 @@ def list_events(world: World, params: Params) -> Page:
 
 
 def _is(type: str, wanted: str | None) -> bool:
-    """`type` may end in a wildcard: `customer.*`."""
+    """Return whether `type` matches `wanted`, which may end in a wildcard: `customer.*`."""
     if wanted is None or wanted == "*":
         return True
     return type.startswith(wanted[:-1]) if wanted.endswith(".*") else type == wanted

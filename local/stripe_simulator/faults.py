@@ -1,4 +1,4 @@
-"""Misfortune on request: error answers, slowness, dropped connections and stale reads."""
+"""Faults on request: error responses, slow responses, dropped connections and stale reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .errors import StripeError
 
 @dataclass
 class Fault:
-    """Strikes the next `count` (None: all) API calls of this method below this path."""
+    """Applies to the next `count` API calls (None: all) of this method below this path."""
 
     kind: str  # status | slow | drop | stale
     count: int | None = 1
@@ -20,24 +20,24 @@ class Fault:
     should_retry: bool | None = None  # kind status: the Stripe-Should-Retry header, if any
     seconds: float = 0.0  # slow: how long; stale: how long ago
     changes: int = 0  # stale: how many changes ago
-    applied: bool = False  # drop: whether the call was carried out before the answer got lost
+    applied: bool = False  # drop: whether the call is executed first
 
 
 @dataclass
 class Faults:
-    """The faults that wait for their calls."""
+    """The faults that apply to coming calls."""
 
     active: list[Fault] = field(default_factory=list)
 
     def strike(self, method: str, path: str) -> list[Fault]:
-        """The faults that this call meets: at most one of each kind, each used up by one."""
+        """Return the faults of this call, at most one of each kind, and count each down by one."""
         met: dict[str, Fault] = {}
         for fault in list(self.active):
             if fault.kind in met or not path.startswith(fault.path):
                 continue
             if fault.method is not None and fault.method != method:
                 continue
-            # Only reads can be stale: a write that waits for one must not use the fault up.
+            # Only a read can be stale: a write must not use the fault up.
             if fault.kind == "stale" and method != "GET":
                 continue
             met[fault.kind] = fault
@@ -66,5 +66,5 @@ def error_for(status: int) -> StripeError:
     if status == 403:
         return StripeError(403, "The provided key does not have the required permissions.")
     return StripeError(
-        status, "An unknown error occurred. (This one was asked for.)", type="api_error"
+        status, "An unknown error occurred. (A test requested it.)", type="api_error"
     )

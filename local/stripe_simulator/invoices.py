@@ -1,21 +1,15 @@
-"""Invoices of subscriptions: drafted, finalized, charged; and their endpoints.
+"""Invoices of subscriptions: draft, finalize, charge, void.
 
 Amounts are in the currency's smallest unit. Taxes are not simulated.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-import stripe.params as p
-
-from . import lifecycle, payment_methods
-from .catalog import find
+from . import payment_methods
 from .errors import StripeError, card_declined, invalid
-from .parameters import Params
 from .rendering import render
-from .routes import Page, in_range, page, route
-from .world import Json, World
+from .tables import Json
+from .world import World
 
 DAY = 86_400
 
@@ -23,7 +17,7 @@ DAY = 86_400
 def line(
     world: World, subscription: Json, item: Json, amount: int, *, proration: bool = False
 ) -> Json:
-    """One line item for a subscription item over its current period."""
+    """Return a line item for a subscription item over its current period."""
     price = world.tables.peek("price", item["price"])
     assert price is not None
     product = world.tables.peek("product", price["product"])
@@ -63,7 +57,7 @@ def line(
 
 
 def draft(world: World, subscription: Json, lines: list[Json], reason: str) -> Json:
-    """A new draft invoice, stored and announced; the caller names it the latest one."""
+    """Create a draft invoice. The caller stores its id as the subscription's latest invoice."""
     customer = world.tables.draft("customer", subscription["customer"])
     assert customer is not None
     now = world.now()
@@ -190,7 +184,7 @@ def _discount(world: World, subscription: Json, subtotal: int) -> int:
 
 
 def finalize(world: World, id: str) -> Json:
-    """draft → open (or paid, when nothing is due)."""
+    """Finalize a draft. It becomes open, or paid if nothing is due."""
     invoice = world.tables.draft("invoice", id)
     assert invoice is not None
     customer = world.tables.draft("customer", invoice["customer"])
@@ -231,7 +225,7 @@ def mark_paid(world: World, id: str) -> Json:
 
 
 def attempt(world: World, id: str, subscription: Json | None) -> str:
-    """Charges an open invoice. Gives what came of it: `succeed`, `fail` or `requires_action`."""
+    """Charge an open invoice. Returns `succeed`, `fail` or `requires_action`."""
     invoice = world.tables.draft("invoice", id)
     assert invoice is not None
     customer = world.tables.peek("customer", invoice["customer"])
@@ -276,70 +270,8 @@ def void(world: World, id: str) -> Json:
     return world.save(invoice, "invoice.voided")
 
 
-def _need(invoice: Json, *statuses: str) -> None:
-    if invoice["status"] not in statuses:
-        raise invalid(
-            f"Invoice is {invoice['status']}, and must be {' or '.join(statuses)}.",
-            None,
-            "invoice_not_editable" if invoice["status"] != "paid" else None,
-        )
-
-
-@route("GET", "/v1/invoices/{id}", p.InvoiceRetrieveParams, "invoice")
-def retrieve_invoice(world: World, params: Params, id: str) -> Json:
-    return find(world, "invoice", id, "invoice")
-
-
-@route("GET", "/v1/invoices", p.InvoiceListParams, "invoice", listing=True)
-def list_invoices(world: World, params: Params) -> Page:
-    where: dict[str, Any] = {}
-    if "subscription" in params:
-        find(world, "subscription", params["subscription"], "subscription", "subscription")
-        where["_subscription"] = params["subscription"]
-    if "customer" in params:
-        find(world, "customer", params["customer"], "customer", "customer")
-        where["customer"] = params["customer"]
-    found = [
-        invoice
-        for invoice in world.tables.all("invoice", **where)
-        if params.get("status", invoice["status"]) == invoice["status"]
-        and in_range(invoice["created"], params.get("created"))
-    ]
-    return page(found, params, "/v1/invoices")
-
-
-@route("POST", "/v1/invoices/{id}/pay", p.InvoicePayParams, "invoice")
-def pay_invoice(world: World, params: Params, id: str) -> Json:
-    """Charges now, with another payment method if one is named. 402 when it is declined."""
-    invoice = find(world, "invoice", id, "invoice")
-    if invoice["status"] == "paid":
-        raise invalid("Invoice is already paid")
-    _need(invoice, "open", "draft", "uncollectible")
-    with world.changing():
-        if invoice["status"] == "draft":
-            invoice = finalize(world, id)
-        if invoice["status"] != "paid":
-            subscription = world.tables.draft("subscription", invoice["_subscription"])
-            if params.get("paid_out_of_band"):
-                mark_paid(world, id)
-            else:
-                method = params.get("payment_method")
-                using = {"default_payment_method": method} if method else subscription
-                if method:
-                    find(world, "payment_method", method, "PaymentMethod", "payment_method")
-                customer = find(world, "customer", invoice["customer"], "customer")
-                if payment_methods.charge(world, customer, using) is None:
-                    raise no_payment_method("invoice")
-                outcome = attempt(world, id, using)
-                if outcome != payment_methods.SUCCEED:
-                    lifecycle.invoice_unpaid(world, invoice["_subscription"])
-                    raise declined(outcome)
-        lifecycle.invoice_paid(world, invoice["_subscription"], id)
-        return find(world, "invoice", id, "invoice")
-
-
 def declined(outcome: str) -> StripeError:
-    """The 402 for a charge that failed; what was recorded about it stays."""
+    """Return the 402 for a failed charge. What was recorded about the charge stays."""
     error = card_declined()
     if outcome == payment_methods.REQUIRES_ACTION:
         error = StripeError(
@@ -361,29 +293,9 @@ def no_payment_method(noun: str) -> StripeError:
     )
 
 
-@route("POST", "/v1/invoices/{id}/finalize", p.InvoiceFinalizeInvoiceParams, "invoice")
-def finalize_invoice(world: World, params: Params, id: str) -> Json:
-    _need(find(world, "invoice", id, "invoice"), "draft")
-    with world.changing():
-        return finalize(world, id)
-
-
-@route("POST", "/v1/invoices/{id}/void", p.InvoiceVoidInvoiceParams, "invoice")
-def void_invoice(world: World, params: Params, id: str) -> Json:
-    _need(find(world, "invoice", id, "invoice"), "open", "uncollectible")
-    with world.changing():
-        return void(world, id)
-
-
-@route(
-    "POST",
-    "/v1/invoices/{id}/mark_uncollectible",
-    p.InvoiceMarkUncollectibleParams,
-    "invoice",
-)
-def mark_uncollectible(world: World, params: Params, id: str) -> Json:
-    invoice = find(world, "invoice", id, "invoice")
-    _need(invoice, "open")
+def mark_uncollectible(world: World, id: str) -> Json:
+    invoice = world.tables.draft("invoice", id)
+    assert invoice is not None
     invoice["status"] = "uncollectible"
     invoice["next_payment_attempt"] = None
     invoice["status_transitions"]["marked_uncollectible_at"] = world.now()

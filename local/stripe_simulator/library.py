@@ -1,6 +1,6 @@
-"""What stripe-python declares: the parameters each call takes and the fields each object carries.
+"""What stripe-python declares: the parameters of each call and the fields of each object.
 
-The simulator's strictness comes from here, so it follows the installed library by itself.
+The simulator validates against these declarations, so it follows the installed library.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CURRENT_VERSION: str = stripe.api_version or ""
 
 @dataclass(frozen=True)
 class Parameter:
-    """What one parameter may be."""
+    """One declared parameter."""
 
     annotation: Any
     required: bool
@@ -34,7 +34,7 @@ class Parameter:
 
 @functools.cache
 def parameters(params: type) -> dict[str, Parameter]:
-    """The parameters of one of the library's TypedDicts, without the client's request options."""
+    """Return the parameters of a TypedDict of the library, without the request options."""
     inherits = RequestOptions in getattr(params, "__orig_bases__", ())
     own = {
         name: annotation
@@ -49,7 +49,7 @@ def parameters(params: type) -> dict[str, Parameter]:
 
 @functools.cache
 def object_class(name: str) -> type[StripeObject] | None:
-    """The class the library parses `{"object": name}` into, or None when it knows none."""
+    """Return the class into which the library parses `{"object": name}`, or None."""
     if name not in OBJECT_CLASSES:
         return None
     module, attribute = OBJECT_CLASSES[name]
@@ -59,7 +59,7 @@ def object_class(name: str) -> type[StripeObject] | None:
 
 @functools.cache
 def _namespace(module_name: str) -> dict[str, Any]:
-    """Names an object's annotations may use: its module's own and its type-checking imports."""
+    """Return the names that annotations of a module use, with its type-checking imports."""
     module = sys.modules[module_name]
     names = dict(vars(module))
     for node in ast.walk(ast.parse(inspect.getsource(module))):
@@ -74,7 +74,7 @@ def _namespace(module_name: str) -> dict[str, Any]:
 
 
 def fields(cls: Any) -> dict[str, Any]:
-    """The declared fields of an object's class (or of a class nested in it), resolved."""
+    """Return the declared fields of an object's class, or of a class nested in it."""
     return _fields(cls)
 
 
@@ -95,7 +95,7 @@ def _fields(cls: Any) -> dict[str, Any]:
 
 
 def members(annotation: Any) -> tuple[Any, ...]:
-    """The alternatives of a (nested) union, or the annotation alone."""
+    """Return the alternatives of a (nested) union, or the annotation alone."""
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         found: list[Any] = []
         for part in typing.get_args(annotation):
@@ -113,7 +113,7 @@ def object_members(annotation: Any) -> list[type[StripeObject]]:
 
 
 def is_expandable(annotation: Any) -> bool:
-    """Whether a field holds an id that `expand` turns into the object itself."""
+    """Return whether a field holds an id that `expand` replaces with the object."""
     parts = members(annotation)
     return str in parts and any(
         isinstance(part, ForwardRef) or (isinstance(part, type) and issubclass(part, StripeObject))
@@ -122,7 +122,7 @@ def is_expandable(annotation: Any) -> bool:
 
 
 def list_element(annotation: Any) -> Any | None:
-    """The element's annotation of a ListObject or a plain list, else None."""
+    """Return the annotation of the elements of a ListObject or a plain list, else None."""
     for part in members(annotation):
         origin = typing.get_origin(part)
         if origin is ListObject or origin is list:

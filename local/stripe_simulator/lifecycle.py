@@ -1,51 +1,25 @@
-"""The billing engine: what happens to a subscription when time passes or money does (not) come.
+"""The billing engine: what time and payments do to a subscription.
 
-`run_due` executes every step that is due, in the order of their times, each as its own change:
-trial reminders, scheduled cancellations, trial ends, renewals, payment retries, expiries.
+`run_due` runs every due step in the order of time, each as its own change: trial reminders,
+scheduled cancellations, trial ends, renewals, payment retries and expiries.
 https://docs.stripe.com/billing/subscriptions/overview
 """
 
 from __future__ import annotations
 
-import calendar
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from . import invoices, payment_methods
+from .periods import period_after
 from .rendering import render
-from .world import Json, World
+from .tables import Json
+from .world import World
 
 DAY = 86_400
 INCOMPLETE_SECONDS = 23 * 3600
 ENDED = ("canceled", "incomplete_expired")
 RENEWING = ("active", "past_due", "unpaid")
-
-
-def boundary(anchor: int, interval: str, count: int, index: int) -> int:
-    """The `index`-th period boundary from the anchor; month ends are clamped, never drift."""
-    start = datetime.fromtimestamp(anchor, UTC)
-    if interval in ("day", "week"):
-        days = index * count * (7 if interval == "week" else 1)
-        return int((start + timedelta(days=days)).timestamp())
-    months = start.month - 1 + index * count * (12 if interval == "year" else 1)
-    year, month = start.year + months // 12, months % 12 + 1
-    day = min(start.day, calendar.monthrange(year, month)[1])
-    return int(start.replace(year=year, month=month, day=day).timestamp())
-
-
-def period_after(anchor: int, recurring: Json, moment: int) -> tuple[int, int]:
-    """The period that holds `moment`, on the anchor's grid."""
-    interval, count = recurring["interval"], recurring["interval_count"]
-    index = 0
-    while boundary(anchor, interval, count, index + 1) <= moment:
-        index += 1
-    while index > 0 and boundary(anchor, interval, count, index) > moment:
-        index -= 1
-    return (
-        boundary(anchor, interval, count, index),
-        boundary(anchor, interval, count, index + 1),
-    )
 
 
 def recurring_of(world: World, item: Json) -> Json:
@@ -70,11 +44,11 @@ def load(world: World, id: str) -> Json:
     return subscription
 
 
-# Acts on a subscription
+# Changes of a subscription
 
 
 def cancel(world: World, id: str, details: Json | None = None, reason: str | None = None) -> Json:
-    """Ends the subscription now."""
+    """End the subscription now."""
     subscription = load(world, id)
     was_incomplete = subscription["status"] == "incomplete"
     subscription["status"] = "canceled"
@@ -96,9 +70,10 @@ def cancel(world: World, id: str, details: Json | None = None, reason: str | Non
 
 
 def bill(world: World, subscription: Json, reason: str, lines: list[Json]) -> str:
-    """Invoices `lines` and charges at once; names the invoice in `subscription` (not saved here).
+    """Invoice `lines` and charge at once. Sets `latest_invoice`, but does not save `subscription`.
 
-    Gives `succeed`, `fail` or `requires_action`; an invoice that is mailed counts as a success.
+    Returns `succeed`, `fail` or `requires_action`. An invoice that is sent to the customer counts
+    as `succeed`.
     """
     invoice = invoices.draft(world, subscription, lines, reason)
     subscription["latest_invoice"] = invoice["id"]
@@ -116,11 +91,11 @@ def collect(world: World, subscription: Json, invoice_id: str) -> str:
 
 
 def _skip_collection(world: World, invoice: Json, behavior: str) -> None:
-    """`pause_collection`: the invoice is made, and nobody is charged."""
+    """Apply `pause_collection` to an invoice: nobody is charged."""
     if behavior == "void":
         invoices.void(world, invoice["id"])
     elif behavior == "mark_uncollectible":
-        invoices.mark_uncollectible(world, {}, invoice["id"])
+        invoices.mark_uncollectible(world, invoice["id"])
     else:
         world.save({**invoice, "status": "draft", "auto_advance": False})
 
@@ -133,7 +108,7 @@ def period_lines(world: World, subscription: Json, items: list[Json] | None = No
 
 
 def invoice_paid(world: World, subscription_id: str, invoice_id: str) -> None:
-    """The money came after all: incomplete, past_due and unpaid subscriptions are active again."""
+    """Make an incomplete, past_due, unpaid or paused subscription active: its invoice is paid."""
     subscription = load(world, subscription_id)
     if subscription["latest_invoice"] != invoice_id:
         return
@@ -145,7 +120,7 @@ def invoice_paid(world: World, subscription_id: str, invoice_id: str) -> None:
 
 
 def invoice_unpaid(world: World, subscription_id: str) -> None:
-    """A charge failed: an active subscription is past due now."""
+    """Make an active subscription past_due: a charge failed."""
     subscription = load(world, subscription_id)
     if subscription["status"] in ("active", "trialing"):
         subscription["status"] = "past_due"
@@ -168,7 +143,7 @@ def pause(world: World, id: str, why: str) -> Json:
 
 
 def resume(world: World, id: str, *, anchor: str = "now") -> Json:
-    """paused → active, in a new period from now unless the old one still runs unchanged."""
+    """Resume in a new period from now, or in the current one if `anchor` is `unchanged`."""
     subscription = load(world, id)
     if anchor == "unchanged" and period_end(subscription) > world.now():
         return _resumed(world, subscription)
@@ -189,17 +164,17 @@ def _resumed(world: World, subscription: Json) -> Json:
 
 
 def start_period(world: World, subscription: Json, anchor: int) -> None:
-    """Puts every item into its first period from a new anchor."""
+    """Move every item to its first period after a new anchor."""
     subscription["billing_cycle_anchor"] = anchor
     for item in subscription["items"]:
         start, end = period_after(anchor, recurring_of(world, item), anchor)
         item["current_period_start"], item["current_period_end"] = start, end
 
 
-# Steps of time
+# Billing steps
 
 
-Step = tuple[int, int, str, str]  # due at, rank among equals, name, id of the object
+Step = tuple[int, int, str, str]  # due at, rank at the same time, name, subscription
 
 
 def _steps(world: World, subscription: Json) -> list[Step]:
@@ -231,7 +206,7 @@ def _steps(world: World, subscription: Json) -> list[Step]:
 
 
 def run_due(world: World, until: int) -> list[Json]:
-    """Runs what is due up to `until` (Unix seconds), oldest first. Gives the steps that ran."""
+    """Run the steps due up to `until` (Unix seconds), oldest first. Returns the steps that ran."""
     ran: list[Json] = []
     while (due := _next(world)) is not None and due[0] <= until:
         moment, _, name, id = due
@@ -242,7 +217,7 @@ def run_due(world: World, until: int) -> list[Json]:
 
 
 def _next(world: World) -> Step | None:
-    """The step that is due first. Looked for again only once something has changed."""
+    """Return the step that is due first. It is cached until something changes."""
     if world.next_step is None or world.next_step[0] != world.tables.change:
         steps = (
             step
@@ -274,7 +249,7 @@ def _end_trial(world: World, id: str) -> None:
 
 
 def end_trial_now(world: World, subscription: Json, moment: int) -> Json:
-    """The first paid period begins at `moment`."""
+    """Begin the first paid period at `moment`."""
     subscription["status"] = "active"
     subscription["trial_end"] = moment
     start_period(world, subscription, moment)
@@ -296,13 +271,13 @@ def _renew(world: World, id: str) -> None:
 
 
 def _cycle(world: World, subscription: Json, items: list[Json] | None = None) -> Json:
-    """A new period: its invoice is drafted, and collected now or after the finalization delay."""
+    """Draft the invoice of a new period, and collect it now or after the finalization delay."""
     lines = period_lines(world, subscription, items)
     invoice = invoices.draft(world, subscription, lines, "subscription_cycle")
     subscription["latest_invoice"] = invoice["id"]
     subscription = world.save(subscription, "customer.subscription.updated")
     if subscription["status"] == "unpaid":
-        # Stripe goes on drafting invoices for an unpaid subscription and leaves them at that.
+        # Stripe drafts invoices for an unpaid subscription but does not collect them.
         world.save({**invoice, "auto_advance": False, "automatically_finalizes_at": None})
         return subscription
     if world.settings.invoice_finalization_delay == 0:

@@ -1,4 +1,4 @@
-"""What the hosted pages share: templates with escaping on, strict headers, amounts and dates."""
+"""Shared by the hosted pages: escaping templates, strict headers, amounts and dates."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import jinja2
 from starlette.datastructures import FormData
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from .world import Json
+from .tables import Json
 
-# The address itself is the permission to be here: it must not be kept or passed on.
+# The address is a secret that opens the page: do not cache it or send it to other sites.
+# With `no-referrer` the page's own forms would send `Origin: null`, which the guard refuses.
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
 
@@ -59,7 +60,7 @@ def show(template: str, status: int = 200, **context: Any) -> Response:
 
 
 def go(url: str) -> Response:
-    """303: the browser asks for `url` with a GET."""
+    """Return a 303: the browser then requests `url` with a GET."""
     return RedirectResponse(url, 303, HEADERS)
 
 
@@ -69,7 +70,7 @@ def text_of(form: FormData, name: str) -> str:
 
 
 def card_of(form: FormData) -> Json:
-    """The card fields of a form; what is no number is 0, which the card check refuses."""
+    """Return the card fields of a form. A date that is no number is 0, which no card accepts."""
     month, year = text_of(form, "exp_month"), text_of(form, "exp_year")
     return {
         "number": text_of(form, "number"),

@@ -1,4 +1,4 @@
-"""Request parameters: Stripe's form encoding, decoded and held against the library's own types."""
+"""Request parameters: decode Stripe's form encoding and validate it against the library's types."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Params = dict[str, Any]
 _KEY = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 _PART = re.compile(r"\[([^\[\]]*)\]")
 _INTEGER = re.compile(r"-?[0-9]+")
-METADATA_KEYS, METADATA_KEY_LENGTH, METADATA_VALUE_LENGTH = 50, 40, 500
+MAX_METADATA_KEYS, MAX_METADATA_KEY_LENGTH, MAX_METADATA_VALUE_LENGTH = 50, 40, 500
 
 
 def decode(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """`a[b][0][c]=v` → nested dictionaries with string leaves; `a[]=v` counts up by itself."""
+    """Decode `a[b][0][c]=v` into nested dictionaries. `a[]=v` takes the next number."""
     tree: dict[str, Any] = {}
     for key, value in pairs:
         match = _KEY.fullmatch(key)
@@ -43,7 +43,7 @@ def decode(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
 
 
 def validate(raw: dict[str, Any], params: type) -> Params:
-    """Typed values for `raw`, or the 400 that Stripe answers; `params` is one of stripe.params."""
+    """Return `raw` as typed values. Raises Stripe's 400. `params` is a class of stripe.params."""
     return _typed_dict(raw, params, "")
 
 
@@ -84,7 +84,7 @@ def _value(raw: Any, annotation: Any, path: str) -> Any:
 
 
 def _alternatives(annotation: Any) -> tuple[list[str], list[Any]]:
-    """Literals and other members; a `str` that only widens a list of literals is dropped again."""
+    """Return the literals and the other members, without a `str` that only widens the literals."""
     literals: list[str] = []
     others: list[Any] = []
     for part in library.members(annotation):
@@ -153,18 +153,19 @@ def _list(raw: dict[str, Any], annotation: Any, path: str) -> list[Any]:
 
 
 def _metadata(raw: dict[str, Any], path: str) -> dict[str, str]:
-    if len(raw) > METADATA_KEYS:
-        raise invalid(f"You can only specify up to {METADATA_KEYS} metadata keys", path)
+    if len(raw) > MAX_METADATA_KEYS:
+        raise invalid(f"You can only specify up to {MAX_METADATA_KEYS} metadata keys", path)
     for key, value in raw.items():
         if not isinstance(value, str):
             raise invalid("Metadata values must be strings", f"{path}[{key}]")
-        if len(key) > METADATA_KEY_LENGTH:
+        if len(key) > MAX_METADATA_KEY_LENGTH:
             raise invalid(
-                f"Metadata keys must be under {METADATA_KEY_LENGTH} characters", f"{path}[{key}]"
+                f"Metadata keys must be under {MAX_METADATA_KEY_LENGTH} characters",
+                f"{path}[{key}]",
             )
-        if len(value) > METADATA_VALUE_LENGTH:
+        if len(value) > MAX_METADATA_VALUE_LENGTH:
             raise invalid(
-                f"Metadata values must be under {METADATA_VALUE_LENGTH} characters",
+                f"Metadata values must be under {MAX_METADATA_VALUE_LENGTH} characters",
                 f"{path}[{key}]",
             )
     return dict(raw)

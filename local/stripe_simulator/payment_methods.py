@@ -1,4 +1,4 @@
-"""Cards: create, attach, detach, update, and what charging one of them comes to.
+"""Cards: create, attach, detach, update and charge.
 
 https://docs.stripe.com/testing lists the numbers and the `pm_card_…` tokens.
 """
@@ -9,15 +9,16 @@ import hashlib
 
 import stripe.params as p
 
-from .catalog import find
 from .errors import StripeError, invalid, no_such
+from .lookup import find, find_customer
 from .parameters import Params
 from .routes import Page, merge_metadata, page, route, unset_empty
-from .world import Json, World
+from .tables import Json
+from .world import World
 
 SUCCEED, FAIL, REQUIRES_ACTION = "succeed", "fail", "requires_action"
 
-# The number's brand, and what a charge of it comes to.
+# The brand of a number, and the outcome of a charge.
 CARDS = {
     "4242424242424242": ("visa", SUCCEED),
     "5555555555554444": ("mastercard", SUCCEED),
@@ -27,7 +28,7 @@ CARDS = {
     "4000002500003155": ("visa", REQUIRES_ACTION),
 }
 
-# Numbers that cannot even be stored.
+# Numbers that cannot be saved.
 REFUSED = {"4000000000000002": "Your card was declined."}
 
 TOKENS = {
@@ -40,7 +41,7 @@ TOKENS = {
 
 
 def charge(world: World, customer: Json, subscription: Json | None = None) -> str | None:
-    """What charging the customer now comes to; None when there is nothing to charge."""
+    """Return the outcome of a charge now, or None without a payment method."""
     id = (subscription or {}).get("default_payment_method") or customer["invoice_settings"][
         "default_payment_method"
     ]
@@ -53,7 +54,7 @@ def charge(world: World, customer: Json, subscription: Json | None = None) -> st
 def new_card(
     world: World, number: str, exp_month: int, exp_year: int, billing: Json | None = None
 ) -> Json:
-    """A payment method that belongs to nobody yet. Raises the 402 of a number that is refused."""
+    """Return a payment method without a customer. Raises the 402 of a refused number."""
     digits = number.replace(" ", "")
     if digits in REFUSED:
         raise StripeError(402, REFUSED[digits], type="card_error", code="card_declined")
@@ -110,17 +111,14 @@ def new_card(
 
 
 def _find(world: World, id: str, param: str = "id") -> Json:
-    """The payment method; a test token stands for a new card each time it is named."""
+    """Return the payment method. A test token stands for a new card each time."""
     if id in TOKENS and not world.livemode:
         return new_card(world, TOKENS[id], 12, 2034)
-    found = world.tables.draft("payment_method", id)
-    if found is None:
-        raise no_such("PaymentMethod", id, param)
-    return found
+    return find(world, "payment_method", id, "PaymentMethod", param)
 
 
 def attach_to(world: World, id: str, customer: str, param: str = "id") -> Json:
-    """Attaches, announces and gives the payment method."""
+    """Attach the payment method to the customer and return it."""
     method = _find(world, id, param)
     if method["customer"] == customer:
         return method
@@ -133,7 +131,7 @@ def attach_to(world: World, id: str, customer: str, param: str = "id") -> Json:
 @route("POST", "/v1/payment_methods", p.PaymentMethodCreateParams, "payment_method")
 def create_payment_method(world: World, params: Params) -> Json:
     if params.get("type") != "card" or "card" not in params:
-        raise invalid("The simulator makes cards only: pass type=card and card.", "type")
+        raise invalid("The simulator supports cards only: pass type=card and card.", "type")
     card = params["card"]
     if "token" in card:
         number = {"tok_visa": "4242424242424242"}.get(card["token"])
@@ -170,9 +168,7 @@ def update_payment_method(world: World, params: Params, id: str) -> Json:
 def attach_payment_method(world: World, params: Params, id: str) -> Json:
     if "customer" not in params:
         raise invalid("Missing required param: customer.", "customer", "parameter_missing")
-    customer = find(world, "customer", params["customer"], "customer", "customer")
-    if customer.get("deleted"):
-        raise no_such("customer", params["customer"], "customer")
+    find_customer(world, params["customer"], "customer")
     return attach_to(world, id, params["customer"])
 
 

@@ -1,4 +1,4 @@
-"""The customer portal's configurations and sessions (`portal_page` is what their URL shows).
+"""The customer portal's configurations and sessions (`portal_page` serves their URL).
 
 https://docs.stripe.com/api/customer_portal
 """
@@ -10,12 +10,13 @@ from typing import Any
 
 import stripe.params.billing_portal as pb
 
-from . import customers, lifecycle
-from .catalog import find
+from . import lifecycle
 from .errors import invalid, no_such
+from .lookup import find, find_customer
 from .parameters import Params
 from .routes import Page, merge_metadata, page, route, unset_empty
-from .world import Json, World
+from .tables import Json
+from .world import World
 
 REASONS = (
     "too_expensive",
@@ -31,7 +32,7 @@ MAX_PRODUCTS = 10
 
 
 def _features() -> Json:
-    """A configuration in which nothing is enabled."""
+    """Return the features of a configuration, all disabled."""
     return {
         "customer_update": {"allowed_updates": [], "enabled": False},
         "invoice_history": {"enabled": False},
@@ -58,7 +59,7 @@ def _features() -> Json:
 
 
 def default_configuration(world: World) -> Json:
-    """What saving the portal's settings in the dashboard makes; it is there from the start."""
+    """Return the default configuration, which at Stripe the dashboard creates."""
     for configuration in world.tables.all("billing_portal.configuration", is_default=True):
         return configuration
     features = _features()
@@ -232,7 +233,7 @@ def list_configurations(world: World, params: Params) -> Page:
 def create_session(world: World, params: Params) -> Json:
     if "customer" not in params:
         raise invalid("Missing required param: customer.", "customer", "parameter_missing")
-    customer = customers.living(world, params["customer"], "customer")
+    customer = find_customer(world, params["customer"], "customer")
     if "configuration" in params:
         configuration = find(
             world,

@@ -1,28 +1,24 @@
-"""Stored objects → the JSON Stripe shows: embedded lists, `expand`, and older API versions' shapes.
+"""Stripe's JSON for stored objects: embedded lists, `expand`, and the shapes of older API versions.
 
 https://docs.stripe.com/api/expanding_objects, https://docs.stripe.com/upgrades
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stripe._stripe_object import StripeObject
 
 from . import library
 from .errors import invalid
+from .tables import Json, Tables
 
-if TYPE_CHECKING:
-    from .world import Tables
-
-Json = dict[str, Any]
-
-EMBEDDED = 10  # how many elements an embedded list shows
-EXPAND_LEVELS = 4
+MAX_EMBEDDED = 10  # elements of an embedded list
+MAX_EXPAND_LEVELS = 4
 BASIL = "2025-03-31"  # period ends move to items, invoice.subscription to invoice.parent
 CLOVER = "2025-09-30"  # flexible billing by default, discount.coupon moves to discount.source
 
-# Lists that an object carries only when they are asked for by `expand`.
+# Lists that an object has only when `expand` requests them.
 INCLUDABLE = {
     ("customer", "subscriptions"),
     ("customer", "tax_ids"),
@@ -31,7 +27,7 @@ INCLUDABLE = {
 
 
 def render(tables: Tables, value: Json) -> Json:
-    """The newest version's shape, nothing expanded."""
+    """Return the shape in the newest API version, without expansions."""
     shape = {key: part for key, part in value.items() if not key.startswith("_")}
     if value.get("deleted"):
         return shape
@@ -50,7 +46,7 @@ def render(tables: Tables, value: Json) -> Json:
     return shape
 
 
-def listed(values: list[Json], url: str, limit: int = EMBEDDED) -> Json:
+def listed(values: list[Json], url: str, limit: int = MAX_EMBEDDED) -> Json:
     return {
         "object": "list",
         "data": values[:limit],
@@ -94,12 +90,12 @@ def _plan(price: Json) -> Json:
 
 
 def check_expand(returns: str, paths: list[str], *, listing: bool) -> None:
-    """400 for what the returned object (or, `listing`, the list's elements) cannot expand."""
+    """Raise a 400 for a path that the object (with `listing`, a list's elements) cannot expand."""
     for path in paths:
         segments = path.split(".")
-        if len(segments) > EXPAND_LEVELS:
+        if len(segments) > MAX_EXPAND_LEVELS:
             raise invalid(
-                f"You cannot expand more than {EXPAND_LEVELS} levels of a property. "
+                f"You cannot expand more than {MAX_EXPAND_LEVELS} levels of a property. "
                 f"Property: {path}",
                 "expand",
             )
@@ -139,7 +135,7 @@ def _can_expand_in(owner: type[StripeObject], name: str, rest: list[str]) -> boo
 
 
 def expand(tables: Tables, shape: Json, paths: list[str]) -> Json:
-    """The shape with `paths` expanded, which have passed `check_expand`; a new value."""
+    """Return a copy of the shape with `paths` expanded. `check_expand` has accepted them."""
     for path in paths:
         shape = _expand(tables, shape, path.split("."))
     return shape
@@ -173,7 +169,7 @@ def _include(tables: Tables, owner: Json, name: str) -> Json:
             for subscription in tables.all("subscription", customer=id)
             if subscription["status"] not in ("canceled", "incomplete_expired")
         ]
-        shapes = [render(tables, subscription) for subscription in current[: EMBEDDED + 1]]
+        shapes = [render(tables, subscription) for subscription in current[: MAX_EMBEDDED + 1]]
         return listed(shapes, f"/v1/customers/{id}/subscriptions")
     if name == "tax_ids":
         shapes = [render(tables, tax_id) for tax_id in tables.all("tax_id", customer=id)]
@@ -205,7 +201,7 @@ def _lookup(tables: Tables, id: str) -> Any:
 
 
 def downgrade(value: Any, version: str) -> Any:
-    """The same JSON in the shape of an older API version (`YYYY-MM-DD[.name]`)."""
+    """Return the same JSON in the shape of an older API version (`YYYY-MM-DD[.name]`)."""
     date = version[:10]
     if date >= CLOVER:
         return value

@@ -1,4 +1,4 @@
-"""The table of endpoints: families of resources declare them with `@route`, `api` looks them up."""
+"""The table of endpoints. Each family of resources declares its own with `@route`."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Any, TypeVar
 
 from .errors import invalid
 from .parameters import Params
-from .world import Json
+from .tables import Json
 
 DEFAULT_LIMIT, MAX_LIMIT = 10, 100
 
 
 @dataclass(frozen=True)
 class Page:
-    """One page of a list, of stored objects."""
+    """One page of a list of stored objects."""
 
     url: str
     values: list[Json]
     has_more: bool
 
 
-Answer = Json | Page
-Endpoint = Callable[..., Answer]
+Result = Json | Page
+Endpoint = Callable[..., Result]
 Declared = TypeVar("Declared", bound=Endpoint)
 
 
 @dataclass(frozen=True)
 class Route:
-    """One endpoint, with what its parameters and its answer are."""
+    """One endpoint with the types of its parameters and its result."""
 
     method: str
     path: str
@@ -47,7 +47,7 @@ ROUTES: list[Route] = []
 def route(
     method: str, path: str, params: type, returns: str, *, listing: bool = False
 ) -> Callable[[Declared], Declared]:
-    """Declares `endpoint(world, params, **ids of the path)`; `returns` is the answer's `object`."""
+    """Declare `endpoint(world, params, **ids of the path)`. `returns` is the result's `object`."""
 
     def declare(endpoint: Declared) -> Declared:
         pattern = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path))
@@ -57,15 +57,15 @@ def route(
     return declare
 
 
-def find(method: str, path: str) -> tuple[Route, dict[str, str]] | None:
+def match(method: str, path: str) -> tuple[Route, dict[str, str]] | None:
     for candidate in ROUTES:
-        if candidate.method == method and (match := candidate.pattern.fullmatch(path)):
-            return candidate, match.groupdict()
+        if candidate.method == method and (found := candidate.pattern.fullmatch(path)):
+            return candidate, found.groupdict()
     return None
 
 
 def page(values: list[Json], params: Params, url: str) -> Page:
-    """Stripe's cursors over `values`, which come in the list's own order (newest first)."""
+    """Return one page of `values`, which are in the order of the list (newest first)."""
     limit: int = params.get("limit", DEFAULT_LIMIT)
     if not 1 <= limit <= MAX_LIMIT:
         raise invalid(
@@ -94,7 +94,7 @@ def _position(values: list[Json], id: str, param: str) -> int:
 
 
 def in_range(number: int, wanted: Any) -> bool:
-    """Whether a list filter such as `created` (a number or gt/gte/lt/lte) lets `number` through."""
+    """Return whether `number` passes a filter like `created` (a number or gt/gte/lt/lte)."""
     if wanted is None:
         return True
     if isinstance(wanted, int):
@@ -108,12 +108,12 @@ def in_range(number: int, wanted: Any) -> bool:
 
 
 def unset_empty(value: Any) -> Any:
-    """Stripe unsets a field when it is sent empty."""
+    """Return None for an empty value: sent to Stripe, it unsets the field."""
     return None if value == "" else value
 
 
 def merge_metadata(current: Json | None, sent: Any) -> Json:
-    """Metadata after an update: sent keys win, empty values unset, an empty string unsets all."""
+    """Return the metadata after an update. An empty value unsets a key, `sent=""` all keys."""
     if sent == "":
         return {}
     merged = {**(current or {}), **(sent or {})}

@@ -1,4 +1,4 @@
-"""The HTTP server: one event loop on loopback, so the state needs no locks."""
+"""The HTTP server on loopback. It has one event loop, so the state needs no locks."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from local.guard import guarded
+
 from . import api, checkout_page, control_api, portal_page
 from .simulator import Simulator
 
 TICK_SECONDS = 1.0
+HOSTED_PAGES = r"/(p/session|c/pay)/.+"
 
 
 class _DroppableProtocol(H11Protocol):
-    """Gives the application its connection, so that a fault can cut it."""
+    """Gives the application its connection, so that a fault can close it."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -29,7 +32,7 @@ class _DroppableProtocol(H11Protocol):
 
 
 def application(simulator: Simulator, *, announce: bool = False) -> Starlette:
-    """The ASGI application; `announce` prints its address once it is up."""
+    """Return the ASGI application. With `announce` it prints its address when it is ready."""
 
     async def stripe_api(request: Request) -> Response:
         try:
@@ -48,7 +51,7 @@ def application(simulator: Simulator, *, announce: bool = False) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         ticking = asyncio.create_task(tick())
         if announce:
-            # The socket listens already: who connects from here on is answered.
+            # The socket already listens, so a client can connect from now on.
             print(f"stripe simulator on {simulator.base_url}", flush=True)
         yield
         ticking.cancel()
@@ -64,8 +67,8 @@ def application(simulator: Simulator, *, announce: bool = False) -> Starlette:
 
 
 def listen(port: int) -> socket.socket:
-    """A listening socket on loopback; port 0 takes a free one."""
-    # Named as TCP, or asyncio leaves TCP_NODELAY off and every answer waits 40 ms for an ACK.
+    """Return a listening socket on loopback. Port 0 takes a free port."""
+    # Without IPPROTO_TCP, asyncio does not set TCP_NODELAY and each response takes 40 ms longer.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
@@ -76,14 +79,14 @@ def listen(port: int) -> socket.socket:
 def serve(
     simulator: Simulator, listener: socket.socket, *, announce: bool = False
 ) -> uvicorn.Server:
-    """The server, ready to `run(sockets=[listener])`; sets the simulator's base URL."""
+    """Return a server for `run(sockets=[listener])`. Sets the simulator's base URL."""
     simulator.base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     config = uvicorn.Config(
-        application(simulator, announce=announce),
+        guarded(application(simulator, announce=announce), pages=HOSTED_PAGES),
         http=_DroppableProtocol,
         log_level="warning",
         access_log=False,
-        # Stripe's Date is the simulator's, which `api` sets.
+        # `api` sets the Date header to the simulator's time.
         date_header=False,
         server_header=False,
         timeout_graceful_shutdown=2,

@@ -1,4 +1,4 @@
-"""The whole simulator without its transport: both modes, the clock, deliveries, faults, logs."""
+"""The simulator without HTTP: both modes, the clock, deliveries, faults and logs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from . import entitlements, lifecycle, portal
 from .clock import Clock
 from .faults import Faults
 from .library import CURRENT_VERSION
+from .tables import Json
 from .webhooks import Deliveries
-from .world import Caller, Json, Settings, World
+from .world import Caller, Settings, World
 
 TEST, LIVE = False, True
 
 
 @dataclass(frozen=True)
 class Remembered:
-    """What an idempotency key was used for, and the answer it replays."""
+    """The call that used an idempotency key, and the response that a repetition gets."""
 
     method: str
     path: str
@@ -29,11 +30,11 @@ class Remembered:
 
 @dataclass
 class Simulator:
-    """`seed` makes ids repeat from run to run; without it they never do."""
+    """The state of one account. With `seed`, ids repeat from run to run."""
 
     seed: int | None = None
     api_version: str = CURRENT_VERSION
-    api_keys: frozenset[str] = frozenset()  # empty: any well-formed test or live key
+    api_keys: frozenset[str] = frozenset()  # empty: any well-formed key
     base_url: str = ""
     clock: Clock = field(default_factory=Clock)
     deliveries: Deliveries = field(default_factory=Deliveries)
@@ -69,7 +70,7 @@ class Simulator:
         return self.worlds[TEST].token(length)
 
     def run_due(self) -> list[Json]:
-        """Runs the billing steps that are due now."""
+        """Run the billing steps that are due now. Returns the steps that ran."""
         now = self.clock.now()
         return [step for world in self.worlds.values() for step in lifecycle.run_due(world, now)]
 
@@ -81,7 +82,7 @@ class Simulator:
         return Caller(base_url=self.base_url, **known)
 
     def set_settings(self, changes: Json) -> Json:
-        """Changes settings in place; an unknown name is a KeyError."""
+        """Change settings in place and return them all. Raises KeyError for an unknown name."""
         current = asdict(self.settings)
         for name, value in changes.items():
             if name not in current:
@@ -92,7 +93,7 @@ class Simulator:
         return asdict(self.settings)
 
     async def reset(self) -> None:
-        """Back to an empty account at the real time. Ids go on: none is ever given out twice."""
+        """Return to an empty account at the real time. No id is ever used twice."""
         await self.deliveries.forget()
         self.faults.active.clear()
         self.requests.clear()

@@ -1,14 +1,15 @@
-"""Webhook endpoints: who asked for which events, in which API version, signed with what."""
+"""Webhook endpoints: their URL, event types, API version and signing secrets."""
 
 from __future__ import annotations
 
 import stripe.params as p
 
-from .catalog import find
 from .errors import invalid
+from .lookup import find
 from .parameters import Params
 from .routes import Page, merge_metadata, page, route, unset_empty
-from .world import Json, World
+from .tables import Json
+from .world import World
 
 
 def _check_url(world: World, url: str) -> None:
@@ -21,7 +22,7 @@ def _check_url(world: World, url: str) -> None:
 
 @route("POST", "/v1/webhook_endpoints", p.WebhookEndpointCreateParams, "webhook_endpoint")
 def create_webhook_endpoint(world: World, params: Params) -> Json:
-    """The only answer that carries the signing secret."""
+    """Create an endpoint. Only this response contains the signing secret."""
     _check_url(world, params["url"])
     secret = "whsec_" + world.token(32)
     endpoint = world.save(

@@ -1,7 +1,7 @@
-"""Delivery: every event to every endpoint that asked for it, signed and retried.
+"""Deliveries of events to webhook endpoints, signed and retried.
 
-Rules make deliveries misbehave: `hold` (until released in a chosen order), `delay`, `duplicate`,
-`lose`. Signatures carry the real time, because receivers compare it with theirs.
+Rules disturb deliveries: `hold` (until they are released in a chosen order), `delay`, `duplicate`
+and `lose`. Signatures contain the real time, because receivers compare it with theirs.
 https://docs.stripe.com/webhooks
 """
 
@@ -20,15 +20,16 @@ from typing import Any
 import httpx
 
 from .rendering import downgrade
-from .world import Json, World
+from .tables import Json
+from .world import World
 
-DEFAULT_BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-CONCURRENT = 8
+DEFAULT_BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+MAX_CONCURRENT = 8
 
 
 @dataclass
 class Rule:
-    """What happens to the next `count` (None: all) deliveries of these types (empty: any)."""
+    """Applies to the next `count` deliveries (None: all) of these types (empty: any type)."""
 
     action: str  # hold | delay | duplicate | lose
     types: list[str] = field(default_factory=list)
@@ -51,10 +52,10 @@ class Delivery:
 
 
 class Deliveries:
-    """All deliveries of the simulator, and the rules they obey."""
+    """All deliveries of the simulator and their rules."""
 
     def __init__(self) -> None:
-        self.backoff: list[float] = list(DEFAULT_BACKOFF)
+        self.backoff: list[float] = list(DEFAULT_BACKOFF_SECONDS)
         self.timeout = 10.0
         self.rules: list[Rule] = []
         self.addresses: list[tuple[re.Pattern[str], str]] = []
@@ -62,14 +63,14 @@ class Deliveries:
         self._held: list[tuple[World, Delivery, Json]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._client: httpx.AsyncClient | None = None
-        self._slots = asyncio.Semaphore(CONCURRENT)
+        self._slots = asyncio.Semaphore(MAX_CONCURRENT)
 
     def publish(self, world: World, event: Json) -> None:
-        """Called once per event, when the change that caused it is committed."""
+        """Deliver an event. Called once, after the change that caused it is committed."""
         endpoints = [
             endpoint
             for endpoint in reversed(world.tables.all("webhook_endpoint"))
-            if endpoint["status"] == "enabled" and _asked_for(endpoint, event["type"])
+            if endpoint["status"] == "enabled" and _subscribes_to(endpoint, event["type"])
         ]
         if not endpoints:
             return
@@ -79,7 +80,7 @@ class Deliveries:
             self._submit(world, endpoint, event)
 
     def resend(self, world: World, event: Json, endpoint_id: str | None = None) -> int:
-        """Sends an event again, whatever the rules; gives the number of deliveries begun."""
+        """Send an event again, regardless of the rules. Returns the number of deliveries."""
         sent = 0
         for endpoint in world.tables.all("webhook_endpoint"):
             if endpoint_id in (None, endpoint["id"]):
@@ -88,19 +89,19 @@ class Deliveries:
         return sent
 
     def forge(self, world: World, endpoint: Json, event: Json, secret: str) -> None:
-        """Sends an event that the endpoint's secret did not sign. It is tried once."""
+        """Send an event once, signed with another secret than the endpoint's."""
         delivery = _delivery(endpoint, event)
         delivery.forged = True
         self.log.append(delivery)
         self._spawn(self._attempt_once(world, delivery, event, endpoint, [secret]))
 
-    def hold_back(self) -> int:
+    def held(self) -> int:
         return len(self._held)
 
     def release(self, order: str = "in_order", seed: int = 0, ids: list[str] | None = None) -> int:
-        """Sends what is held: `in_order`, `reversed`, `shuffled`, or the event `ids` in that order.
+        """Send held deliveries `in_order`, `reversed`, `shuffled`, or in the order of `ids`.
 
-        One after the other, so that the order asked for is the order of arrival.
+        They go one after the other, so that they arrive in this order. Returns their number.
         """
         held, self._held = self._held, []
         if ids is not None:
@@ -120,7 +121,7 @@ class Deliveries:
         return sum(delivery.state == "pending" for delivery in self.log)
 
     async def wait_until_quiet(self, seconds: float) -> bool:
-        """True once nothing is under way (what is held does not count)."""
+        """Wait for all deliveries except held ones. Returns False after `seconds`."""
         deadline = time.monotonic() + seconds
         while self._tasks:
             left = deadline - time.monotonic()
@@ -133,13 +134,13 @@ class Deliveries:
         return [asdict(delivery) for delivery in self.log]
 
     async def forget(self) -> None:
-        """Stops every delivery and drops the log, the rules and what was held."""
+        """Stop every delivery and remove the log, the rules and the held deliveries."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self.rules, self.log, self._held = [], [], []
-        self.backoff = list(DEFAULT_BACKOFF)
+        self.backoff = list(DEFAULT_BACKOFF_SECONDS)
 
     async def close(self) -> None:
         await self.forget()
@@ -204,7 +205,7 @@ class Deliveries:
         delivery.state = "failed"
 
     def _address(self, url: str) -> str:
-        """Where `url` is on this machine, if it is: what a hosts file is to names."""
+        """Return the address of `url` on this machine, as a hosts file does for a name."""
         for pattern, replacement in self.addresses:
             if pattern.match(url):
                 return pattern.sub(replacement, url, count=1)
@@ -225,13 +226,13 @@ class Deliveries:
         delivery.attempts.append(attempt)
         try:
             async with self._slots:
-                answer = await self._client.post(
+                response = await self._client.post(
                     self._address(endpoint["url"]),
                     content=body,
                     headers=headers,
                     timeout=self.timeout,
                 )
-            attempt["status"] = answer.status_code
+            attempt["status"] = response.status_code
         except httpx.HTTPError as error:
             attempt["error"] = type(error).__name__
         accepted = attempt["status"] is not None and 200 <= attempt["status"] < 300
@@ -243,14 +244,14 @@ class Deliveries:
 
 
 def payload(world: World, event: Json, endpoint: Json) -> bytes:
-    """The exact bytes sent to the endpoint, in the shape of its API version."""
+    """Return the exact bytes for the endpoint, in the shape of its API version."""
     version = endpoint["api_version"] or world.api_version
     shape = {**event, "api_version": version, "data": downgrade(event["data"], version)}
     return json.dumps(shape, indent=2).encode()
 
 
 def signature(body: bytes, secrets: list[str], timestamp: int) -> str:
-    """The Stripe-Signature header: one v1 per active secret."""
+    """Return the Stripe-Signature header, with one v1 for each active secret."""
     signed = str(timestamp).encode() + b"." + body
     parts = [
         "v1=" + hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest() for secret in secrets
@@ -259,7 +260,7 @@ def signature(body: bytes, secrets: list[str], timestamp: int) -> str:
 
 
 def roll_secret(world: World, endpoint: Json, overlap: float) -> str:
-    """A new signing secret; the old ones keep signing beside it for `overlap` seconds."""
+    """Create and return a new signing secret. The old ones also sign for `overlap` seconds."""
     until = time.time() + overlap
     secret = "whsec_" + world.token(32)
     kept = [
@@ -280,7 +281,7 @@ def _secrets(endpoint: Json) -> list[str]:
     ]
 
 
-def _asked_for(endpoint: Json, type: str) -> bool:
+def _subscribes_to(endpoint: Json, type: str) -> bool:
     return "*" in endpoint["enabled_events"] or type in endpoint["enabled_events"]
 
 

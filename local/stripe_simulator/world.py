@@ -1,8 +1,7 @@
-"""Everything one mode (test or live) of the account holds: objects with their past, events, ids.
+"""One mode (test or live) of the account: its objects, events and ids, changed atomically.
 
-Stored objects are never changed in place: a change stores a new version, so an earlier state can
-still be read (stale reads) and a call that fails leaves nothing behind. Keys that begin with `_`
-are the simulator's own and never leave it; references are ids, `rendering` makes Stripe's shapes.
+Keys of stored objects that begin with `_` belong to the simulator and never leave it. References
+are ids; `rendering` turns stored objects into Stripe's shapes.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import copy
 import random
 import string
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,24 +16,9 @@ from typing import Any
 
 from . import rendering
 from .clock import Clock
-
-Json = dict[str, Any]
+from .tables import Json, Tables
 
 _ALPHABET = string.ascii_letters + string.digits
-
-# What one looks objects up by, besides their id: index field → a key of the stored object.
-_INDEXED = (
-    "_secret",
-    "customer",
-    "subscription",
-    "product",
-    "_customer",
-    "_product",
-    "_subscription",
-)
-
-# Sessions are passes to look at the billing state, not part of it: they do not count as a change.
-_UNCOUNTED = frozenset({"billing_portal.session", "checkout.session", "event"})
 
 PREFIXES = {
     "customer": "cus",
@@ -61,113 +44,13 @@ PREFIXES = {
 }
 
 
-@dataclass(frozen=True)
-class Version:
-    """What one change made of an object; None: it is gone."""
-
-    change: int
-    written_at: float
-    value: Json | None
-
-
-class Tables:
-    """The versions of every object, by kind (Stripe's `object`) and id."""
-
-    def __init__(self) -> None:
-        self.change = 0
-        self._rows: dict[str, dict[str, list[Version]]] = {}
-        self._index: dict[tuple[str, str, str], dict[str, None]] = {}
-        self._journal: list[tuple[str, str]] | None = None
-        self._counted = False
-        self._began_at = 0
-
-    def peek(self, kind: str, id: str) -> Json | None:
-        """The current value, to be read only; None when it never was or no longer is."""
-        versions = self._rows.get(kind, {}).get(id)
-        return self._pick(versions) if versions else None
-
-    def draft(self, kind: str, id: str) -> Json | None:
-        """A copy of the current value, to be changed and put back."""
-        return copy.deepcopy(self.peek(kind, id))
-
-    def all(self, kind: str, **where: object) -> list[Json]:
-        """Current values, newest first; `where` matches keys of the stored object exactly."""
-        rows = self._rows.get(kind, {})
-        ids: Any = rows
-        for name, wanted in where.items():
-            if name in _INDEXED and isinstance(wanted, str):
-                ids = self._index.get((kind, name, wanted), {})
-                break
-        found = []
-        for id in reversed(ids):
-            value = self._pick(rows[id])
-            if value is not None and all(value.get(key) == want for key, want in where.items()):
-                found.append(value)
-        return found
-
-    def put(self, kind: str, id: str, value: Json | None) -> None:
-        if not self._counted and kind not in _UNCOUNTED:
-            self.change += 1
-            self._counted = True
-        self._rows.setdefault(kind, {}).setdefault(id, []).append(
-            Version(self.change, time.monotonic(), value)
-        )
-        for name in _INDEXED:
-            key = value.get(name) if value else None
-            if isinstance(key, str):
-                self._index.setdefault((kind, name, key), {})[id] = None
-        if self._journal is not None:
-            self._journal.append((kind, id))
-
-    def begin(self) -> None:
-        self._journal, self._counted, self._began_at = [], False, self.change
-
-    def commit(self) -> None:
-        self._journal = None
-
-    def undo(self) -> None:
-        """Takes back everything put since `begin`."""
-        self.change = self._began_at
-        for kind, id in reversed(self._journal or []):
-            versions = self._rows[kind][id]
-            versions.pop()
-            if not versions:
-                del self._rows[kind][id]
-                for (of, _, _), ids in self._index.items():
-                    if of == kind:
-                        ids.pop(id, None)
-        self._journal = None
-
-    def as_of(self, *, changes_ago: int = 0, seconds_ago: float = 0.0) -> Tables:
-        """A reader of the same tables as they were then (both limits hold)."""
-        return _Past(self, self.change - changes_ago, time.monotonic() - seconds_ago)
-
-    def _pick(self, versions: list[Version]) -> Json | None:
-        return versions[-1].value
-
-
-class _Past(Tables):
-    """The same rows, seen no later than one change and one moment."""
-
-    def __init__(self, present: Tables, change: int, moment: float) -> None:
-        super().__init__()
-        vars(self).update(vars(present))
-        self.change, self._moment = change, moment
-
-    def _pick(self, versions: list[Version]) -> Json | None:
-        for version in reversed(versions):
-            if version.change <= self.change and version.written_at <= self._moment:
-                return version.value
-        return None
-
-
 @dataclass
 class Settings:
-    """What Stripe's dashboard (or a card network) would decide, adjustable while running."""
+    """What Stripe's dashboard or a card network decides. Tests can change it at any time."""
 
     payment_retries_days: list[float] = field(default_factory=lambda: [3.0, 5.0, 7.0])
     after_retries: str = "canceled"  # or "unpaid" or "past_due"
-    invoice_finalization_delay: int = 0  # seconds; Stripe: about an hour
+    invoice_finalization_delay: int = 0  # seconds; about an hour at Stripe
     entitlements_during_past_due: bool = True
     portal_unused_seconds: float = 300.0
     portal_idle_seconds: float = 3600.0
@@ -176,7 +59,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who caused the change that is under way: it is named in the events."""
+    """The request that causes the current change. Its events name the request."""
 
     request_id: str | None = None
     idempotency_key: str | None = None
@@ -185,7 +68,7 @@ class Caller:
 
 
 class World:
-    """One mode of the account; it changes inside `with world.changing():` only."""
+    """One mode of the account. It changes only inside `with world.changing():`."""
 
     def __init__(
         self,
@@ -206,10 +89,10 @@ class World:
         self.caller = Caller()
         self.payments: dict[str, str] = {}
         self.account_id = "acct_" + "".join(ids.choices(_ALPHABET, k=16))
-        # Customers and products whose entitlements may differ when the change is settled.
+        # Customers and products whose entitlements this change may affect.
         self.touched_customers: set[str] = set()
         self.touched_products: set[str] = set()
-        # The billing step that is due first, and the change after which it was worked out.
+        # The billing step that is due first, and the number of the change it was computed after.
         self.next_step: tuple[int, Any] | None = None
         self._ids = ids
         self._settle = settle
@@ -232,14 +115,14 @@ class World:
         return "".join(self._ids.choices(_ALPHABET, k=length))
 
     def as_of(self, *, changes_ago: int = 0, seconds_ago: float = 0.0) -> World:
-        """This world as it was: for reading only."""
+        """Return this world as it was, for reading only."""
         past = copy.copy(self)
         past.tables = self.tables.as_of(changes_ago=changes_ago, seconds_ago=seconds_ago)
         return past
 
     @contextmanager
     def changing(self, caller: Caller | None = None) -> Iterator[None]:
-        """One atomic change: entitlements are settled and events handed out at its end."""
+        """Make one atomic change. Its end updates the entitlements and publishes the events."""
         if self._depth:
             yield
             return
@@ -252,7 +135,7 @@ class World:
             self._settle(self)
             failed = False
         except Exception as error:
-            # A declined charge is an answer and a fact: only what commits survives its error.
+            # A declined charge is an error that is recorded: only such an error keeps the change.
             if getattr(error, "commits", False):
                 self._settle(self)
                 failed = False
@@ -270,7 +153,7 @@ class World:
                     self._publish(self, event)
 
     def save(self, value: Json, event: str | None = None) -> Json:
-        """Stores an object; an `…updated` event is sent only if Stripe's shape of it changed."""
+        """Store an object. Emits an `…updated` event only if Stripe's shape of it changes."""
         kind, id = value["object"], value["id"]
         before = self.tables.peek(kind, id)
         shape_before = (
@@ -290,7 +173,7 @@ class World:
         return value
 
     def remove(self, kind: str, id: str, event: str | None = None) -> Json:
-        """Forgets an object; gives the stub that a deletion answers with."""
+        """Remove an object. Returns the stub that a deletion returns."""
         before = self.tables.peek(kind, id)
         assert before is not None
         shape = rendering.render(self.tables, before)
@@ -334,7 +217,7 @@ class World:
 
 
 def difference(before: Json, after: Json) -> Json:
-    """The old values of what changed: nested hashes by key, lists whole, as Stripe reports them."""
+    """Return the old values of what changed, as Stripe reports them: hashes by key, whole lists."""
     changed: Json = {}
     for key in before.keys() | after.keys():
         old, new = before.get(key), after.get(key)

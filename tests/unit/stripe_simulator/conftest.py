@@ -1,4 +1,4 @@
-"""One simulator in a thread for all tests, emptied before each; a receiver of its webhooks."""
+"""One simulator for all tests, reset before each test, and a receiver of its webhooks."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def client_at(base_url: str, key: str = KEY, **options: Any) -> stripe.StripeCli
 
 
 class Receiver:
-    """An endpoint that keeps every request and answers with `status` (a list is used up first)."""
+    """A webhook endpoint that records every request. It responds with `statuses`, then with 200."""
 
     def __init__(self) -> None:
         self.received: list[tuple[str, bytes]] = []
@@ -106,7 +106,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 class Shop:
-    """A small catalogue and quick ways to subscribe to it."""
+    """A small catalog, with shortcuts to subscribe to it."""
 
     def __init__(self, api: Any) -> None:
         self.api = api

@@ -1,4 +1,4 @@
-"""The gate of the API: keys, parameters, ids, pages, expansions, versions, idempotency."""
+"""What every API call shares: keys, parameters, ids, pages, expansion, versions, idempotency."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def test_a_wrong_key_is_a_401(control: Control) -> None:
 
 
 def test_a_missing_key_is_a_401(control: Control) -> None:
-    answer = httpx.get(control.base_url + "/v1/customers", trust_env=False)
-    assert answer.status_code == 401
-    assert answer.json()["error"]["type"] == "invalid_request_error"
+    response = httpx.get(control.base_url + "/v1/customers", trust_env=False)
+    assert response.status_code == 401
+    assert response.json()["error"]["type"] == "invalid_request_error"
 
 
 def test_live_and_test_mode_do_not_see_each_other(control: Control, api: Any) -> None:
@@ -60,7 +60,7 @@ def test_live_and_test_mode_do_not_see_each_other(control: Control, api: Any) ->
         ({"tax_id_data": [{"type": "eu_vat"}]}, "parameter_missing", "tax_id_data[0][value]"),
     ],
 )
-def test_a_parameter_stripe_would_not_take_is_a_400_that_names_it(
+def test_an_invalid_parameter_is_a_400_that_names_it(
     api: Any, params: dict[str, Any], code: str | None, param: str
 ) -> None:
     error = refused(api.customers.create, params)
@@ -68,7 +68,7 @@ def test_a_parameter_stripe_would_not_take_is_a_400_that_names_it(
     assert error.request_id is not None
 
 
-def test_what_does_not_exist_is_a_404_in_the_path_and_a_400_in_a_parameter(
+def test_a_missing_object_is_a_404_in_the_path_and_a_400_in_a_parameter(
     api: Any, shop: Shop
 ) -> None:
     error = refused(api.customers.retrieve, "cus_nobody")
@@ -80,16 +80,14 @@ def test_what_does_not_exist_is_a_404_in_the_path_and_a_400_in_a_parameter(
     assert (error.http_status, error.code, error.param) == (400, "resource_missing", "customer")
 
 
-def test_an_unknown_path_is_stripe_shaped(control: Control) -> None:
+def test_an_unknown_path_is_a_404_in_stripes_shape(control: Control) -> None:
     headers = {"Authorization": f"Bearer {KEY}"}
-    answer = httpx.get(control.base_url + "/v1/rockets", headers=headers, trust_env=False)
-    assert answer.status_code == 404
-    assert answer.json()["error"]["message"].startswith("Unrecognized request URL")
+    response = httpx.get(control.base_url + "/v1/rockets", headers=headers, trust_env=False)
+    assert response.status_code == 404
+    assert response.json()["error"]["message"].startswith("Unrecognized request URL")
 
 
-def test_a_deleted_customer_answers_200_deleted_and_can_no_longer_be_used(
-    api: Any, shop: Shop
-) -> None:
+def test_a_deleted_customer_is_a_200_stub_that_can_no_longer_be_used(api: Any, shop: Shop) -> None:
     customer = shop.customer(tax_id_data=[{"type": "eu_vat", "value": "DE123456789"}])
     subscription = shop.subscription(customer)
     api.customers.delete(customer.id)
@@ -116,7 +114,9 @@ def test_the_workers_expanded_customer_has_everything_in_one_call(api: Any, shop
     assert found.invoice_settings.default_payment_method.card.last4 == "4242"
 
 
-def test_a_customer_with_more_than_ten_subscriptions_says_so(api: Any, shop: Shop) -> None:
+def test_a_customer_with_more_than_ten_subscriptions_embeds_ten_and_has_more(
+    api: Any, shop: Shop
+) -> None:
     customer = shop.customer()
     made = [shop.subscription(customer).id for _ in range(12)]
     found = api.customers.retrieve(customer.id, {"expand": ["subscriptions"]})
@@ -136,7 +136,7 @@ def test_a_customer_with_more_than_ten_subscriptions_says_so(api: Any, shop: Sho
         (["data.subscriptions"], "cannot be expanded"),
     ],
 )
-def test_what_cannot_be_expanded_is_a_400(
+def test_an_expansion_that_is_not_possible_is_a_400(
     api: Any, shop: Shop, expand: list[str], reason: str
 ) -> None:
     error = refused(api.customers.retrieve, shop.customer().id, {"expand": expand})
@@ -183,7 +183,7 @@ def test_the_same_idempotency_key_replays_and_other_parameters_are_refused(api: 
         api.customers.create({"name": "Grace"}, options)
 
 
-def test_an_old_version_has_the_period_on_the_subscription_and_the_invoice_says_which(
+def test_an_old_version_has_the_period_and_the_subscription_where_they_were(
     control: Control, shop: Shop
 ) -> None:
     subscription = shop.subscription()
@@ -204,7 +204,7 @@ def test_a_malformed_version_is_a_400(control: Control) -> None:
         client_at(control.base_url, stripe_version="soon").v1.customers.list()
 
 
-def test_answers_carry_the_simulators_date_a_request_id_and_the_version(
+def test_responses_contain_the_simulators_date_a_request_id_and_the_version(
     api: Any, control: Control
 ) -> None:
     control.advance(days=400)
@@ -234,7 +234,7 @@ def test_a_failed_call_leaves_nothing_behind(api: Any, shop: Shop) -> None:
     assert [event.id for event in api.events.list({"limit": 100})] == before
 
 
-def test_more_than_ten_entitlements_come_on_pages(api: Any, shop: Shop) -> None:
+def test_more_than_ten_entitlements_have_several_pages(api: Any, shop: Shop) -> None:
     for number in range(13):
         feature = api.entitlements.features.create({"name": "n", "lookup_key": f"k{number:02}"})
         api.products.features.create(shop.basic.id, {"entitlement_feature": feature.id})
@@ -273,7 +273,7 @@ def test_an_event_names_the_request_that_caused_it(api: Any) -> None:
     assert event.data.object["id"] == made.id
 
 
-def test_product_features_can_be_listed_and_taken_away(api: Any, shop: Shop) -> None:
+def test_product_features_can_be_listed_and_removed(api: Any, shop: Shop) -> None:
     customer = shop.customer()
     shop.subscription(customer, shop.pro_price)
     attached = api.products.features.list(shop.pro.id).data

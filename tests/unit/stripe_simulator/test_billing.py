@@ -1,4 +1,4 @@
-"""The billing engine: what time and money make of a subscription, and the events that tell."""
+"""The billing engine: what time and payments do to a subscription, and the events it sends."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import stripe
 
-from local.stripe_simulator import lifecycle
 from local.stripe_simulator.control import Control
+from local.stripe_simulator.periods import boundary
 from tests.unit.stripe_simulator.conftest import Shop
 
 DAY = 86_400
@@ -27,11 +27,11 @@ def period(subscription: Any) -> tuple[int, int]:
 
 def test_month_ends_are_clamped_and_do_not_drift() -> None:
     anchor = int(datetime(2026, 1, 31, tzinfo=UTC).timestamp())
-    ends = [lifecycle.boundary(anchor, "month", 1, index) for index in range(1, 4)]
+    ends = [boundary(anchor, "month", 1, index) for index in range(1, 4)]
     assert [datetime.fromtimestamp(end, UTC).day for end in ends] == [28, 31, 30]
 
 
-def test_a_paid_subscription_is_active_and_entitles(api: Any, shop: Shop) -> None:
+def test_a_paid_subscription_is_active_and_grants_its_features(api: Any, shop: Shop) -> None:
     customer = shop.customer()
     subscription = shop.subscription(customer, shop.pro_price)
     assert subscription.status == "active"
@@ -64,7 +64,7 @@ def test_a_renewal_moves_the_items_period_and_pays_a_new_invoice(
     assert previous["items"]["data"][0]["current_period_end"] == end
 
 
-def test_a_failed_renewal_is_past_due_then_retried_then_ends_as_the_setting_says(
+def test_a_failed_renewal_is_past_due_and_retried_until_the_setting_applies(
     api: Any, shop: Shop, control: Control
 ) -> None:
     customer = shop.customer()
@@ -90,7 +90,9 @@ def test_a_failed_renewal_is_past_due_then_retried_then_ends_as_the_setting_says
     assert api.customers.retrieve(customer.id).delinquent is False
 
 
-def test_retries_that_all_fail_cancel_by_default(api: Any, shop: Shop, control: Control) -> None:
+def test_a_subscription_is_cancelled_by_default_when_every_retry_fails(
+    api: Any, shop: Shop, control: Control
+) -> None:
     subscription = shop.subscription(
         shop.customer("pm_card_chargeCustomerFail"), trial_period_days=1
     )
@@ -113,7 +115,9 @@ def test_a_retry_that_succeeds_makes_the_subscription_active(
     assert api.subscriptions.retrieve(subscription.id).status == "active"
 
 
-def test_a_trial_reminds_then_becomes_active(api: Any, shop: Shop, control: Control) -> None:
+def test_a_trial_sends_a_reminder_and_then_becomes_active(
+    api: Any, shop: Shop, control: Control
+) -> None:
     subscription = shop.subscription(trial_period_days=14)
     assert (subscription.status, subscription.trial_end) == ("trialing", period(subscription)[1])
     steps = control.advance(days=15)
@@ -162,7 +166,7 @@ def test_a_paused_subscription_is_resumed_in_a_new_period(
     assert "customer.subscription.resumed" in types_since(api, control.now() - 5)
 
 
-def test_cancel_at_ends_the_subscription_then_and_not_before(
+def test_cancel_at_ends_the_subscription_at_that_time_and_not_before(
     api: Any, shop: Shop, control: Control
 ) -> None:
     customer = shop.customer()
@@ -238,7 +242,9 @@ def test_an_incomplete_subscription_is_active_once_its_invoice_is_paid(
     assert shop.keys(customer.id) == ["export"]
 
 
-def test_an_upgrade_changes_price_and_entitlements_and_tells_what_was(api: Any, shop: Shop) -> None:
+def test_an_upgrade_changes_entitlements_and_its_event_has_the_previous_price(
+    api: Any, shop: Shop
+) -> None:
     customer = shop.customer()
     subscription = shop.subscription(customer)
     (item,) = subscription["items"].data
@@ -287,7 +293,7 @@ def test_items_are_added_changed_removed_and_listed_by_their_own_endpoints(
         api.subscription_items.delete(found[0].id)
 
 
-def test_a_subscription_with_more_than_ten_items_shows_ten_and_says_there_are_more(
+def test_a_subscription_with_more_than_ten_items_embeds_ten_and_has_more(
     api: Any, shop: Shop
 ) -> None:
     prices = [shop.price(shop.basic.id, 100 + n, f"k{n}").id for n in range(12)]
@@ -300,7 +306,7 @@ def test_a_subscription_with_more_than_ten_items_shows_ten_and_says_there_are_mo
     assert [item.price.id for item in listed] == prices
 
 
-def test_pause_collection_leaves_the_status_and_charges_nobody(
+def test_pause_collection_keeps_the_status_and_charges_nobody(
     api: Any, shop: Shop, control: Control
 ) -> None:
     subscription = shop.subscription()
@@ -315,7 +321,7 @@ def test_pause_collection_leaves_the_status_and_charges_nobody(
     assert api.subscriptions.retrieve(subscription.id).pause_collection is None
 
 
-def test_an_invoice_can_stay_a_draft_for_the_hour_that_stripe_takes(
+def test_an_invoice_stays_a_draft_during_the_finalization_delay(
     api: Any, shop: Shop, control: Control
 ) -> None:
     control.settings(invoice_finalization_delay=3600)
@@ -329,7 +335,7 @@ def test_an_invoice_can_stay_a_draft_for_the_hour_that_stripe_takes(
     assert api.subscriptions.retrieve(subscription.id).status == "past_due"
 
 
-def test_a_detached_card_is_no_longer_the_default_and_the_event_says_whose_it_was(
+def test_a_detached_card_is_no_longer_the_default_and_its_event_names_the_customer(
     api: Any, shop: Shop
 ) -> None:
     customer = shop.customer()
@@ -341,7 +347,7 @@ def test_a_detached_card_is_no_longer_the_default_and_the_event_says_whose_it_wa
     assert event.data.previous_attributes.to_dict() == {"customer": customer.id}
 
 
-def test_steps_of_several_subscriptions_run_in_the_order_of_their_times(
+def test_steps_of_several_subscriptions_run_in_the_order_of_time(
     api: Any, shop: Shop, control: Control
 ) -> None:
     late = shop.subscription(trial_period_days=9)

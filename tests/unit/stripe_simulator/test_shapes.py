@@ -1,4 +1,4 @@
-"""Objects carry what stripe-python declares: no other field, no other type, none missing."""
+"""Objects have exactly the fields and types that stripe-python declares."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tests.unit.stripe_simulator.conftest import KEY, Shop
 
 
 def problems(value: Any, annotation: Any, path: str) -> list[str]:
-    """Where `value` is not what the annotation says; empty when it is."""
+    """Return the places where `value` does not match the annotation."""
     parts = library.members(annotation)
-    # The library widens its literals with `str`; a value outside them is still a mistake here.
+    # The library widens its literals with `str`. Here a value must be one of the literals.
     if any(typing.get_origin(part) is Literal for part in parts):
         parts = tuple(part for part in parts if part is not str)
     candidates = [_mismatch(value, part, path) for part in parts]
     if any(not found for found in candidates):
         return []
-    # The object's own class says more than "is no string".
+    # The longest list comes from the object's own class, which says more than "is no string".
     return max(candidates, key=len)
 
 
@@ -101,7 +101,7 @@ def http(control: Control) -> typing.Iterator[httpx.Client]:
         yield http
 
 
-def test_every_object_is_what_the_library_declares(
+def test_every_object_has_the_fields_that_the_library_declares(
     shop: Shop, api: Any, http: httpx.Client, control: Control
 ) -> None:
     coupon = api.coupons.create({"percent_off": 20, "duration": "once"})
@@ -152,7 +152,7 @@ def test_every_object_is_what_the_library_declares(
             "success_url": "https://app.example.com/done",
         }
     )
-    # Events are listed for 30 days: first those of the calls, at the end those of the clock.
+    # Events are listed for 30 days, so check those of the calls before the clock moves on.
     found = check(http.get("/v1/events?limit=100").json())
     control.advance(days=40)
     for path in (
@@ -176,9 +176,9 @@ def test_every_object_is_what_the_library_declares(
         f"/v1/checkout/sessions/{checkout.id}?expand[]=line_items",
         "/v1/events?limit=100",
     ):
-        answer = http.get(path)
-        assert answer.status_code == 200, (path, answer.text)
-        shape = answer.json()
+        response = http.get(path)
+        assert response.status_code == 200, (path, response.text)
+        shape = response.json()
         assert shape.get("data") != [], path
         found += check(shape)
     for session in sessions:
@@ -186,7 +186,7 @@ def test_every_object_is_what_the_library_declares(
     assert found == []
 
 
-def test_the_check_itself_sees_a_wrong_field() -> None:
+def test_the_check_finds_a_wrong_field() -> None:
     shape = {"id": "feat_1", "object": "entitlements.feature", "active": 1, "extra": None}
     found = check(shape)
     assert "entitlements.feature.extra: not declared" in found
@@ -194,10 +194,10 @@ def test_the_check_itself_sees_a_wrong_field() -> None:
     assert "entitlements.feature.lookup_key: missing" in found
 
 
-def test_every_endpoint_answers_an_object_the_library_knows() -> None:
+def test_every_endpoint_returns_an_object_that_the_library_knows() -> None:
     unknown = [route.path for route in routes.ROUTES if library.object_class(route.returns) is None]
     assert unknown == []
 
 
-def test_the_newest_version_is_the_librarys_own() -> None:
+def test_the_newest_version_is_the_librarys() -> None:
     assert stripe.api_version == library.CURRENT_VERSION

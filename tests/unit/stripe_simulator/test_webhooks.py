@@ -1,4 +1,4 @@
-"""Deliveries: signed over the exact bytes, retried, and unruly when asked to be."""
+"""Deliveries: signed over the exact bytes, retried, and disturbed on request."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_an_event_is_signed_so_that_the_librarys_verifier_accepts_it(
         stripe.Webhook.construct_event(body, header, "whsec_other", tolerance=300)
 
 
-def test_the_signatures_time_is_the_real_one_even_when_the_clock_was_moved(
+def test_a_signature_has_the_real_time_even_after_the_clock_moves(
     api: Any, control: Control, receiver: Receiver
 ) -> None:
     made = endpoint(api, receiver)
@@ -43,7 +43,7 @@ def test_the_signatures_time_is_the_real_one_even_when_the_clock_was_moved(
     assert event.created >= control.now() - 5
 
 
-def test_only_enabled_endpoints_that_asked_for_the_type_get_it(
+def test_only_enabled_endpoints_receive_the_types_they_subscribe_to(
     api: Any, control: Control, receiver: Receiver
 ) -> None:
     made = endpoint(api, receiver, "product.created")
@@ -57,7 +57,7 @@ def test_only_enabled_endpoints_that_asked_for_the_type_get_it(
     assert len(receiver.received) == 1
 
 
-def test_a_refused_delivery_is_tried_again_until_it_is_accepted(
+def test_a_refused_delivery_is_retried_until_it_is_accepted(
     api: Any, control: Control, receiver: Receiver
 ) -> None:
     endpoint(api, receiver)
@@ -72,7 +72,7 @@ def test_a_refused_delivery_is_tried_again_until_it_is_accepted(
     assert event.pending_webhooks == 0
 
 
-def test_a_delivery_that_never_succeeds_has_failed_and_the_event_is_still_listed(
+def test_a_delivery_that_never_succeeds_fails_and_its_event_is_still_listed(
     api: Any, control: Control, receiver: Receiver
 ) -> None:
     made = endpoint(api, receiver)
@@ -88,7 +88,7 @@ def test_a_delivery_that_never_succeeds_has_failed_and_the_event_is_still_listed
     assert receiver.types() == ["customer.created"] * 3
 
 
-def test_held_deliveries_arrive_in_the_order_asked_for(
+def test_held_deliveries_arrive_in_the_given_order(
     api: Any, control: Control, receiver: Receiver
 ) -> None:
     endpoint(api, receiver, "customer.updated")
@@ -106,7 +106,9 @@ def test_held_deliveries_arrive_in_the_order_asked_for(
     assert [event.data.object["name"] for event in receiver.events()] == ["c", "d", "b", "a"]
 
 
-def test_a_shuffle_repeats_from_its_seed(api: Any, control: Control, receiver: Receiver) -> None:
+def test_the_same_seed_gives_the_same_shuffle(
+    api: Any, control: Control, receiver: Receiver
+) -> None:
     endpoint(api, receiver, "customer.updated")
     made = api.customers.create()
     control.hold_deliveries()
@@ -121,7 +123,7 @@ def test_a_shuffle_repeats_from_its_seed(api: Any, control: Control, receiver: R
     assert orders[0] == orders[1] != list("abcdefgh")
 
 
-def test_deliveries_are_duplicated_lost_or_delayed_when_asked(
+def test_deliveries_are_duplicated_lost_or_delayed_on_request(
     api: Any, control: Control, receiver: Receiver
 ) -> None:
     endpoint(api, receiver)
@@ -184,7 +186,7 @@ def test_a_payload_has_the_shape_of_its_endpoints_version(
     assert "current_period_end" not in listed.data.object
 
 
-def test_reset_empties_everything_but_never_gives_an_id_twice(
+def test_reset_empties_everything_but_never_repeats_an_id(
     api: Any, control: Control, receiver: Receiver
 ) -> None:
     endpoint(api, receiver)
@@ -199,7 +201,7 @@ def test_reset_empties_everything_but_never_gives_an_id_twice(
     assert api.customers.create().id != first
 
 
-def test_an_address_may_lie_elsewhere_on_this_machine(
+def test_a_url_can_be_delivered_to_an_address_on_this_machine(
     api: Any, control: Control, receiver: Receiver
 ) -> None:
     api.webhook_endpoints.create(

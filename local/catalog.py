@@ -1,6 +1,6 @@
-"""What the local Stripe account sells, and who buys: three plans, a portal, four demo users.
+"""The local Stripe account: three plans, a portal configuration and four demo users.
 
-Everything is made through the official library, as one would in a real account's sandbox.
+The official library creates everything, as it would in the sandbox of a real account.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import stripe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A product, its monthly price (euro cents per seat) and its features' lookup keys."""
+    """A product, its monthly price (euro cents per seat) and the lookup keys of its features."""
 
     name: str
     lookup_key: str
@@ -22,9 +22,9 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoUser:
-    """Somebody to sign in as; `subject` is the token's `sub` and the metadata's `user_id`.
+    """A user to sign in as. `subject` is the `sub` of the token and `user_id` in the metadata.
 
-    Whoever has no plan has no customer in Stripe either: the first purchase makes one.
+    A user without a plan has no customer in Stripe: the first purchase creates one.
     """
 
     subject: str
@@ -91,9 +91,10 @@ DEMO_USERS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Catalogue:
-    """The ids that Stripe gave: products and prices by the price's lookup key, features by their
-    own.
+class Catalog:
+    """The ids of what was created.
+
+    Products and prices are keyed by the price's lookup key, features by their own.
     """
 
     products: dict[str, str]
@@ -102,8 +103,8 @@ class Catalogue:
     portal_configuration: str
 
 
-def create_catalogue(client: stripe.StripeClient, *, return_url: str) -> Catalogue:
-    """Make the features, plans and the portal's configuration."""
+def create_catalog(client: stripe.StripeClient, *, return_url: str) -> Catalog:
+    """Create the features and the plans, and set up the default portal configuration."""
     features = {
         key: client.v1.entitlements.features.create({"lookup_key": key, "name": name}).id
         for key, name in FEATURES.items()
@@ -124,7 +125,7 @@ def create_catalogue(client: stripe.StripeClient, *, return_url: str) -> Catalog
             }
         )
         products[plan.lookup_key], prices[plan.lookup_key] = product.id, price.id
-    # The API can change the account's default configuration, not make one.
+    # The API can update the account's default configuration but cannot create it.
     (default,) = client.v1.billing_portal.configurations.list({"is_default": True}).data
     configuration = client.v1.billing_portal.configurations.update(
         default.id,
@@ -153,7 +154,7 @@ def create_catalogue(client: stripe.StripeClient, *, return_url: str) -> Catalog
             },
         },
     )
-    return Catalogue(
+    return Catalog(
         products=products,
         prices=prices,
         features=features,
@@ -169,9 +170,9 @@ def create_customer(
     email: str = "",
     card: str | None = "pm_card_visa",
 ) -> str:
-    """Make a customer that belongs to subject, with a card to pay by unless card is None.
+    """Create a customer that belongs to `subject`, with `card` as its default unless it is None.
 
-    Answers its id.
+    Returns the customer's id.
     """
     params: stripe.params.CustomerCreateParams = {"metadata": {"user_id": subject}}
     if name:
@@ -195,7 +196,7 @@ def subscribe(
     quantity: int = 1,
     trial_days: int = 0,
 ) -> str:
-    """Subscribe customer to price. Answers the subscription's id."""
+    """Subscribe `customer` to `price`. Returns the subscription's id."""
     params: stripe.params.SubscriptionCreateParams = {
         "customer": customer,
         "items": [{"price": price, "quantity": quantity}],
@@ -205,10 +206,10 @@ def subscribe(
     return client.v1.subscriptions.create(params).id
 
 
-def create_demo_users(client: stripe.StripeClient, catalogue: Catalogue) -> dict[str, str]:
-    """Make a customer for each demo user who has a plan, with that plan.
+def create_demo_users(client: stripe.StripeClient, catalog: Catalog) -> dict[str, str]:
+    """Create a customer with a subscription for each demo user who has a plan.
 
-    Answers customer ids by subject.
+    Returns the customer ids by subject.
     """
     customers: dict[str, str] = {}
     for user in DEMO_USERS:
@@ -218,7 +219,7 @@ def create_demo_users(client: stripe.StripeClient, catalogue: Catalogue) -> dict
         subscribe(
             client,
             customer,
-            catalogue.prices[user.plan],
+            catalog.prices[user.plan],
             quantity=user.seats,
             trial_days=user.trial_days,
         )
