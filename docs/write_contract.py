@@ -39,7 +39,7 @@ def openapi() -> Json:
             "schemas": dict(COMPONENTS),
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
-            }
+            },
         },
     }
 

@@ -105,9 +105,6 @@ class LocalStack:
             raise StackError("The template is not deployed yet.")
         return self._catalog
 
-    # The integration tests still use this spelling. Remove it together with theirs.
-    catalogue = catalog
-
     @property
     def api_url(self) -> str:
         """The base address of the HTTP API, without a trailing slash."""

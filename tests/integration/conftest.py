@@ -5,12 +5,14 @@ another's.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 
 import pytest
 
 from local.journey import Journey
 from local.stack import LocalStack
+from tests.integration.contract import check
 
 _numbers = count(1)
 
@@ -21,6 +23,7 @@ def deployed() -> Iterator[LocalStack]:
     behaviour.
     """
     with LocalStack(demo_users=False) as running:
+        running.http.event_hooks["response"].append(partial(check, api_url=running.api_url))
         yield running
 
 
@@ -28,7 +31,7 @@ def deployed() -> Iterator[LocalStack]:
 def stack(deployed: LocalStack) -> Iterator[LocalStack]:
     """The deployed stack.
 
-    Faults and delivery rules a test sets end with it, and its webhooks have been taken in.
+    Faults and delivery rules of a test end with it, and its webhooks have been ingested.
     """
     yield deployed
     deployed.control.clear_faults()

@@ -34,7 +34,7 @@ def test_sixteen_deliveries_at_once_never_take_a_row_backwards(
     writes = Writes(stack)
     first = stored(stack, ada.customer)
     (item,) = stack.stripe.v1.subscription_items.list({"subscription": ada.subscription}).data
-    product = stack.catalogue.products["team_monthly"]
+    product = stack.catalog.products["team_monthly"]
 
     # A read that takes a while leaves room for another worker's; each change is delivered twice.
     stack.control.slow_calls(0.05, count=None, path=f"/v1/customers/{ada.customer}")
@@ -175,7 +175,7 @@ def change(stack: LocalStack, person: Journey, dice: random.Random) -> None:
     if what == 0:
         v1.customers.delete(person.customer)
     elif what <= 2 or not current:
-        person.subscribe(dice.choice(list(stack.catalogue.prices)))
+        person.subscribe(dice.choice(list(stack.catalog.prices)))
     elif what == 3:
         v1.subscriptions.cancel(dice.choice(current).id)
     elif what == 4:
@@ -183,7 +183,7 @@ def change(stack: LocalStack, person: Journey, dice: random.Random) -> None:
         v1.subscriptions.update(current[0].id, {"cancel_at_period_end": not ending})
     else:
         item = dice.choice(current)["items"].data[0]
-        price = dice.choice(list(stack.catalogue.prices.values()))
+        price = dice.choice(list(stack.catalog.prices.values()))
         v1.subscription_items.update(item.id, {"price": price, "quantity": dice.randint(1, 50)})
 
 

@@ -41,7 +41,7 @@ def test_an_upgrade_in_the_portal_is_seen_without_signing_in_again(
 ) -> None:
     ada = begin(plan="starter_monthly")
     eventually(ada.features, lambda now: now == {"projects"})
-    ada.visit().update(price=stack.catalogue.prices["enterprise_monthly"])
+    ada.visit().update(price=stack.catalog.prices["enterprise_monthly"])
     eventually(ada.features, lambda now: {"audit_log", "single_sign_on"} <= now)
 
 

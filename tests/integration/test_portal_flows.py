@@ -103,7 +103,7 @@ def test_each_flow_leads_to_its_page_and_back_to_where_it_was_told(
     assert answer.headers["cache-control"] == "no-store"
     url = answer.json()["url"]
     assert stack.http.get(url, follow_redirects=True).status_code == httpx.codes.OK
-    enterprise = stack.catalogue.prices["enterprise_monthly"]
+    enterprise = stack.catalog.prices["enterprise_monthly"]
     filled = {name: value.format(enterprise=enterprise) for name, value in form.items()}
     done = submit(stack, url, path.format(subscription=ada.subscription), filled)
     assert done.headers["location"] == back
@@ -140,18 +140,6 @@ def test_a_retention_coupon_is_offered_before_the_cancellation(
     kept = stack.stripe.v1.subscriptions.retrieve(ada.subscription)
     assert kept.cancel_at is None
     assert kept.discounts
-
-
-def test_a_form_is_redirected_into_the_portal(
-    stack: LocalStack, begin: Callable[..., Journey]
-) -> None:
-    ada = ready(begin())
-    answer = stack.http.post(
-        f"{stack.api_url}/portal-sessions",
-        headers={"authorization": f"Bearer {stack.token(ada.subject)}", "accept": "text/html"},
-    )
-    assert answer.status_code == httpx.codes.SEE_OTHER
-    assert stack.http.get(answer.headers["location"]).status_code == httpx.codes.OK
 
 
 def test_a_configuration_is_chosen_by_name(
@@ -193,7 +181,7 @@ def test_what_the_portal_would_refuse_is_a_409(
     cancel = {"type": "subscription_cancel", "subscription": ada.subscription}
     update = {"type": "subscription_update", "subscription": ada.subscription}
     refused(ada, 409, "does not offer", flow=cancel, configuration="invoices_only")
-    price = stack.catalogue.prices["starter_monthly"]
+    price = stack.catalog.prices["starter_monthly"]
     stack.stripe.v1.subscription_items.create({"subscription": ada.subscription, "price": price})
     refused(ada, 409, "several products", flow=update)
     ada.visit().cancel()
@@ -225,7 +213,7 @@ def test_a_price_the_portal_does_not_offer_is_a_409_of_stripes(
             "currency": "eur",
             "unit_amount": 1,
             "recurring": {"interval": "month"},
-            "product": stack.catalogue.products["enterprise_monthly"],
+            "product": stack.catalog.products["enterprise_monthly"],
         }
     )
     flow = {
@@ -259,7 +247,7 @@ def test_a_subscription_billed_by_usage_is_a_409_to_change(
             "currency": "eur",
             "unit_amount": 1,
             "recurring": {"interval": "month", "usage_type": "metered"},
-            "product": stack.catalogue.products["team_monthly"],
+            "product": stack.catalog.products["team_monthly"],
         }
     )
     ada = begin(plan=None)

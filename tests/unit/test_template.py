@@ -1,12 +1,16 @@
-"""What no scanner objects to when it is missing from the template."""
+"""What no scanner reports when it is missing from the template."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from billing.contract import ROUTES
+from billing.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,13 +45,39 @@ EVENTS = {
     for event, details in function.get("Events", {}).items()
 }
 
-#: What it takes to make a customer's row equal to Stripe while somebody waits.
+#: What a sync needs while somebody waits.
 SYNCS_AT_ONCE = {
     "dynamodb:GetItem",
     "dynamodb:PutItem",
     "dynamodb:ConditionCheckItem",
     "sqs:SendMessage",
     "secretsmanager:GetSecretValue",
+}
+
+
+#: What each function may do: every function stands here, and nothing it does not do.
+RIGHTS: dict[str, set[str]] = {
+    "CreatePortalSession": {"dynamodb:GetItem", "secretsmanager:GetSecretValue"},
+    "CreateCheckoutSession": SYNCS_AT_ONCE,
+    "GetCheckoutSession": SYNCS_AT_ONCE,
+    "GetCatalog": {"dynamodb:GetItem"},
+    "IngestWebhook": {"sqs:SendMessage", "secretsmanager:GetSecretValue"},
+    "GetEntitlements": {"dynamodb:GetItem"},
+    "SyncCustomer": {
+        *SYNCS_AT_ONCE,
+        "sqs:ReceiveMessage",
+        "sqs:DeleteMessage",
+        "sqs:GetQueueAttributes",
+        "sqs:ChangeMessageVisibility",
+    },
+    "StripeSetupFunction": {
+        "dynamodb:GetItem",
+        "dynamodb:PutItem",
+        "sqs:SendMessage",
+        "secretsmanager:GetSecretValue",
+        "secretsmanager:CreateSecret",
+        "secretsmanager:PutSecretValue",
+    },
 }
 
 
@@ -71,34 +101,18 @@ def test_each_function_has_its_own_policies_without_wildcards(name: str) -> None
             assert "*" not in resource
 
 
-@pytest.mark.parametrize(
-    ("name", "allowed"),
-    [
-        ("CreatePortalSession", {"dynamodb:GetItem", "secretsmanager:GetSecretValue"}),
-        ("CreateCheckoutSession", SYNCS_AT_ONCE),
-        ("GetCheckoutSession", SYNCS_AT_ONCE),
-        ("GetCatalog", {"dynamodb:GetItem"}),
-        ("IngestWebhook", {"sqs:SendMessage", "secretsmanager:GetSecretValue"}),
-        ("GetEntitlements", {"dynamodb:GetItem"}),
-        (
-            "StripeSetupFunction",
-            {
-                "dynamodb:GetItem",
-                "dynamodb:PutItem",
-                "sqs:SendMessage",
-                "secretsmanager:GetSecretValue",
-                "secretsmanager:CreateSecret",
-                "secretsmanager:PutSecretValue",
-            },
-        ),
-    ],
-)
-def test_each_function_may_do_what_it_does_and_no_more(name: str, allowed: set[str]) -> None:
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_each_function_may_do_what_it_does_and_no_more(name: str) -> None:
     actions: set[str] = set()
     for statement in statements(FUNCTIONS[name]):
         action = statement["Action"]
         actions |= {action} if isinstance(action, str) else set(action)
-    assert actions == allowed
+    assert name in RIGHTS, f"{name} is missing from the table of rights above"
+    assert actions == RIGHTS[name]
+
+
+def test_the_table_of_rights_names_no_function_that_is_not_deployed() -> None:
+    assert set(RIGHTS) == set(FUNCTIONS)
 
 
 def test_no_function_may_scan_or_delete_from_the_table() -> None:
@@ -108,17 +122,47 @@ def test_no_function_may_scan_or_delete_from_the_table() -> None:
     assert "CrudPolicy" not in text
 
 
-def test_every_route_asks_for_a_token_but_the_webhooks_and_the_catalogue() -> None:
+def test_the_routes_are_those_of_the_contract_with_a_token_unless_they_are_public() -> None:
     assert RESOURCES["Api"]["Properties"]["Auth"]["DefaultAuthorizer"] == "Jwt"
-    without = [
-        event["Properties"]["Path"]
-        for event in EVENTS.values()
-        if event["Type"] == "HttpApi" and "Auth" in event["Properties"]
-    ]
-    assert sorted(without) == ["/catalog", "/webhooks/stripe"]
+    deployed = {
+        (
+            f"{event['Properties']['Method']} {event['Properties']['Path']}",
+            FUNCTIONS[name.partition(".")[0]]["CodeUri"],
+            event["Properties"].get("Auth") == {"Authorizer": "NONE"},
+        )
+        for name, event in EVENTS.items()
+        if event["Type"] == "HttpApi"
+    }
+    assert deployed == {
+        (route.key, f"functions/{route.function}", route.is_public) for route in ROUTES
+    }
 
 
-def test_the_public_route_can_read_nothing_but_the_catalogue() -> None:
+def test_every_setting_has_its_variable_and_every_variable_its_setting() -> None:
+    read: set[str] = set()
+
+    class Environment(dict[str, str]):
+        def __getitem__(self, name: str) -> str:
+            read.add(name)
+            return "1"
+
+    Settings.from_environment(Environment())
+    assert read == {name for name in ENVIRONMENT if name.startswith("PORTCULLIS_")}
+
+
+def test_every_parameter_is_used_and_shown_in_one_group() -> None:
+    groups = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    shown = [name for group in groups for name in group["Parameters"]]
+    assert sorted(shown) == sorted(TEMPLATE["Parameters"])
+    text = (ROOT / "template.yaml").read_text()
+    used = set(re.findall(r"!Ref (\w+)|\$\{(\w+)\}", text.partition("\nConditions:")[2]))
+    names = {name for pair in used for name in pair} | set(
+        re.findall(r"!Ref (\w+)", text.partition("\nConditions:")[2].partition("\nGlobals:")[0])
+    )
+    assert set(TEMPLATE["Parameters"]) <= names
+
+
+def test_the_public_route_can_read_nothing_but_the_catalog() -> None:
     (statement,) = statements(FUNCTIONS["GetCatalog"])
     keys = statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"]
     assert keys == ["CATALOG#${StripeMode}"]

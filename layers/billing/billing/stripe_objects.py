@@ -33,6 +33,11 @@ def product_id(price: StripeObject) -> str:
     return str(product["id"] if isinstance(product, Mapping) else product)
 
 
+def is_deleted(reference: object) -> bool:
+    """Whether a reference to an object, which must be expanded, leads to a deleted one."""
+    return isinstance(reference, Mapping) and bool(reference.get("deleted"))
+
+
 def is_metered(price: StripeObject) -> bool:
     """Whether the price is billed by usage: it then has no quantity."""
     return (price.get("recurring") or {}).get("usage_type") == "metered"

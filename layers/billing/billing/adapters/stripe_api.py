@@ -145,8 +145,9 @@ class StripeApi:
         return with_one_retry(newest)
 
     def list_open_checkout_sessions(self, customer_id: str) -> list[StripeObject]:
-        """The customer's open checkout sessions, newest first, with their line items."""
-        parameters = {"customer": customer_id, "status": "open", "expand": ["data.line_items"]}
+        """The customer's open checkout sessions, newest first, with line items and customer."""
+        expand = ["data.line_items", "data.customer"]
+        parameters = {"customer": customer_id, "status": "open", "expand": expand}
         sessions = self._v1.checkout.sessions
         return all_pages(
             lambda after: with_one_retry(lambda: list_page(sessions.list, after, parameters))

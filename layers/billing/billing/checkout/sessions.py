@@ -34,7 +34,7 @@ from billing.model import CustomerRow
 from billing.responses import ENTITLEMENTS_SCHEMA
 from billing.return_urls import ReturnUrls
 from billing.schemas import checker, record
-from billing.stripe_objects import MAX_QUANTITY, StripeObject, product_id
+from billing.stripe_objects import MAX_QUANTITY, StripeObject, is_deleted, product_id
 
 #: The body of `POST /checkout-sessions`. Strict: a customer id is refused, whatever its name is.
 REQUEST_SCHEMA: dict[str, Any] = {
@@ -94,7 +94,7 @@ class CheckoutApi(Protocol):
         ...
 
     def list_open_checkout_sessions(self, customer_id: str) -> Sequence[StripeObject]:
-        """The customer's open sessions, newest first, with their line items."""
+        """The customer's open sessions, newest first, with their line items and customer."""
         ...
 
     def retrieve_checkout_session(self, session: str) -> StripeObject | None: ...
@@ -255,7 +255,8 @@ class CheckoutSessions:
             lines: Sequence[StripeObject] = session["line_items"]["data"]
             if product not in {product_id(line["price"]) for line in lines if line.get("price")}:
                 continue
-            if same is None and session.get("url") and sells(lines, wanted):
+            usable = session.get("url") and not is_deleted(session["customer"])
+            if same is None and usable and sells(lines, wanted):
                 same = session
             else:
                 self.stripe.expire_checkout_session(session["id"])
