@@ -1,7 +1,7 @@
-"""Write what follows from billing/contract.py: `make contract`.
+"""Write what follows from billing/contract.py and template.yaml: `make contract`.
 
-docs/openapi.json, the example requests in events/, and the README's table of routes. The tests fail
-when one of them differs from the contract.
+docs/openapi.json, the example requests in events/, the README's tables of routes and parameters.
+The tests fail when one of them is out of date.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from billing.contract import COMPONENTS, ROUTES, SHARED_PROBLEMS, Route, responses_of
 
 ROOT = Path(__file__).resolve().parents[1]
-TABLE_BEGINS, TABLE_ENDS = "<!-- routes: make contract -->\n", "<!-- end of routes -->"
 
 Json = dict[str, Any]
 
@@ -143,7 +144,7 @@ def envelope(route: Route) -> Json:
     return event
 
 
-def table() -> str:
+def routes() -> str:
     """The README's table of routes."""
     rows = ["| request | what it does |", "|---|---|"]
     for route in ROUTES:
@@ -153,15 +154,42 @@ def table() -> str:
     return "\n".join(rows) + "\n"
 
 
+def parameters() -> str:
+    """The README's table of the template's parameters."""
+    rows = ["| parameter | default | |", "|---|---|---|"]
+    for name, parameter in template()["Parameters"].items():
+        default = f"`{parameter['Default']}`" if parameter.get("Default", "") != "" else ""
+        if "Default" not in parameter:
+            default = "required"
+        rows.append(f"| `{name}` | {default} | {parameter['Description']} |")
+    return "\n".join(rows) + "\n"
+
+
+class _Loader(yaml.SafeLoader):
+    """CloudFormation's short forms as plain values."""
+
+
+_Loader.add_multi_constructor("!", lambda *_: None)
+
+
+def template() -> Json:
+    """template.yaml, without the values of CloudFormation's functions."""
+    read: Json = yaml.load((ROOT / "template.yaml").read_text(), Loader=_Loader)  # noqa: S506
+    return read
+
+
 def files() -> Iterator[tuple[Path, str]]:
     """Every file that follows from the contract, with what it must contain."""
     yield ROOT / "docs" / "openapi.json", json.dumps(openapi(), indent=2) + "\n"
     for route in ROUTES:
         yield ROOT / "events" / f"{route.name}.json", json.dumps(envelope(route), indent=2) + "\n"
     readme = ROOT / "README.md"
-    before, _, rest = readme.read_text().partition(TABLE_BEGINS)
-    _, _, after = rest.partition(TABLE_ENDS)
-    yield readme, f"{before}{TABLE_BEGINS}{table()}{TABLE_ENDS}{after}"
+    text = readme.read_text()
+    for name, table in (("routes", routes()), ("parameters", parameters())):
+        begins, ends = f"<!-- {name}: make contract -->\n", f"<!-- end of {name} -->"
+        before, _, rest = text.partition(begins)
+        text = f"{before}{begins}{table}{ends}{rest.partition(ends)[2]}"
+    yield readme, text
 
 
 if __name__ == "__main__":

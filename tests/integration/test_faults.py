@@ -149,12 +149,12 @@ def test_the_dead_letter_queue_holds_exactly_the_poison(
     ]
     poison = [
         ("neither JSON", "not JSON"),
-        ("[]", "not an object"),
-        ('{"id": 7}', "not a message of ours"),
-        # What it would be with the customer it lacks, spaces and all.
+        ("[]", "not a sync request"),
+        ('{"key": 7}', "not a sync request"),
+        # A request without the key of a row, spaces and all.
         (
-            '{"id": "evt_1",  "type": "customer.updated", "created": 1, "livemode": false}',
-            "not a message of ours",
+            '{"up_to": 1,  "cause": {"id": "evt_1", "type": "customer.updated"}}',
+            "not a sync request",
         ),
     ]
     sqs = stack.client("sqs")

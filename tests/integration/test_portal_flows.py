@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
 
+from billing.portal.flows import FLOWS
 from local.journey import Journey, eventually
 from local.stack import LocalStack
 
@@ -35,44 +37,52 @@ def submit(stack: LocalStack, url: str, path: str, form: Mapping[str, str]) -> h
     return answer
 
 
-FLOWS: dict[str, tuple[Callable[[Journey], dict[str, Any]], str, Mapping[str, str]]] = {
-    "payment_method_update": (lambda _: {}, "/payment-method", CARD),
-    "customer_update": (lambda _: {}, "/customer", {"email": "new@example.com"}),
-    "subscription_cancel": (
-        lambda ada: {"subscription": ada.subscription},
+@dataclass(frozen=True)
+class Completion:
+    """How a person completes a flow in the portal: the form on its page, and what then shows in the
+    entitlements. `fields` are the flow's own fields for the customer's subscription."""
+
+    path: str
+    form: Mapping[str, str]
+    shows: Callable[[dict[str, Any]], bool]
+    fields: Callable[[Journey], dict[str, Any]] = lambda ada: {"subscription": ada.subscription}
+
+
+#: One for each flow that can be requested.
+COMPLETIONS: dict[str, Completion] = {
+    "payment_method_update": Completion(
+        "/payment-method",
+        CARD,
+        lambda now: now["payment_method"]["last4"] == "4444",
+        fields=lambda _: {},
+    ),
+    "customer_update": Completion(
+        "/customer",
+        {"email": "new@example.com"},
+        lambda now: now["customer"] is not None,
+        fields=lambda _: {},
+    ),
+    "subscription_cancel": Completion(
         "/subscriptions/{subscription}/cancel",
         {},
+        lambda now: now["subscriptions"][0]["cancel_at"] is not None,
     ),
-    "subscription_pause": (
-        lambda ada: {"subscription": ada.subscription},
-        "/subscriptions/{subscription}/pause",
-        {},
+    "subscription_pause": Completion(
+        "/subscriptions/{subscription}/pause", {}, lambda now: now["features"] == {}
     ),
-    "subscription_update": (
-        lambda ada: {"subscription": ada.subscription},
+    "subscription_update": Completion(
         "/subscriptions/{subscription}/update",
         {"quantity": "7"},
+        lambda now: quantities(now) == [7],
     ),
-    "subscription_update_confirm": (
-        lambda ada: {
-            "subscription": ada.subscription,
-            "items": [
-                {"id": item_of(ada), "price": "enterprise_monthly", "quantity": 7},
-            ],
-        },
+    "subscription_update_confirm": Completion(
         "/subscriptions/{subscription}/update",
         {"quantity": "7", "confirmed": "true", "price": "{enterprise}"},
-    ),
-}
-
-SEEN: dict[str, Callable[[dict[str, Any]], bool]] = {
-    "payment_method_update": lambda now: now["payment_method"]["last4"] == "4444",
-    "customer_update": lambda now: now["customer"] is not None,
-    "subscription_cancel": lambda now: now["subscriptions"][0]["cancel_at"] is not None,
-    "subscription_pause": lambda now: now["features"] == {},
-    "subscription_update": lambda now: quantities(now) == [7],
-    "subscription_update_confirm": lambda now: (
-        quantities(now) == [7] and "audit_log" in now["features"]
+        lambda now: quantities(now) == [7] and "audit_log" in now["features"],
+        fields=lambda ada: {
+            "subscription": ada.subscription,
+            "items": [{"id": item_of(ada), "price": "enterprise_monthly", "quantity": 7}],
+        },
     ),
 }
 
@@ -87,15 +97,15 @@ def item_of(journey: Journey) -> str:
 
 
 @pytest.mark.parametrize("kind", FLOWS)
-def test_each_flow_leads_to_its_page_and_back_to_where_it_was_told(
+def test_every_flow_leads_to_its_page_and_back_to_its_return_url(
     stack: LocalStack, begin: Callable[..., Journey], kind: str
 ) -> None:
-    names, path, form = FLOWS[kind]
+    completion = COMPLETIONS[kind]
     ada = ready(begin())
     back = f"{stack.site.url}/back"
     flow = {
         "type": kind,
-        **names(ada),
+        **completion.fields(ada),
         "after_completion": {"type": "redirect", "return_url": back},
     }
     answer = ada.post("/portal-sessions", {"flow": flow})
@@ -104,10 +114,10 @@ def test_each_flow_leads_to_its_page_and_back_to_where_it_was_told(
     url = answer.json()["url"]
     assert stack.http.get(url, follow_redirects=True).status_code == httpx.codes.OK
     enterprise = stack.catalog.prices["enterprise_monthly"]
-    filled = {name: value.format(enterprise=enterprise) for name, value in form.items()}
-    done = submit(stack, url, path.format(subscription=ada.subscription), filled)
+    form = {name: value.format(enterprise=enterprise) for name, value in completion.form.items()}
+    done = submit(stack, url, completion.path.format(subscription=ada.subscription), form)
     assert done.headers["location"] == back
-    eventually(ada.entitlements, SEEN[kind])
+    eventually(ada.entitlements, completion.shows)
 
 
 def test_a_hosted_confirmation_says_what_the_flow_was_given(
@@ -185,7 +195,7 @@ def test_what_the_portal_would_refuse_is_a_409(
     stack.stripe.v1.subscription_items.create({"subscription": ada.subscription, "price": price})
     refused(ada, 409, "several products", flow=update)
     ada.visit().cancel()
-    refused(ada, 409, "already set to end", flow=cancel)
+    refused(ada, 409, "already scheduled to end", flow=cancel)
     ben = ready(begin())
     stack.control.schedule(ben.subscription)
     for kind in ("subscription_update", "subscription_pause"):
@@ -236,7 +246,7 @@ def test_a_customer_deleted_in_stripe_is_told_so(
     stack.control.deliver_normally()
     stack.control.release_deliveries()
     eventually(ada.entitlements, lambda now: now["customer"] is None)
-    refused(ada, 404, "no customer")
+    refused(ada, 404, "No Stripe customer")
 
 
 def test_a_subscription_billed_by_usage_is_a_409_to_change(

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import stripe
 
-from billing.access import access_until, current_period_end, scheduled_end
+from billing.access import (
+    STANDINGS,
+    Standing,
+    access_until,
+    current_period_end,
+    is_held,
+    scheduled_end,
+    standing,
+)
 from tests.unit.stripe_objects import DAY, NOW, POLICY, item, subscription
 
 END = NOW + 30 * DAY
+PACKAGE = Path(__file__).parents[2] / "layers" / "billing" / "billing"
 
 
 def until(stripe_subscription: dict[str, Any], **policy: Any) -> int | None:
@@ -97,3 +110,50 @@ def test_the_scheduled_end_of_items_with_different_periods_is_the_last_of_them()
     assert current_period_end(mixed) == NOW + 9 * DAY
     assert scheduled_end(mixed) == NOW + 9 * DAY
     assert scheduled_end(subscription()) is None
+
+
+#: For each of Stripe's statuses: whether it gives access, and whether its products count as held.
+EXAMPLES = {
+    "active": (True, True),
+    "trialing": (True, True),
+    "past_due": (True, True),
+    "unpaid": (False, True),
+    "paused": (False, True),
+    "incomplete": (False, False),
+    "incomplete_expired": (False, False),
+    "canceled": (False, False),
+}
+
+
+@pytest.mark.parametrize("status", EXAMPLES)
+def test_a_status_gives_access_and_counts_as_held_as_its_example_says(status: str) -> None:
+    assert (until(subscription(status)) is not None, is_held(status)) == EXAMPLES[status]
+
+
+def test_every_standing_has_an_example() -> None:
+    assert set(EXAMPLES) == set(STANDINGS)
+
+
+def test_every_status_of_stripes_has_its_standing() -> None:
+    annotation = str(stripe.Subscription.__annotations__["status"])
+    literal = annotation.partition("Literal[")[2].partition("]")[0]
+    assert set(re.findall(r"['\"](\w+)['\"]", literal)) == set(STANDINGS)
+
+
+def test_a_status_that_stripe_adds_is_held_and_gives_no_access() -> None:
+    assert standing("hibernating") is Standing.UNKNOWN
+    assert is_held("hibernating")
+    assert until(subscription("hibernating")) is None
+
+
+def test_only_the_access_policy_knows_stripes_statuses() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        if path.name == "access.py":
+            continue
+        literals = {
+            node.value
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        }
+        # `active` is also a field of prices, products and configurations.
+        assert not literals & (set(STANDINGS) - {"active"}), path

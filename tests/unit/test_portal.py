@@ -485,20 +485,6 @@ def test_before_a_deploy_has_made_it_the_accounts_default_serves_a_request_that_
         world.create({"configuration": "default"})
 
 
-#: For each flow, a request with everything it requires.
-MINIMAL: dict[str, Any] = {
-    "subscription": "sub_own",
-    "items": [{"id": "si_own", "price": "team_yearly"}],
-}
-
-
-@pytest.mark.parametrize("name", FLOWS)
-def test_every_flow_of_the_table_leads_to_the_portal(world: World, name: str) -> None:
-    fields = {field: MINIMAL[field] for field in FLOWS[name].required}
-    world.create({"flow": {"type": name, **fields}})
-    assert world.stripe.sessions[0]["flow_data"]["type"] == name
-
-
 @pytest.mark.parametrize("name", FLOWS)
 def test_every_flow_names_a_feature_that_the_configuration_file_knows(name: str) -> None:
     features = PORTAL_CONFIGURATION.keys["features"]
