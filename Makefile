@@ -42,7 +42,8 @@ smoke: $(DEV) $(ENGINE) ## run the main path over HTTP, step by step, without a 
 
 ##@ Check it
 test: $(ENGINE) lint types ## run all checks and tests, as CI does
-	@$(BIN)/pytest
+	@$(BIN)/pytest tests/unit --cov --cov-report=term
+	@$(BIN)/pytest tests/simulation tests/integration
 
 lint: $(DEV) ## check the code style with ruff
 	@$(BIN)/ruff check --quiet .

@@ -1,18 +1,20 @@
-"""The Stripe adapter where only an odd answer shows what it does: recorded failures, odd prices."""
+"""Stripe's adapters at the wire: what each call sends, and what each response becomes."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import stripe
 
+from billing.adapters.stripe_account import StripeAccount
 from billing.adapters.stripe_api import StripeApi
-from billing.adapters.stripe_client import MAX_IDEMPOTENCY_KEYS
-from billing.errors import Conflict, StripeUnavailable
+from billing.adapters.stripe_client import MAX_IDEMPOTENCY_KEYS, connect
+from billing.errors import Conflict, CustomerNotFound, StripeRefused, StripeUnavailable
 from billing.settings import STRIPE_API_VERSION
 
 Answer = tuple[int, dict[str, str], Any]
@@ -146,3 +148,250 @@ def test_prices_are_found_by_lookup_key_ten_at_a_time_and_else_by_id() -> None:
     ]
     assert as_of == 1_795_348_800
     assert found.list_prices([]) == ([], 0)
+
+
+def page(*ids: str, more: bool = False) -> dict[str, Any]:
+    data = [{"id": each, "object": "thing"} for each in ids]
+    return {"object": "list", "data": data, "has_more": more, "url": "/v1/things"}
+
+
+def missing(param: str) -> Answer:
+    error = {"type": "invalid_request_error", "code": "resource_missing", "param": param}
+    return 404, {}, {"error": {**error, "message": f"No such {param}"}}
+
+
+def query(url: str) -> tuple[str, list[str]]:
+    path, _, parameters = url.partition("?")
+    return path.removeprefix("https://api.stripe.com"), sorted(unquote(parameters).split("&"))
+
+
+def test_a_customer_is_read_with_everything_that_one_call_can_expand() -> None:
+    customer = {"id": "cus_1", "object": "customer"}
+    found, wire = api(lambda method, url, headers: (200, {}, customer))
+    assert found.retrieve_customer("cus_1") == (customer, 1_795_348_800)
+    assert query(wire.urls[0]) == (
+        "/v1/customers/cus_1",
+        [
+            "expand[0]=invoice_settings.default_payment_method",
+            "expand[1]=subscriptions.data.default_payment_method",
+            "expand[2]=subscriptions.data.latest_invoice",
+            "expand[3]=tax_ids",
+        ],
+    )
+
+
+def test_a_customer_that_stripe_does_not_have_is_not_found() -> None:
+    found, _ = api(lambda method, url, headers: missing("customer"))
+    with pytest.raises(CustomerNotFound):
+        found.retrieve_customer("cus_1")
+
+
+@pytest.mark.parametrize(
+    ("list_page", "path", "parameters"),
+    [
+        (
+            lambda found, after: found.list_subscriptions("cus_1", after),
+            "/v1/subscriptions",
+            [
+                "customer=cus_1",
+                "expand[0]=data.default_payment_method",
+                "expand[1]=data.latest_invoice",
+            ],
+        ),
+        (
+            lambda found, after: found.list_subscription_items("sub_1", after),
+            "/v1/subscription_items",
+            ["subscription=sub_1"],
+        ),
+        (
+            lambda found, after: found.list_tax_ids("cus_1", after),
+            "/v1/customers/cus_1/tax_ids",
+            [],
+        ),
+        (
+            lambda found, after: found.list_active_entitlements("cus_1", after),
+            "/v1/entitlements/active_entitlements",
+            ["customer=cus_1"],
+        ),
+        (
+            lambda found, after: found.list_product_features("prod_1", after),
+            "/v1/products/prod_1/features",
+            [],
+        ),
+    ],
+)
+def test_each_list_is_read_by_pages_of_a_hundred(
+    list_page: Callable[[StripeApi, str | None], Any], path: str, parameters: list[str]
+) -> None:
+    found, wire = api(lambda method, url, headers: (200, {}, page("a", more=True)))
+    assert list_page(found, None)["has_more"] is True
+    list_page(found, "a")
+    assert query(wire.urls[0]) == (path, sorted([*parameters, "limit=100"]))
+    assert query(wire.urls[1]) == (path, sorted([*parameters, "limit=100", "starting_after=a"]))
+
+
+def test_only_open_checkout_sessions_are_listed_and_all_of_them() -> None:
+    pages = iter([page("cs_1", more=True), page("cs_2")])
+    found, wire = api(lambda method, url, headers: (200, {}, next(pages)))
+    assert [each["id"] for each in found.list_open_checkout_sessions("cus_1")] == ["cs_1", "cs_2"]
+    assert "status=open" in query(wire.urls[0])[1]
+    assert "expand[1]=data.customer" in query(wire.urls[0])[1]
+    assert "starting_after=cs_1" in query(wire.urls[1])[1]
+
+
+def test_the_newest_checkout_session_costs_one_entry() -> None:
+    found, wire = api(lambda method, url, headers: (200, {}, page("cs_9", more=True)))
+    assert found.newest_checkout_session("cus_1") == "cs_9"
+    assert query(wire.urls[0])[1] == ["customer=cus_1", "limit=1"]
+    found, _ = api(lambda method, url, headers: (200, {}, page()))
+    assert found.newest_checkout_session("cus_1") is None
+
+
+@pytest.mark.parametrize(
+    "retrieve",
+    [
+        lambda found: found.retrieve_subscription("x_1"),
+        lambda found: found.retrieve_checkout_session("x_1"),
+    ],
+)
+def test_an_object_that_does_not_exist_is_none(retrieve: Callable[[StripeApi], Any]) -> None:
+    found, _ = api(lambda method, url, headers: (200, {}, {"id": "x_1", "object": "thing"}))
+    assert retrieve(found)["id"] == "x_1"
+    found, _ = api(lambda method, url, headers: missing("id"))
+    assert retrieve(found) is None
+
+
+def test_any_other_refusal_of_an_object_is_no_absence() -> None:
+    error = {"error": {"type": "invalid_request_error", "message": "Unrecognized request URL"}}
+    found, _ = api(lambda method, url, headers: (404, {}, error))
+    with pytest.raises(StripeRefused):
+        found.retrieve_subscription("sub_1")
+
+
+def test_a_portal_configuration_comes_with_stripes_date() -> None:
+    found, wire = api(lambda method, url, headers: (200, {}, {"id": "bpc_1", "object": "x"}))
+    configuration, as_of = found.retrieve_portal_configuration("bpc_1")
+    assert (configuration["id"], as_of) == ("bpc_1", 1_795_348_800)
+    assert query(wire.urls[0])[0] == "/v1/billing_portal/configurations/bpc_1"
+
+
+def test_a_price_is_found_by_its_lookup_key_or_not_at_all() -> None:
+    found, wire = api(lambda method, url, headers: (200, {}, page("price_1")))
+    assert found.find_price_id("team_monthly") == "price_1"
+    assert query(wire.urls[0])[1] == ["active=true", "limit=1", "lookup_keys[0]=team_monthly"]
+    found, _ = api(lambda method, url, headers: (200, {}, page()))
+    assert found.find_price_id("team_monthly") is None
+
+
+def test_both_attempts_at_a_portal_session_have_one_idempotency_key() -> None:
+    responses: Iterator[Answer] = iter(
+        [(503, {}, FAILED), (200, {}, {"id": "bps_1", "object": "x", "url": "u"})]
+    )
+    found, wire = api(lambda method, url, headers: next(responses))
+    assert found.create_portal_session({"customer": "cus_1"}) == "u"
+    assert len(wire.keys) == 2
+    assert len(set(wire.keys)) == 1
+
+
+@pytest.mark.parametrize(
+    ("param", "error"), [("customer", CustomerNotFound), ("configuration", StripeRefused)]
+)
+def test_only_a_missing_customer_of_a_portal_session_is_not_found(
+    param: str, error: type[Exception]
+) -> None:
+    found, _ = api(lambda method, url, headers: missing(param))
+    with pytest.raises(error):
+        found.create_portal_session({"customer": "cus_1"})
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "error"),
+    [
+        (401, "invalid_request_error", StripeRefused),
+        (403, "invalid_request_error", StripeRefused),
+        (409, "idempotency_error", StripeUnavailable),
+        (429, "rate_limit_error", StripeUnavailable),
+        (500, "api_error", StripeUnavailable),
+    ],
+)
+def test_stripes_errors_become_ours_by_their_status(
+    status: int, kind: str, error: type[Exception]
+) -> None:
+    body = {"error": {"type": kind, "message": "No."}}
+    found, _ = api(lambda method, url, headers: (status, {}, body))
+    with pytest.raises(error):
+        found.retrieve_customer("cus_1")
+
+
+def test_a_client_speaks_for_a_connected_account_only_if_one_is_named() -> None:
+    def header(account: str) -> str | None:
+        wire = Wire(lambda method, url, headers: (200, headers, {"id": "x", "object": "x"}))
+        client = connect(
+            "sk_test_x", api_base="https://api", api_version=STRIPE_API_VERSION, account=account
+        )
+        client._requestor._client = wire
+        customer = client.v1.customers.retrieve("cus_1")
+        assert customer.last_response is not None
+        sent: str | None = customer.last_response.headers.get("Stripe-Account")
+        return sent
+
+    assert header("own") is None
+    assert header("acct_1") == "acct_1"
+
+
+# ---------------------------------------------------------------- the account, for a deploy
+
+
+def account(answer: Callable[[str, str, dict[str, str]], Answer]) -> tuple[StripeAccount, Wire]:
+    wire = Wire(answer)
+    client = stripe.StripeClient(
+        "sk_test_x", stripe_version=STRIPE_API_VERSION, http_client=wire, max_network_retries=0
+    )
+    return StripeAccount(lambda: client), wire
+
+
+@pytest.mark.parametrize(
+    ("call", "path"),
+    [
+        (lambda found: found.list_webhook_endpoints(), "/v1/webhook_endpoints"),
+        (lambda found: found.list_portal_configurations(), "/v1/billing_portal/configurations"),
+    ],
+)
+def test_a_deploy_reads_every_page(call: Callable[[StripeAccount], Any], path: str) -> None:
+    pages = iter([page("a", more=True), page("b")])
+    found, wire = account(lambda method, url, headers: (200, {}, next(pages)))
+    assert [each["id"] for each in call(found)] == ["a", "b"]
+    assert [query(url)[0] for url in wire.urls] == [path, path]
+
+
+@pytest.mark.parametrize(
+    ("call", "path"),
+    [
+        (lambda found: found.create_webhook_endpoint({"url": "u"}), "/v1/webhook_endpoints"),
+        (
+            lambda found: found.update_webhook_endpoint("we_1", {"url": "u"}),
+            "/v1/webhook_endpoints/we_1",
+        ),
+        (
+            lambda found: found.create_portal_configuration({"features": {}}),
+            "/v1/billing_portal/configurations",
+        ),
+        (
+            lambda found: found.update_portal_configuration("bpc_1", {"active": False}),
+            "/v1/billing_portal/configurations/bpc_1",
+        ),
+    ],
+)
+def test_a_deploy_writes_plain_objects(call: Callable[[StripeAccount], Any], path: str) -> None:
+    found, wire = account(lambda method, url, headers: (200, {}, {"id": "x_1", "object": "x"}))
+    assert call(found) == {"id": "x_1", "object": "x"}
+    assert query(wire.urls[0])[0] == path
+
+
+def test_an_endpoint_that_is_gone_counts_as_deleted_and_any_other_refusal_does_not() -> None:
+    found, _ = account(lambda method, url, headers: missing("id"))
+    found.delete_webhook_endpoint("we_1")
+    error = {"error": {"type": "invalid_request_error", "message": "No."}}
+    found, _ = account(lambda method, url, headers: (400, {}, error))
+    with pytest.raises(StripeRefused):
+        found.delete_webhook_endpoint("we_1")
