@@ -107,8 +107,3 @@ def test_the_handlers_import_the_packages_public_face_and_no_more() -> None:
         if name.startswith("billing")
     }
     assert imported == PUBLIC
-
-
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_no_module_holds_more_than_one_idea_has_room_for(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 340
