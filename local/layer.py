@@ -1,7 +1,7 @@
 """The layer as the local stack deploys it: dependencies cached by their lock, and the current
 package `billing`.
 
-`sam build` builds for Lambda's platform. This builds for the interpreter that runs the functions
+`make build` builds for Lambda's platform. This builds for the interpreter that runs the functions
 here.
 """
 
@@ -17,7 +17,7 @@ import zipfile
 from pathlib import Path
 
 from local.engine import PYTHON, ROOT
-from requirements.install import pip_settings, uv_environment
+from requirements.install import uv_pip
 
 LOCK = ROOT / "layers" / "billing" / "requirements.txt"
 PACKAGE = ROOT / "layers" / "billing" / "billing"
@@ -77,15 +77,10 @@ def dependencies() -> Path:
 
 
 def _install(target: Path) -> None:
-    command: list[str | Path] = [Path(sys.prefix) / "bin" / "uv", "pip", "install", "--quiet"]
-    command += ["--require-hashes", "--no-deps", "--only-binary", ":all:"]
-    command += ["--target", target, "--python", PYTHON, "-r", LOCK]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=uv_environment(pip_settings(Path(sys.executable))),
+    wheels = ("--quiet", "--require-hashes", "--no-deps", "--only-binary", ":all:")
+    done = uv_pip(
+        Path(sys.executable),
+        *("install", *wheels, "--target", target, "--python", PYTHON, "-r", LOCK),
     )
     if done.returncode:
         raise LayerError(f"The layer's dependencies could not be installed:\n{done.stderr}")

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from requirements.install import pip_settings, stop, uv_environment
+from requirements.install import stop, uv_pip
 
 #: Lambda's Python, as in the template's Runtime.
 TARGET_VERSION = "3.13"
@@ -77,17 +77,10 @@ def build(source: Path, artifacts: Path, *, python: Path | None) -> None:
 
 def install(lock: Path, target: Path) -> None:
     """Install the lock's wheels for Lambda. uv also refuses a lock that lacks a dependency."""
-    command: list[str | Path] = [Path(sys.prefix) / "bin" / "uv", "pip", "install", "--quiet"]
-    command += ["--require-hashes", "--only-binary", ":all:", "--python", sys.executable]
-    command += ["--python-version", TARGET_VERSION, "--python-platform", TARGET_PLATFORM]
-    command += ["--target", target, "-r", lock]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=uv_environment(pip_settings(Path(sys.executable))),
-    )
+    python = Path(sys.executable)
+    wheels = ("--quiet", "--require-hashes", "--only-binary", ":all:", "--python", python)
+    platform = ("--python-version", TARGET_VERSION, "--python-platform", TARGET_PLATFORM)
+    done = uv_pip(python, "install", *wheels, *platform, "--target", target, "-r", lock)
     if done.returncode:
         stop("the layer's packages could not be installed; the lines above say why.", done.stderr)
 
@@ -107,7 +100,7 @@ def leave_out(target: Path) -> None:
 
 
 def imports(package: Path) -> Iterator[str]:
-    """The modules that a package imports when it runs, save its own and Python's."""
+    """The modules that a package imports when it runs, except its own and Python's."""
     for path in package.rglob("*.py"):
         for module in _imports(ast.parse(path.read_text("utf-8"))):
             if module.partition(".")[0] not in {package.name, *sys.stdlib_module_names}:

@@ -52,6 +52,17 @@ def uv_environment(settings: dict[str, str]) -> dict[str, str]:
     return environment
 
 
+def uv_pip(python: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run `uv pip` from the environment of `python`, with the settings that pip has."""
+    return subprocess.run(
+        [python.parent / "uv", "pip", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=uv_environment(pip_settings(python)),
+    )
+
+
 def stop(problem: str, detail: str = "") -> NoReturn:
     """End with one plain sentence; what the tool itself said comes before it."""
     if detail.strip():
@@ -75,15 +86,7 @@ def install(target: Path, lock: Path) -> None:
             "mirror, set PIP_INDEX_URL (and PIP_CERT) or pip's configuration file, and try again.",
             fetched.stderr,
         )
-    sync: list[str | Path] = [target / "bin" / "uv", "pip", "sync", "--quiet"]
-    sync += ["--require-hashes", "--python", python, lock]
-    synced = subprocess.run(
-        sync,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=uv_environment(pip_settings(python)),
-    )
+    synced = uv_pip(python, "sync", "--quiet", "--require-hashes", "--python", python, lock)
     if synced.returncode:
         stop(
             f"the packages of {lock} could not be installed; the lines above say why.",

@@ -87,6 +87,12 @@ def test_the_readme_describes_every_folder() -> None:
     assert ours | rooms <= described
 
 
+def test_each_folder_is_described_without_an_and() -> None:
+    rows = re.findall(r"^\| `[\w/]+/` \| (.*) \|", README, re.MULTILINE)
+    docstrings = [path.read_text() for path in PACKAGE.glob("*/__init__.py")]
+    assert not [each for each in (*rows, *docstrings) if " and " in each]
+
+
 def test_every_test_that_contributing_names_exists() -> None:
     code = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
     for name in re.findall(r"`(test_\w+)`", CONTRIBUTING):

@@ -26,7 +26,7 @@ def checker(schema: dict[str, Any]) -> Callable[[Body], Body]:
 
     The function raises BadRequest with the name of the field that is wrong and what is allowed.
     """
-    # Only here: whoever declares a schema need not load the library that checks bodies.
+    # Only here: a module that declares a schema does not load the library that checks bodies.
     import fastjsonschema
 
     validate = fastjsonschema.compile(schema)

@@ -8,9 +8,9 @@ nothing acknowledged is ever lost.** The order of the steps is the whole proof:
 3. write it on the condition that the revision is still `r`, as `r + 1`
 4. return, and only then let the caller acknowledge what this write covers
 
-*Never backwards*: whoever commits `r + 2` read `r + 1` after it was committed and fetched after
+*Never backwards*: the worker that commits `r + 2` read `r + 1` after its commit and fetched after
 that, so each stored state was fetched later than the one it replaces. *Nothing lost*: an event
-exists after its change, we fetch after taking the event, and we return only after the commit of
+exists after its change, we fetch after receiving the event, and we return only after the commit of
 that fetch. On a conflict we start over and never acknowledge: the winner may have fetched before
 our change.
 
@@ -38,7 +38,7 @@ MARGIN_SECONDS = 60
 #: How long after a fetch its confirm is due. More than the margin.
 CONFIRM_DELAY_SECONDS = 90
 
-#: One attempt may take this long at worst; with less time left, none is begun.
+#: One attempt may take this long at worst. With less time left, none begins.
 ATTEMPT_BUDGET_MS = 25_000
 
 #: Attempts of one sync before its messages go back to the queue.
@@ -134,8 +134,8 @@ class Sync:
         """Make sure that a confirm comes more than the margin after this fetch; return when.
 
         It is sent before the commit that records it: a crash in between sends one too many, the
-        other order none at all. A pending one that is late enough serves this fetch too. So a
-        confirm is outgrown only by a fetch as late as its own, whoever requested it.
+        other order none at all. A pending confirm that is late enough serves this fetch too. So
+        only a fetch as late as its own outgrows a confirm, no matter which sync requested it.
         """
         if requests and all(request.is_confirm for request in requests):
             return row.confirm_at

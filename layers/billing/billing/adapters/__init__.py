@@ -1,1 +1,1 @@
-"""What speaks to AWS or Stripe: the only rooms with boto3, botocore, stripe or Powertools."""
+"""Everything that speaks to AWS or Stripe through their libraries."""

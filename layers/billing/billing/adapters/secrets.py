@@ -14,7 +14,7 @@ from billing.errors import SecretUnavailable
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
-#: How long a secret is cached: how long a revoked one goes on being used.
+#: How long a secret is cached, and so how long a revoked one is still used.
 CACHE_SECONDS = 300
 
 #: Time between two forced reads: it bounds what a flood of forged webhooks can cost.

@@ -1,6 +1,6 @@
 """Stripe's API as the syncs, checkout and the portal use it. Each method names the call it makes.
 
-Every method raises StripeUnavailable or StripeRefused; what else it raises stands with it.
+Every method raises StripeUnavailable or StripeRefused; its docstring names any other error.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The team's file: what the portal offers and what checkout sells."""
+"""The team's portcullis.toml: its lines, its shapes, its meaning."""

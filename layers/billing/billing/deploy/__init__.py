@@ -1,1 +1,1 @@
-"""What a deploy makes in Stripe."""
+"""What a deploy creates in Stripe."""

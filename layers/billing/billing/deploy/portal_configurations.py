@@ -1,6 +1,6 @@
 """The portal configurations that a stack needs in Stripe: what they must be, and making them so.
 
-Metadata tells which are ours, as with webhook_endpoint.py. Stripe cannot delete a configuration:
+Metadata identifies ours, as in webhook_endpoint.py. Stripe cannot delete a configuration:
 one that the file no longer has is deactivated, and activated again when it comes back.
 """
 

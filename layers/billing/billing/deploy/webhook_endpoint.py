@@ -1,7 +1,7 @@
 """The webhook endpoint that a stack needs in Stripe: what it must be, and making it so.
 
-Metadata tells which endpoints are ours, never their URL: several stacks share one Stripe account,
-and the URL changes with the API. https://docs.stripe.com/api/webhook_endpoints
+Metadata identifies our endpoints. A URL cannot: several stacks share one Stripe account, and the
+URL changes with the API. https://docs.stripe.com/api/webhook_endpoints
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Opening Stripe's customer portal."""
+"""Opening Stripe's customer portal for the signed-in subject."""
