@@ -24,7 +24,7 @@ export PORTCULLIS_ROOT := $(CURDIR)
 # The layer's package, importable here as it is in Lambda.
 export PYTHONPATH := $(CURDIR)/layers/billing
 
-.PHONY: help setup demo smoke test check lint format types unit integration simulate mutants contract validate build deploy rotate-webhook-secret lock clean
+.PHONY: help setup demo smoke test check lint format types unit integration simulate mutants contract events validate build deploy rotate-webhook-secret lock clean
 
 help: ## list the targets
 	@printf '\n  \033[1mPortcullis\033[0m\n\n'
@@ -70,6 +70,9 @@ mutants: $(DEV) ## break the worker on purpose, and check that the simulation no
 
 contract: $(DEV) ## write docs/openapi.json, the example requests and the README's routes from the contract
 	@$(BIN)/python -m docs.write_contract
+
+events: $(DEV) ## record the example webhooks that are missing in events/webhooks
+	@$(BIN)/python -m local.record_events
 
 ##@ Ship it
 validate: $(DEV) ## check template.yaml with SAM and cfn-lint

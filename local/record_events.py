@@ -1,8 +1,8 @@
 """Record `events/webhooks/`: one webhook payload for each event type that our endpoint receives.
 
-`python -m local.record_events` takes one customer through the simulator, from a trial to deletion,
-and keeps the first event of each type. Ids repeat from run to run. Types that the simulator never
-sends are derived from the event of another type.
+`make events` takes one customer through the simulator, from a trial to deletion, and keeps the
+first event of each type that has no file yet (`--all`: of every type). Ids repeat from run to run.
+Types that the simulator never sends are derived from the event of another type.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ DERIVED: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Start a simulator, record the events, and replace the folder's files."""
+    """Start a simulator, record the events, and write the files."""
     process = subprocess.Popen(
         [sys.executable, "-m", "local.stripe_simulator", "--seed", "1", "--api-key", API_KEY],
         stdout=subprocess.PIPE,
@@ -55,11 +55,13 @@ def main() -> None:
         process.terminate()
         process.wait(10)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for path in FOLDER.glob("*.json"):
-        path.unlink()
-    for name, event in recorded.items():
-        write(FOLDER / f"{name}.json", event)
-    print(f"Recorded {len(recorded)} webhook payloads in events/webhooks.")
+    known = {path.stem: path for path in FOLDER.glob("*.json")}
+    for name in set(known) - set(recorded):
+        known[name].unlink()
+    kept = set() if "--all" in sys.argv else set(known)
+    for name in sorted(set(recorded) - kept):
+        write(FOLDER / f"{name}.json", recorded[name])
+        print(f"Recorded events/webhooks/{name}.json")
 
 
 def record(address: str) -> dict[str, dict[str, Any]]:
