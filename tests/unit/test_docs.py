@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from billing.access import STANDINGS
+from billing.access import STANDINGS, Standing
 from billing.contract import ROUTES
 from docs import write_contract
 from tests.unit.test_template import TEMPLATE
@@ -74,8 +74,13 @@ def test_every_link_in_a_document_leads_to_a_file(document: Path) -> None:
 
 def test_the_readme_explains_every_status() -> None:
     table = README.partition("## Who may use what")[2].partition("\n## ")[0]
-    explained = set(re.findall(r"`([a-z_]+)`", table))
-    assert set(STANDINGS) <= explained
+    explained = {
+        status: gives_access
+        for statuses, gives_access in re.findall(r"^\| (`.*?`) \| (yes|no) \|", table, re.MULTILINE)
+        for status in re.findall(r"`([a-z_]+)`", statuses)
+    }
+    gives = {Standing.PAID: "yes", Standing.GRACE: "yes"}
+    assert explained == {status: gives.get(STANDINGS[status], "no") for status in STANDINGS}
 
 
 def test_the_readme_describes_every_folder() -> None:
