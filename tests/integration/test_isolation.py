@@ -132,6 +132,7 @@ class Stripe(MemoryStripe):
             {
                 "id": f"cs_test_{len(self.sessions)}",
                 "customer": parameters["customer"],
+                **{name: parameters[name] for name in ("mode", "success_url", "cancel_url")},
                 "status": "complete" if len(self.sessions) % 2 else "open",
                 "expires_at": int(time.time()) + 86_400,
                 "subscription": None,

@@ -114,6 +114,7 @@ class Stripe(MemoryStripe):
                     }
                 ]
             },
+            **{name: parameters[name] for name in ("mode", "success_url", "cancel_url")},
             "parameters": dict(parameters),
         }
         self.sessions.append(session)
@@ -390,8 +391,16 @@ def test_a_repeated_checkout_answers_the_session_that_is_still_open(world: World
     assert world.synced == []
 
 
-@pytest.mark.parametrize("change", [{"quantity": 2}, {"price": "team_yearly"}])
-def test_another_quantity_or_price_ends_the_open_session_and_creates_another(
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"quantity": 2},
+        {"price": "team_yearly"},
+        {"success_url": "https://app.example.com/done"},
+        {"cancel_url": "https://app.example.com/plans"},
+    ],
+)
+def test_another_quantity_price_or_url_ends_the_open_session_and_creates_another(
     world: World, change: dict[str, Any]
 ) -> None:
     world.stripe.for_sale.append(price("price_yearly", "team_yearly"))
@@ -407,6 +416,21 @@ def test_of_several_open_sessions_for_the_same_only_the_newest_stays(world: Worl
     world.stripe.sessions.append(twin)
     assert world.create() is twin
     assert first["status"] == "expired"
+
+
+def test_an_open_session_of_another_kind_is_left_alone(world: World) -> None:
+    world.existing()
+    setup = {"id": "cs_test_setup", "customer": "cus_1", "status": "open", "line_items": None}
+    world.stripe.sessions.append(setup)
+    assert world.create()["status"] == "open"
+    assert setup["status"] == "open"
+
+
+def test_a_session_with_more_than_this_line_is_ended_and_not_returned(world: World) -> None:
+    session = world.create()
+    session["line_items"]["data"].append({"price": None, "quantity": 1})
+    assert world.create() is not session
+    assert session["status"] == "expired"
 
 
 def test_a_session_that_appears_between_the_two_looks_is_found(world: World) -> None:

@@ -117,8 +117,8 @@ ROUTES: tuple[Route, ...] = (
         function="create_checkout_session",
         name="create_checkout_session",
         summary=(
-            "Create a session of Stripe's checkout, or return the one that is still open for the "
-            "same price and quantity. Body: `price` (a lookup key or id listed in "
+            "Create a session of Stripe's checkout, or return the open one if the request is "
+            "repeated. Body: `price` (a lookup key or id listed in "
             "`portcullis.toml`); optional: `quantity`, `success_url`, `cancel_url`"
         ),
         request=checkout.REQUEST_SCHEMA,

@@ -9,7 +9,7 @@ from billing import catalog
 from billing.access import is_held
 from billing.errors import BadRequest
 from billing.model import CustomerRow, Subscription
-from billing.stripe_objects import StripeObject, is_metered
+from billing.stripe_objects import StripeObject, is_metered, product_id
 
 
 def is_for_sale(price: StripeObject, allowed: Collection[str]) -> bool:
@@ -55,11 +55,23 @@ def line_item(price: StripeObject, quantity: int | None) -> dict[str, Any]:
     return {"price": price["id"]}
 
 
-def sells(lines: Sequence[StripeObject], wanted: Mapping[str, Any]) -> bool:
-    """Whether a session with these lines sells exactly `wanted`, a line item."""
-    return len(lines) == 1 and all(
-        (
-            lines[0]["price"]["id"] == wanted["price"],
-            is_metered(lines[0]["price"]) or lines[0].get("quantity") == wanted["quantity"],
-        )
+def products_of(session: StripeObject) -> set[str]:
+    """The products (ids) that a checkout session sells; none in mode setup."""
+    return {product_id(line["price"]) for line in _lines(session) if line.get("price")}
+
+
+def is_for(session: StripeObject, wanted: Mapping[str, Any]) -> bool:
+    """Whether a session sells exactly the line item in the parameters `wanted`, and leads back to
+    the same pages."""
+    lines, (item,) = _lines(session), wanted["line_items"]
+    return (
+        all(session.get(name) == wanted[name] for name in ("mode", "success_url", "cancel_url"))
+        and len(lines) == 1
+        and lines[0]["price"]["id"] == item["price"]
+        and (is_metered(lines[0]["price"]) or lines[0]["quantity"] == item["quantity"])
     )
+
+
+def _lines(session: StripeObject) -> Sequence[StripeObject]:
+    lines: Sequence[StripeObject] = (session.get("line_items") or {}).get("data", ())
+    return lines

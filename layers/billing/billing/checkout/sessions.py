@@ -13,9 +13,10 @@ from billing import catalog
 from billing.checkout.offer import (
     has_had,
     held_subscription,
+    is_for,
     is_for_sale,
     line_item,
-    sells,
+    products_of,
     with_session_id,
 )
 from billing.configuration.file import Checkout
@@ -53,7 +54,7 @@ _checked = checker(REQUEST_SCHEMA)
 
 #: The body of the response to `POST /checkout-sessions`.
 SESSION_SCHEMA = record(
-    "The checkout session: a new one, or the open one for the same price and quantity.",
+    "The checkout session: a new one, or the open one if the request is repeated.",
     url={"type": "string", "description": "Its page at Stripe"},
     id={"type": "string"},
 )
@@ -161,8 +162,13 @@ class CheckoutSessions:
         success_url = with_session_id(self.return_urls.chosen(request, "success_url"))
         cancel_url = self.return_urls.chosen(request, "cancel_url")
         price = self._price(request["price"])
-        wanted = line_item(price, request.get("quantity"))
         product = product_id(price)
+        wanted: dict[str, Any] = {
+            "mode": "subscription",
+            "line_items": [line_item(price, request.get("quantity"))],
+            "success_url": success_url,
+            "cancel_url": cancel_url,
+        }
 
         for _ in range(MAX_CUSTOMER_ATTEMPTS):
             customer = self._linked_customer(subject)
@@ -193,13 +199,7 @@ class CheckoutSessions:
         if session is not None:
             return Created(session["id"], session["url"])
 
-        parameters: dict[str, Any] = {
-            "mode": "subscription",
-            "customer": customer.id,
-            "line_items": [wanted],
-            "success_url": success_url,
-            "cancel_url": cancel_url,
-        }
+        parameters = {**wanted, "customer": customer.id}
         if len(subject) <= MAX_REFERENCE_CHARACTERS:
             parameters["client_reference_id"] = subject
         if self.offer.trial_days and not has_had(row, product):
@@ -245,18 +245,17 @@ class CheckoutSessions:
     def _open_session(
         self, customer: CustomerKey, product: str, wanted: Mapping[str, Any]
     ) -> StripeObject | None:
-        """The customer's open session for exactly this line item, if there is one.
+        """The customer's open session for exactly what is wanted, if there is one.
 
         Expires the others for the product *before* the customer is read: what was paid through
         them is then part of what we read, and nothing more can be paid through them.
         """
         same: StripeObject | None = None
         for session in self.stripe.list_open_checkout_sessions(customer.id):
-            lines: Sequence[StripeObject] = session["line_items"]["data"]
-            if product not in {product_id(line["price"]) for line in lines if line.get("price")}:
+            if product not in products_of(session):
                 continue
             usable = session.get("url") and not is_deleted(session["customer"])
-            if same is None and usable and sells(lines, wanted):
+            if same is None and usable and is_for(session, wanted):
                 same = session
             else:
                 self.stripe.expire_checkout_session(session["id"])
