@@ -68,7 +68,7 @@ simulate: $(DEV) ## run the real code under SEEDS=5000 random schedules
 mutants: $(DEV) ## break the worker on purpose, and check that the simulation notices each time
 	@$(BIN)/python -m tests.simulation.mutants
 
-contract: $(DEV) ## write docs/openapi.json, the example requests and the README's routes from the contract
+contract: $(DEV) ## write docs/openapi.json, the example requests and the README's tables
 	@$(BIN)/python -m docs.write_contract
 
 events: $(DEV) ## record the example webhooks that are missing in events/webhooks
