@@ -6,8 +6,8 @@ button.addEventListener("click", async () => {
     method: "POST",
     headers: { authorization: `Bearer ${await accessToken()}`, "content-type": "application/json" },
     body: JSON.stringify({ return_url: location.href }),
-  });
-  const answer = await response.json();
+  }).catch((error) => error);
+  const answer = response.json ? await response.json() : response;
   button.disabled = false;
   if (response.ok) location.assign(answer.url);
   else alert(answer.detail ?? answer.message);

@@ -71,7 +71,7 @@ def real_sync(sync: type[Sync] = Sync, **parts: Any) -> Sync:
     )
     wired = sync(
         replicas=replicas(
-            customers=customers, documents=StorePort(), reads=StripePort(), for_sale=()
+            customers=customers, documents=StorePort(), reads=StripePort(), for_sale=tuple
         ),
         queue=QueuePort(),
         pause=pause,

@@ -201,5 +201,5 @@ def sync_of(
         subject_metadata_key="user_id",
         report=report,
     )
-    wired = replicas(customers=customers, documents=store, reads=stripe, for_sale=for_sale)
+    wired = replicas(customers=customers, documents=store, reads=stripe, for_sale=lambda: for_sale)
     return Sync(replicas=wired, queue=queue, pause=pause)

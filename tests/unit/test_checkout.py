@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from billing.checkout.offer import has_had, with_session_id
-from billing.checkout.sessions import MAX_CUSTOMER_ATTEMPTS, CheckoutSessions
+from billing.checkout.sessions import FRESH_SECONDS, MAX_CUSTOMER_ATTEMPTS, CheckoutSessions
 from billing.configuration.file import Checkout
 from billing.errors import (
     AlreadySubscribed,
@@ -23,7 +23,7 @@ from billing.errors import (
 )
 from billing.keys import CustomerKey, SubjectKey
 from billing.model import CustomerRow, Transition
-from billing.return_urls import ReturnUrls
+from billing.return_urls import MAX_URL_CHARACTERS, ReturnUrls
 from billing.sync import ATTEMPT_BUDGET_MS
 from tests.unit.fakes import MemoryQueue, MemoryStore, MemoryStripe, Reports, sync_of
 from tests.unit.stripe_objects import NOW, customer, entitlements, item, subscription
@@ -52,7 +52,8 @@ class Stripe(MemoryStripe):
     keys: dict[str, Any] = field(default_factory=dict)
     priced_calls: int = 0
     before_expire: Callable[[], None] | None = None
-    before_list: Callable[[], None] | None = None
+    before_read: Callable[[str], None] | None = None
+    before_create: Callable[[str], None] | None = None
     session_calls: list[str] = field(default_factory=list)
 
     def find_price(self, name: str) -> Mapping[str, Any] | None:
@@ -60,20 +61,25 @@ class Stripe(MemoryStripe):
         return next((p for p in self.for_sale if name in (p["id"], p["lookup_key"])), None)
 
     def create_customer(self, metadata: Mapping[str, str], key: str) -> str:
+        if self.before_create:
+            self.before_create(key)
         if key not in self.keys:
             self.keys[key] = f"cus_new{len(self.customers)}"
             self.customers[self.keys[key]] = customer(id=self.keys[key], metadata=dict(metadata))
         return str(self.keys[key])
 
+    def _session_read(self, kind: str) -> None:
+        self.session_calls.append(kind)
+        if self.before_read:
+            self.before_read(kind)
+
     def newest_checkout_session(self, customer_id: str) -> str | None:
-        self.session_calls.append("newest")
+        self._session_read("newest")
         theirs = [each["id"] for each in self.sessions if each["customer"] == customer_id]
         return theirs[-1] if theirs else None
 
     def list_open_checkout_sessions(self, customer_id: str) -> list[dict[str, Any]]:
-        self.session_calls.append("open")
-        if self.before_list:
-            self.before_list()
+        self._session_read("open")
         theirs = [each for each in reversed(self.sessions) if each["customer"] == customer_id]
         return [
             {**each, "customer": self.customers[customer_id]}
@@ -93,16 +99,18 @@ class Stripe(MemoryStripe):
 
     def create_checkout_session(self, parameters: Mapping[str, Any], key: str) -> dict[str, Any]:
         if key in self.keys:
-            made, before = self.keys[key]
+            created, before = self.keys[key]
             if before != parameters:
                 raise Conflict
-            return dict(made)
+            # The adapter reads a replayed session again.
+            return dict(created)
         line = parameters["line_items"][0]
         product = next(p["product"]["id"] for p in self.for_sale if p["id"] == line["price"])
         session = {
             "id": f"cs_test_{len(self.sessions)}",
             "customer": parameters["customer"],
             "status": "open",
+            "created": NOW,
             "expires_at": NOW + 86_400,
             "url": f"https://checkout.stripe.com/{len(self.sessions)}",
             "subscription": None,
@@ -141,6 +149,7 @@ class World:
         self.document: dict[str, Any] = {}
         self.synced: list[CustomerKey] = []
         self.pauses: list[int] = []
+        self.now = float(NOW)
         self.before_sync: Callable[[CustomerKey], None] = lambda key: None
 
     def sync(self, key: CustomerKey) -> None:
@@ -157,6 +166,7 @@ class World:
                 sync=self.sync,
                 read_catalog=lambda: self.document,
                 pause=self.pauses.append,
+                clock=lambda: self.now,
                 offer=self.offer,
                 return_urls=ReturnUrls(
                     allowed_origins=("https://app.example.com",),
@@ -234,7 +244,7 @@ def test_two_clicks_that_both_see_no_customer_get_one_customer_and_one_session(
 def test_two_clicks_at_once_that_differ_cannot_both_be_paid(world: World) -> None:
     world.create()
     world.stripe.sessions = []
-    with pytest.raises(StateConflict, match="same moment"):
+    with pytest.raises(StateConflict, match="changing at this moment"):
         world.create(quantity=2)
 
 
@@ -433,16 +443,95 @@ def test_a_session_with_more_than_this_line_is_ended_and_not_returned(world: Wor
     assert session["status"] == "expired"
 
 
-def test_a_session_that_appears_between_the_two_looks_is_found(world: World) -> None:
+@pytest.mark.parametrize("quantity", [1, 2])
+def test_a_session_that_appears_between_the_two_reads_leaves_one_live_session(
+    world: World, quantity: int
+) -> None:
     world.existing()
 
-    def another_tab() -> None:
-        world.stripe.before_list = None
+    def another_tab(read: str) -> None:
+        # Before the second read, whichever it is.
+        if len(world.stripe.session_calls) == 2:
+            world.stripe.before_read = None
+            world.create(quantity=quantity)
+
+    world.stripe.before_read = another_tab
+    session = world.create()
+    assert [each["id"] for each in world.stripe.sessions if each["status"] == "open"] == [
+        session["id"]
+    ]
+
+
+def test_two_tabs_at_the_first_purchase_create_one_customer(world: World) -> None:
+    def another_tab(key: str) -> None:
+        world.stripe.before_create = None
         world.create()
 
-    world.stripe.before_list = another_tab
+    world.stripe.before_create = another_tab
     world.create()
-    assert [each["status"] for each in world.stripe.sessions] == ["open"]
+    assert list(world.stripe.customers) == ["cus_new0"]
+    assert "SubjectTaken" not in world.reports.names
+
+
+def test_a_customer_that_was_deleted_before_it_was_linked_is_followed_by_a_new_one(
+    world: World,
+) -> None:
+    world.stripe.error = StripeUnavailable("503")
+    with pytest.raises(StripeUnavailable):
+        world.create()
+    world.stripe.error = None
+    world.stripe.customers["cus_new0"] = {"id": "cus_new0", "deleted": True}
+    assert world.create()["customer"] == "cus_new1"
+
+
+def test_a_session_is_not_returned_where_another_for_the_product_was_paid(world: World) -> None:
+    session = world.create()
+    other = {**session, "id": "cs_test_server", "success_url": "https://server.example.com/"}
+    world.stripe.sessions.append(other)
+
+    def paid() -> None:
+        if other["status"] == "open":
+            world.stripe.pay(other)
+
+    world.stripe.before_expire = paid
+    with pytest.raises(AlreadySubscribed):
+        world.create()
+    assert session["status"] == "expired"
+
+
+def test_a_session_whose_row_belongs_to_another_subject_is_a_404(world: World) -> None:
+    session = world.create()
+    key = CustomerKey("own", "test", session["customer"])
+    world.store.rows[key] = replace(world.store.rows[key], subject="somebody-else")
+    with pytest.raises(NotFound):
+        world.sessions().retrieve(SUBJECT, session["id"])
+
+
+def test_an_older_open_session_is_returned_only_after_a_sync(world: World) -> None:
+    session = world.create()
+    world.synced.clear()
+    world.now += FRESH_SECONDS + 1
+    assert world.create() is session
+    assert len(world.synced) == 1
+    # Bought elsewhere; its webhook is late.
+    world.stripe.subscriptions_of[session["customer"]] = [subscription()]
+    with pytest.raises(AlreadySubscribed):
+        world.create()
+    assert session["status"] == "expired"
+
+
+def test_a_repeated_checkout_of_a_metered_price_returns_the_open_session(world: World) -> None:
+    world.stripe.for_sale = [price(recurring={"interval": "month", "usage_type": "metered"})]
+    session = world.create()
+    session["line_items"]["data"][0]["price"]["recurring"] = {"usage_type": "metered"}
+    assert world.create() is session
+
+
+def test_a_success_url_is_measured_with_what_is_added_to_it(world: World) -> None:
+    longest = "https://app.example.com/".ljust(MAX_URL_CHARACTERS, "x")
+    with pytest.raises(BadRequest, match="success_url"):
+        world.create(success_url=longest)
+    assert world.stripe.customers == {}
 
 
 def test_an_open_session_for_what_is_held_by_now_is_ended(world: World) -> None:

@@ -20,7 +20,9 @@ from stripe import WebhookSignature
 from billing import catalog
 from billing.adapters.store import DynamoDBStore
 from billing.configuration import file as configuration_file
+from billing.errors import ConfigurationError
 from billing.events import EFFECTS, Effect, Event
+from billing.ingest import MAX_BODY_BYTES
 from billing.keys import CustomerKey, DocumentKey, SubjectKey
 from billing.model import Billing, CustomerRow, DocumentRow
 from tests.unit.test_template import ENVIRONMENT, TEMPLATE
@@ -155,6 +157,26 @@ def test_the_ingest_envelope_with_its_made_up_signature_is_refused(deployed: Dep
     assert response["statusCode"] == 400
     assert json.loads(response["body"])["type"] == "urn:portcullis:problem:signature-rejected"
     assert deployed.received(deployed.events) == []
+
+
+@pytest.mark.parametrize(("size", "status"), [(MAX_BODY_BYTES, 400), (MAX_BODY_BYTES + 1, 413)])
+def test_a_webhook_is_read_up_to_its_limit(deployed: Deployed, size: int, status: int) -> None:
+    event = envelope("ingest_webhook") | {"body": "x" * size}
+    assert deployed.invoke("ingest_webhook", event)["statusCode"] == status
+
+
+def test_a_mistake_in_the_file_does_not_stop_the_worker(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(**_: str) -> None:
+        raise ConfigurationError("portcullis.toml, line 1: …")
+
+    monkeypatch.setattr(configuration_file, "load", load)
+    event = envelope("sync_customer")
+    kept = event["Records"][0]["messageId"]
+    # Stripe cannot be reached here, so the message is deferred: the sync began.
+    response = deployed.invoke("sync_customer", event)
+    assert response == {"batchItemFailures": [{"itemIdentifier": kept}]}
 
 
 def test_a_webhook_without_a_queue_is_answered_503_so_that_stripe_tries_again(

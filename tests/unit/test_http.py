@@ -94,6 +94,9 @@ def test_the_subject_is_the_verified_claim_and_nothing_else() -> None:
         {"sub": ["user-1"]},
         {"sub": "[user-1 user-2]"},
         {"sub": "map[id:user-1]"},
+        {"sub": "  "},
+        {"sub": "user\n1"},
+        {"sub": "\ud800"},
     ):
         with pytest.raises(Forbidden, match="sub"):
             with_claims(**claims).subject("sub")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -15,7 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 NETWORK = {"aws_lambda_powertools", "boto3", "botocore", "requests", "stripe", "urllib3"}
 
-#: Who may import which room. The core (the flat modules) imports none; the wiring imports all.
+#: Who may import which room. Of the flat modules only http, contract and wiring import any.
 MAY_IMPORT = {
     "adapters": {"http", "wiring"},
     "configuration": {"checkout", "deploy", "portal", "wiring"},
@@ -63,6 +65,22 @@ def rooms_imported(path: Path) -> set[str]:
 def test_only_adapters_and_the_wiring_import_a_network_library(path: Path) -> None:
     if room(path) not in ("adapters", "wiring"):
         assert not {name.partition(".")[0] for name in imports(path)} & NETWORK
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_below_the_edge_loads_no_network_library(path: Path) -> None:
+    if room(path) in ("adapters", "wiring", "http", "contract"):
+        return
+    name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+    program = f"import sys, {name}; print(*{{each.partition('.')[0] for each in sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": str(PACKAGE.parent)},
+    )
+    assert not set(done.stdout.split()) & NETWORK
 
 
 def test_the_rooms_have_no_circle() -> None:

@@ -26,6 +26,7 @@ from billing.portal.flows import FLOWS
 from billing.portal.sessions import PortalSessions
 from billing.return_urls import ReturnUrls
 from tests.unit.fakes import MemoryStore
+from tests.unit.stripe_objects import NOW
 
 KEY = CustomerKey("own", "test", "cus_1")
 OTHER = CustomerKey("own", "test", "cus_2")
@@ -120,7 +121,7 @@ class World:
         )
         self.stripe = Stripe()
         self.ids = {"default": "bpc_default", "enterprise": "bpc_enterprise"}
-        self.on_behalf_of = "own"
+        self.on_behalf_of = self.account = "own"
 
     def configuration_named(self, mode: str, name: str) -> str | None:
         assert mode == "test"
@@ -142,6 +143,8 @@ class World:
             store=self,
             configuration=FILE,
             on_behalf_of=self.on_behalf_of,
+            account=self.account,
+            clock=lambda: NOW,
             mode="test",
             return_urls=ReturnUrls(
                 allowed_origins=("https://app.example.com",),
@@ -435,7 +438,7 @@ def test_the_configuration_is_the_one_named_or_the_one_whose_rule_the_customer_m
     world: World,
 ) -> None:
     world.create()
-    world.store.rows[KEY] = row_of(KEY, "user-1", features={"sso": 1})
+    world.store.rows[KEY] = row_of(KEY, "user-1", features={"sso": NOW + 1})
     world.create()
     world.create({"configuration": "enterprise"})
     world.create({"configuration": "default"})
@@ -453,13 +456,25 @@ def test_a_named_configuration_serves_only_customers_who_meet_its_rule(world: Wo
     assert world.stripe.sessions == []
 
 
+def test_a_rule_is_not_met_by_what_has_ended(world: World) -> None:
+    world.store.rows[KEY] = row_of(KEY, "user-1", features={"sso": NOW})
+    with pytest.raises(Forbidden):
+        world.create({"configuration": "enterprise"})
+
+
+def test_for_a_connected_account_the_file_says_what_the_portal_offers(world: World) -> None:
+    world.account = "acct_1"
+    world.offers("bpc_default", subscription_cancel=False)
+    world.create({"flow": CANCEL})
+
+
 def test_an_unknown_configuration_is_refused_with_the_known_ones(world: World) -> None:
     with pytest.raises(BadRequest, match="'gold'; allowed: default, enterprise"):
         world.create({"configuration": "gold"})
 
 
 def test_a_flow_that_its_configuration_does_not_offer_is_a_conflict(world: World) -> None:
-    world.store.rows[KEY] = row_of(KEY, "user-1", features={"sso": 1})
+    world.store.rows[KEY] = row_of(KEY, "user-1", features={"sso": NOW + 1})
     with pytest.raises(StateConflict, match="'enterprise' does not offer subscription_cancel"):
         world.create({"flow": CANCEL})
 

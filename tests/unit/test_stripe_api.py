@@ -102,6 +102,18 @@ def test_a_key_that_was_used_for_another_session_is_a_conflict() -> None:
         found.create_checkout_session({"mode": "subscription"}, "k")
 
 
+def test_a_replayed_session_is_read_again_as_it_is_now() -> None:
+    def answer(method: str, url: str, headers: dict[str, str]) -> Answer:
+        if method == "post":
+            replayed = {"Idempotent-Replayed": "true"}
+            return 200, replayed, {"id": "cs_1", "object": "x", "url": "u"}
+        return 200, {}, {"id": "cs_1", "object": "x", "url": None}
+
+    found, wire = api(answer)
+    assert found.create_checkout_session({}, "k")["url"] is None
+    assert len(wire.urls) == 2
+
+
 def test_a_session_that_is_not_open_any_more_is_as_good_as_expired() -> None:
     closed = {"error": {"type": "invalid_request_error", "message": "Only Checkout Sessions …"}}
     found, wire = api(lambda method, url, headers: (400, {}, closed))

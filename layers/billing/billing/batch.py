@@ -79,7 +79,7 @@ class Parallel(Protocol):
 
 
 def threads(tasks: Sequence[Callable[[], None]]) -> None:
-    """Parallel on threads: a sync spends its time deferred for Stripe."""
+    """Parallel on threads: a sync spends its time waiting for Stripe."""
     if len(tasks) == 1:
         tasks[0]()
         return

@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from billing.schemas import record
+from billing.schemas import object_schema
 from billing.stripe_objects import StripeObject
 
 Json = dict[str, Any]
 
 #: The body of `GET /catalog`.
-CATALOG_SCHEMA = record(
+CATALOG_SCHEMA = object_schema(
     "What checkout sells.",
     products={
         "type": "array",
-        "items": record(
+        "items": object_schema(
             "A product.",
             id={"type": "string"},
             name={"type": "string"},
             description={"type": ["string", "null"]},
             prices={
                 "type": "array",
-                "items": record(
+                "items": object_schema(
                     "A price of the product.",
                     id={"type": "string"},
                     lookup_key={"type": ["string", "null"]},
@@ -37,7 +37,7 @@ CATALOG_SCHEMA = record(
             },
             features={
                 "type": "array",
-                "items": record(
+                "items": object_schema(
                     "A feature of the product.",
                     lookup_key={"type": "string"},
                     name={"type": "string"},

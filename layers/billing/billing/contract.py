@@ -147,7 +147,11 @@ ROUTES: tuple[Route, ...] = (
         function="ingest_webhook",
         name="ingest_webhook",
         summary="Accept an event that Stripe signed, once SQS has the message",
-        request={"type": "object", "description": "A Stripe event, signed in Stripe-Signature"},
+        request={
+            "type": "object",
+            "description": "A Stripe event, signed in Stripe-Signature",
+            "required": ["id", "object"],
+        },
         success={200: ingest.RECEIVED_SCHEMA},
         problems={400: "The signature is not valid.", 413: "The body is too large."},
         is_public=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -48,9 +48,12 @@ def portal_configuration(reads: DocumentReads, key: DocumentKey) -> Document:
     return Document(content, as_of)
 
 
-def catalog_of(reads: DocumentReads, names: Sequence[str], _: DocumentKey) -> Document:
-    """What is for sale under these lookup keys and price ids, with each product's features."""
-    prices, as_of = reads.list_prices(names)
+def catalog_of(
+    reads: DocumentReads, for_sale: Callable[[], Sequence[str]], _: DocumentKey
+) -> Document:
+    """What is for sale under the lookup keys and price ids of `for_sale`, with each product's
+    features."""
+    prices, as_of = reads.list_prices(for_sale())
     features = {
         product: all_pages(partial(reads.list_product_features, product))
         for product in {product_id(price): None for price in prices}

@@ -11,8 +11,17 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from billing.keys import CATALOG, CONFIGURATION, OWN_ACCOUNT, CustomerKey, DocumentKey, Key
-from billing.sync_request import Cause, SyncRequest, is_name
+from billing.keys import (
+    CATALOG,
+    CONFIGURATION,
+    OWN_ACCOUNT,
+    CustomerKey,
+    DocumentKey,
+    Key,
+    is_account,
+    is_name,
+)
+from billing.sync_request import Cause, SyncRequest
 
 
 class Effect(Enum):
@@ -107,7 +116,7 @@ class Event:
                 raise NotAnEvent("not an event")
             case _:
                 raise NotAnEvent("not an object")
-        if account is not None and not is_name(account):
+        if account is not None and not (is_name(account) and is_account(account)):
             raise NotAnEvent("not an event")
         return cls(
             id=event_id,

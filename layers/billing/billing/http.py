@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from billing.adapters import telemetry
 from billing.errors import BadRequest, Forbidden, PayloadTooLarge, RequestRefused, Unavailable
-from billing.schemas import record
+from billing.schemas import object_schema
 from billing.subjects import why_unusable
 
 #: Bytes of a JSON body; our clients send far less.
@@ -26,13 +26,16 @@ MAX_JSON_BYTES = 16 * 1024
 RETRY_AFTER_SECONDS = 5
 
 #: The body of every error. API Gateway's own errors (401, 404, 429) are `{"message": …}` instead.
-PROBLEM_SCHEMA = record(
+PROBLEM_SCHEMA = object_schema(
     "Problem details by RFC 9457.",
     type={"type": "string", "description": "urn:portcullis:problem:…"},
     title={"type": "string"},
     status={"type": "integer"},
     detail={"type": "string", "description": "What happened and what to do"},
 )
+
+#: Headers of a 200 that its 304 repeats.
+_HEADERS_OF_304 = ("cache-control", "etag", "vary", "x-content-type-options")
 
 Response = dict[str, Any]
 
@@ -145,10 +148,6 @@ def cacheable(request: Request, body: Mapping[str, Any], *, max_age: int) -> Res
         headers = {name: response["headers"][name] for name in _HEADERS_OF_304}
         return {"statusCode": 304, "headers": headers}
     return response
-
-
-#: Headers that a 304 repeats: those that a cache must update, and the one that all carry.
-_HEADERS_OF_304 = ("cache-control", "etag", "vary", "x-content-type-options")
 
 
 def problem(status: int, kind: str, title: str, detail: str, **headers: str) -> Response:

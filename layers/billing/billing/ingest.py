@@ -11,14 +11,14 @@ from typing import Protocol
 from billing.errors import SignatureRejected
 from billing.events import EFFECTS, Effect, Event, NotAnEvent
 from billing.reporter import Reporter
-from billing.schemas import record
+from billing.schemas import object_schema
 from billing.sync_request import SyncRequest
 
 #: Larger than any event of Stripe's; an SQS message takes 1 MiB, and base64 adds a third.
 MAX_BODY_BYTES = 512 * 1024
 
 #: The body of the response.
-RECEIVED_SCHEMA = record("The event was verified and kept.", received={"const": True})
+RECEIVED_SCHEMA = object_schema("The event was verified and kept.", received={"const": True})
 
 _SQS_TEXT = re.compile("[\\t\\n\\r\\u0020-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]+")
 

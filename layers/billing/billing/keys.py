@@ -8,6 +8,9 @@ from typing import NamedTuple
 #: write "no connected account": settings, events and keys all use this name.
 OWN_ACCOUNT = "own"
 
+#: Characters of an id or a type; Stripe's are far shorter.
+MAX_NAME_CHARACTERS = 255
+
 #: Kinds of rows that are kept equal to Stripe: the first segment of their partition key.
 CUSTOMER = "CUS"
 CONFIGURATION = "CONFIG"
@@ -62,12 +65,23 @@ class SubjectKey(NamedTuple):
 
 def key_of(pk: str) -> Key | None:
     """The key whose `pk` this is; None where it is not the key of anything that can be synced."""
-    match pk.split("#"):
-        case ["CUS", str(account), ("test" | "live") as mode, str(id)] if account and id:
-            return CustomerKey(account, mode, id)
-        case ["CONFIG", ("test" | "live") as mode, str(id)] if id:
-            return DocumentKey(CONFIGURATION, mode, id)
-        case ["CATALOG", ("test" | "live") as mode]:
+    kind, _, rest = pk.partition("#")
+    match kind, rest.split("#"):
+        case "CUS", [account, ("test" | "live") as mode, name] if is_account(account):
+            return CustomerKey(account, mode, name) if is_name(name) else None
+        case "CONFIG", [("test" | "live") as mode, name] if is_name(name):
+            return DocumentKey(CONFIGURATION, mode, name)
+        case "CATALOG", [("test" | "live") as mode]:
             return DocumentKey(CATALOG, mode)
         case _:
             return None
+
+
+def is_account(value: str) -> bool:
+    """Whether `value` names an account: the key's own, or a connected one."""
+    return value == OWN_ACCOUNT or (value.startswith("acct_") and is_name(value))
+
+
+def is_name(value: object) -> bool:
+    """Whether `value` can be an id or a type of Stripe's: printable, not empty, not too long."""
+    return isinstance(value, str) and 0 < len(value) <= MAX_NAME_CHARACTERS and value.isprintable()

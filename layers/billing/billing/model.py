@@ -81,6 +81,14 @@ class Billing:
     tax_ids: tuple[TaxId, ...] = ()
     claimed_subject: str | None = None
 
+    def features_at(self, now: float) -> dict[str, int]:
+        """The features that have not ended at `now`, with their ends."""
+        return {name: until for name, until in self.features.items() if now < until}
+
+    def products_at(self, now: float) -> dict[str, ProductGrant]:
+        """The products that have not ended at `now`."""
+        return {name: grant for name, grant in self.products.items() if now < grant.until}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:

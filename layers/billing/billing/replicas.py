@@ -94,9 +94,10 @@ def replicas(
     customers: CustomerReplica,
     documents: DocumentStore,
     reads: DocumentReads,
-    for_sale: Sequence[str],
+    for_sale: Callable[[], Sequence[str]],
 ) -> Mapping[str, Replica]:
-    """Every kind of row, by the kind of its key. `for_sale`: lookup keys or ids of prices."""
+    """Every kind of row, by the kind of its key. `for_sale` returns lookup keys or ids of
+    prices."""
     return {
         CUSTOMER: customers,
         CONFIGURATION: DocumentReplica(store=documents, read=partial(portal_configuration, reads)),

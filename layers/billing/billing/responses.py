@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from billing.model import CustomerRow, Subscription
-from billing.schemas import record
+from billing.schemas import object_schema
 
 Json = dict[str, Any]
 
@@ -21,7 +21,7 @@ def _by_name(of_what: str, schema: Json) -> Json:
     return {"type": "object", "description": of_what, "additionalProperties": schema}
 
 
-_SUBSCRIPTION_SCHEMA = record(
+_SUBSCRIPTION_SCHEMA = object_schema(
     "A current subscription.",
     id=_TEXT,
     status={**_TEXT, "description": "Stripe's own status"},
@@ -31,7 +31,7 @@ _SUBSCRIPTION_SCHEMA = record(
     trial_end=_TIME_OR_NULL,
     items={
         "type": "array",
-        "items": record(
+        "items": object_schema(
             "A subscription item.",
             price=_TEXT,
             product=_TEXT,
@@ -42,18 +42,18 @@ _SUBSCRIPTION_SCHEMA = record(
 )
 
 #: The body of `GET /entitlements`.
-ENTITLEMENTS_SCHEMA = record(
+ENTITLEMENTS_SCHEMA = object_schema(
     "What the subject may use now. Without a customer, `customer` is null and the rest is empty.",
     subject=_TEXT,
     customer=_TEXT_OR_NULL,
-    features=_by_name("By lookup key.", record("A feature.", until=_TIME)),
+    features=_by_name("By lookup key.", object_schema("A feature.", until=_TIME)),
     products=_by_name(
         "By product id.",
-        record("A product.", quantity={"type": "integer", "minimum": 0}, until=_TIME),
+        object_schema("A product.", quantity={"type": "integer", "minimum": 0}, until=_TIME),
     ),
     subscriptions={"type": "array", "items": _SUBSCRIPTION_SCHEMA},
     payment_method={
-        **record(
+        **object_schema(
             "The default payment method; null where there is none.",
             brand=_TEXT,
             last4=_TEXT_OR_NULL,
@@ -62,7 +62,10 @@ ENTITLEMENTS_SCHEMA = record(
         ),
         "type": ["object", "null"],
     },
-    tax_ids={"type": "array", "items": record("A tax id.", type=_TEXT, status=_TEXT_OR_NULL)},
+    tax_ids={
+        "type": "array",
+        "items": object_schema("A tax id.", type=_TEXT, status=_TEXT_OR_NULL),
+    },
     delinquent={"type": "boolean", "description": "Whether Stripe calls the customer delinquent"},
     as_of={**_TIME_OR_NULL, "description": "Stripe's time when this was read from Stripe"},
     valid_until={
@@ -73,7 +76,7 @@ ENTITLEMENTS_SCHEMA = record(
 
 #: The body of `GET /entitlements/{feature}`. Only an entitled subject has an `until`.
 ENTITLEMENT_SCHEMA: Json = {
-    **record("One feature.", feature=_TEXT, entitled={"type": "boolean"}, until=_TIME),
+    **object_schema("One feature.", feature=_TEXT, entitled={"type": "boolean"}, until=_TIME),
     "required": ["feature", "entitled"],
 }
 
@@ -98,8 +101,7 @@ def entitlements(subject: str, row: CustomerRow | None, now: float) -> Json:
             "valid_until": None,
         }
     billing = row.billing
-    features = {name: until for name, until in billing.features.items() if now < until}
-    products = {name: grant for name, grant in billing.products.items() if now < grant.until}
+    features, products = billing.features_at(now), billing.products_at(now)
     ends = [*features.values(), *(grant.until for grant in products.values())]
     method = billing.payment_method
     return {
@@ -127,8 +129,8 @@ def entitlements(subject: str, row: CustomerRow | None, now: float) -> Json:
 
 def entitlement(feature: str, row: CustomerRow | None, now: float) -> Json:
     """The body of `GET /entitlements/{feature}`: entitled only while `now` is before `until`."""
-    until = row.billing.features.get(feature) if row else None
-    if until is None or now >= until:
+    until = row.billing.features_at(now).get(feature) if row else None
+    if until is None:
         return {"feature": feature, "entitled": False}
     return {"feature": feature, "entitled": True, "until": iso(until)}
 

@@ -10,7 +10,7 @@ from billing.errors import BadRequest
 Body = Mapping[str, Any]
 
 
-def record(description: str, /, **properties: Any) -> dict[str, Any]:
+def object_schema(description: str, /, **properties: Any) -> dict[str, Any]:
     """The JSON schema of an object with exactly these properties."""
     return {
         "type": "object",

@@ -16,6 +16,8 @@ def why_unusable(subject: object) -> str | None:
         return "it is missing or empty"
     if len(subject.encode("utf-8", "surrogatepass")) > MAX_SUBJECT_BYTES:
         return f"it is longer than {MAX_SUBJECT_BYTES} bytes"
+    if not subject.strip() or not subject.isprintable():
+        return "it has characters that cannot be printed, or nothing else"
     if subject.startswith(("[", "map[")):
         return "it is a list or an object"
     return None

@@ -124,7 +124,7 @@ class Sync:
             fetched = replica.fetch(key)
             confirm_at = self._confirm(row, requests, fetched_at=fetched.as_of)
             try:
-                replica.commit(row, fetched, confirm_at=confirm_at, cause=cause_of(requests, key))
+                replica.commit(row, fetched, confirm_at=confirm_at, cause=cause_of(requests))
             except Conflict:
                 continue
             return
@@ -135,7 +135,7 @@ class Sync:
 
         It is sent before the commit that records it: a crash in between sends one too many, the
         other order none at all. A pending confirm that is late enough serves this fetch too. So
-        only a fetch as late as its own outgrows a confirm, no matter which sync requested it.
+        only a fetch that is as late as the confirm's own replaces it.
         """
         if requests and all(request.is_confirm for request in requests):
             return row.confirm_at
@@ -157,8 +157,8 @@ def covered(row: Row, requests: Sequence[SyncRequest]) -> bool:
     return all(request.up_to + MARGIN_SECONDS < row.as_of for request in requests)
 
 
-def cause_of(requests: Sequence[SyncRequest], key: Key) -> Cause:
+def cause_of(requests: Sequence[SyncRequest]) -> Cause:
     """The cause of the latest request; without any, somebody demands the sync."""
     if not requests:
-        return Cause(f"demand-{key.id or key.kind}", DEMAND)
+        return Cause("demand", DEMAND)
     return max(requests, key=lambda request: request.up_to).cause

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from billing.errors import Unprocessable
-from billing.keys import Key, key_of
+from billing.keys import Key, is_name, key_of
 
 #: Types of the causes that are not Stripe events: a confirm, a deploy, and a caller who waits.
 CONFIRM = "portcullis.confirm"
 DEPLOY = "portcullis.deploy"
 DEMAND = "portcullis.demand"
-
-#: Characters of a cause's id or type; Stripe's are far shorter.
-MAX_NAME_CHARACTERS = 255
 
 
 class Cause(NamedTuple):
@@ -39,7 +36,7 @@ class SyncRequest:
     @classmethod
     def confirm(cls, key: Key, *, up_to: int) -> SyncRequest:
         """One more fetch of `key`, in case the one before read a stale state."""
-        return cls(key, up_to, Cause(f"confirm-{key.id or key.kind}-{up_to}", CONFIRM))
+        return cls(key, up_to, Cause(f"confirm-{up_to}", CONFIRM))
 
     @classmethod
     def deploy(cls, key: Key, *, up_to: int) -> SyncRequest:
@@ -74,8 +71,3 @@ class SyncRequest:
         if key is None:
             raise Unprocessable("not a sync request")
         return cls(key, up_to, Cause(name, kind))
-
-
-def is_name(value: object) -> bool:
-    """Whether `value` can be an id or a type of Stripe's: a string, not empty, not too long."""
-    return isinstance(value, str) and 0 < len(value) <= MAX_NAME_CHARACTERS

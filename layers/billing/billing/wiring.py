@@ -60,7 +60,9 @@ def portal_sessions() -> PortalSessions:
         configuration=_configuration(),
         return_urls=SETTINGS.return_urls,
         on_behalf_of=SETTINGS.on_behalf_of,
+        account=SETTINGS.account,
         mode=SETTINGS.mode,
+        clock=time.time,
     )
 
 
@@ -85,6 +87,7 @@ def checkout_sessions() -> CheckoutSessions:
         sync=sync_now,
         read_catalog=_read_catalog,
         pause=_pause,
+        clock=time.time,
         offer=_configuration().checkout,
         return_urls=SETTINGS.return_urls,
         account=SETTINGS.account,
@@ -204,6 +207,7 @@ def _secret(name: str) -> Secret:
     return Secret(_aws("secretsmanager"), name, time.monotonic)
 
 
+@cache
 def _configuration() -> Configuration:
     from billing.configuration import file
 
@@ -250,7 +254,8 @@ def _sync(stripe: StripeApi) -> Sync:
             customers=customers,
             documents=_store(),
             reads=stripe,
-            for_sale=_configuration().checkout.prices,
+            # Read with the catalog: a mistake in the file must not stop the customers' syncs.
+            for_sale=lambda: _configuration().checkout.prices,
         ),
         queue=_queues(),
         pause=_pause,

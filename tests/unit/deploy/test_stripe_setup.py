@@ -13,15 +13,24 @@ from billing.errors import (
     StripeRefused,
     StripeUnavailable,
 )
-from billing.keys import CATALOG, DocumentKey
+from billing.keys import CATALOG, CONFIGURATION, DocumentKey
 from billing.sync_request import DEPLOY
 from tests.unit.deploy.world import OURS, World
 
 
-def test_every_deploy_requests_the_catalog(deployed: World) -> None:
-    (request,) = deployed.queue.sent
-    assert request.key == DocumentKey(CATALOG, "test")
-    assert (request.cause.type, request.up_to) == (DEPLOY, 1_000)
+def test_every_deploy_requests_the_catalog_and_its_configurations(deployed: World) -> None:
+    made = [each["id"] for each in reversed(deployed.account.configurations)]
+    assert [request.key for request in deployed.queue.sent] == [
+        DocumentKey(CATALOG, "test"),
+        *(DocumentKey(CONFIGURATION, "test", each) for each in made),
+    ]
+    assert {(each.cause.type, each.up_to) for each in deployed.queue.sent} == {(DEPLOY, 1_000)}
+
+
+def test_for_a_connected_account_a_deploy_requests_the_catalog_only(world: World) -> None:
+    world.connected_account = "acct_1"
+    world.deploy()
+    assert [request.key for request in world.queue.sent] == [DocumentKey(CATALOG, "test")]
 
 
 def test_a_missing_api_key_says_where_to_put_it(world: World) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import stripe
 
-from billing.adapters.stripe_client import list_page, plain, translated, typed
+from billing.adapters.stripe_client import for_library, is_missing, list_page, plain, translated
 from billing.stripe_objects import StripeObject, all_pages
 
 if TYPE_CHECKING:
@@ -30,11 +30,11 @@ class StripeAccount:
 
     def create_webhook_endpoint(self, parameters: Mapping[str, Any]) -> StripeObject:
         with translated():
-            return plain(self._v1.webhook_endpoints.create(typed(parameters)))
+            return plain(self._v1.webhook_endpoints.create(for_library(parameters)))
 
     def update_webhook_endpoint(self, endpoint: str, parameters: Mapping[str, Any]) -> StripeObject:
         with translated():
-            return plain(self._v1.webhook_endpoints.update(endpoint, typed(parameters)))
+            return plain(self._v1.webhook_endpoints.update(endpoint, for_library(parameters)))
 
     def delete_webhook_endpoint(self, endpoint: str) -> None:
         with translated():
@@ -42,7 +42,7 @@ class StripeAccount:
                 self._v1.webhook_endpoints.delete(endpoint)
             except stripe.InvalidRequestError as error:
                 # Gone already: a repeated attempt, or somebody in the dashboard.
-                if error.code != "resource_missing":
+                if not is_missing(error):
                     raise
 
     def list_portal_configurations(self) -> list[StripeObject]:
@@ -52,12 +52,14 @@ class StripeAccount:
 
     def create_portal_configuration(self, parameters: Mapping[str, Any]) -> StripeObject:
         with translated():
-            return plain(self._v1.billing_portal.configurations.create(typed(parameters)))
+            return plain(self._v1.billing_portal.configurations.create(for_library(parameters)))
 
     def update_portal_configuration(
         self, configuration: str, parameters: Mapping[str, Any]
     ) -> StripeObject:
         with translated():
             return plain(
-                self._v1.billing_portal.configurations.update(configuration, typed(parameters))
+                self._v1.billing_portal.configurations.update(
+                    configuration, for_library(parameters)
+                )
             )

@@ -14,12 +14,14 @@ import stripe
 
 from billing.adapters.stripe_client import (
     date_of,
+    for_library,
+    is_missing,
+    is_replayed,
     list_page,
     once,
     plain,
     retrieve_or_none,
     translated,
-    typed,
     with_one_retry,
 )
 from billing.errors import Conflict, CustomerNotFound
@@ -61,7 +63,7 @@ class StripeApi:
             try:
                 found = self._v1.customers.retrieve(customer_id, {"expand": expand})
             except stripe.InvalidRequestError as error:
-                if error.code == "resource_missing":
+                if is_missing(error):
                     raise CustomerNotFound(customer_id) from error
                 raise
         return plain(found), date_of(found)
@@ -105,7 +107,7 @@ class StripeApi:
             lookup_keys = list(names[start : start + MAX_LOOKUP_KEYS])
             parameters = {"lookup_keys": lookup_keys, "active": True, "expand": ["data.product"]}
             with translated():
-                page = self._v1.prices.list(typed({"limit": MAX_LOOKUP_KEYS, **parameters}))
+                page = self._v1.prices.list(for_library({"limit": MAX_LOOKUP_KEYS, **parameters}))
             as_of = as_of or date_of(page)
             found.update({price["lookup_key"]: price for price in plain(page)["data"]})
         for name in names:
@@ -172,20 +174,24 @@ class StripeApi:
         with_one_retry(expire)
 
     def create_checkout_session(self, parameters: Mapping[str, Any], key: str) -> StripeObject:
-        """A new checkout session; the same one for everybody who asks for the same with this `key`.
+        """A new checkout session; the same one, as it is now, for everybody who asks for the same
+        with this `key`.
 
         `parameters` are those of https://docs.stripe.com/api/checkout/sessions/create.
         Raises Conflict where `key` was used for something else.
         """
 
-        def create(options: stripe.RequestOptions) -> StripeObject:
+        def create(options: stripe.RequestOptions) -> tuple[StripeObject, bool]:
             with translated():
                 try:
-                    return plain(self._v1.checkout.sessions.create(typed(parameters), options))
+                    created = self._v1.checkout.sessions.create(for_library(parameters), options)
                 except stripe.IdempotencyError as error:
                     raise Conflict("the key was used for another checkout session") from error
+            return plain(created), is_replayed(created)
 
-        return once(create, key)
+        session, replayed = once(create, key)
+        # A replayed response shows the session as it was when it was created.
+        return (self.retrieve_checkout_session(session["id"]) or session) if replayed else session
 
     # -- the portal
 
@@ -220,9 +226,11 @@ class StripeApi:
         def create() -> str:
             with translated():
                 try:
-                    session = self._v1.billing_portal.sessions.create(typed(parameters), options)
+                    session = self._v1.billing_portal.sessions.create(
+                        for_library(parameters), options
+                    )
                 except stripe.InvalidRequestError as error:
-                    if error.code == "resource_missing" and error.param in ("customer", "id"):
+                    if is_missing(error) and error.param in ("customer", "id"):
                         raise CustomerNotFound(str(parameters.get("customer"))) from error
                     raise
             return str(session.url)

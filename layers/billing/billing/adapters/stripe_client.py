@@ -64,11 +64,19 @@ def plain(value: stripe.StripeObject) -> dict[str, Any]:
 
 def date_of(found: stripe.StripeObject) -> int:
     """Stripe's Date, in epoch seconds, of the response that `found` came in."""
+    return int(parsedate_to_datetime(_header(found, "date") or "").timestamp())
+
+
+def is_replayed(found: stripe.StripeObject) -> bool:
+    """Whether Stripe repeated a response that it recorded under our idempotency key."""
+    return _header(found, "idempotent-replayed") == "true"
+
+
+def _header(found: stripe.StripeObject, name: str) -> str | None:
     response = found.last_response
     assert response is not None
     headers: Mapping[str, str] = response.headers
-    date = next(value for name, value in headers.items() if name.lower() == "date")
-    return int(parsedate_to_datetime(date).timestamp())
+    return next((headers[each] for each in headers if each.lower() == name), None)
 
 
 def page_after(after: str | None) -> Any:
@@ -78,7 +86,7 @@ def page_after(after: str | None) -> Any:
     return {"limit": MAX_PAGE_SIZE, "starting_after": after}
 
 
-def typed(parameters: Mapping[str, Any]) -> Any:
+def for_library(parameters: Mapping[str, Any]) -> Any:
     """Parameters that are built elsewhere, for the library's closed types."""
     return dict(parameters)
 
@@ -91,6 +99,11 @@ def list_page(
         return plain(list_objects({**parameters, **page_after(after)}))
 
 
+def is_missing(error: stripe.InvalidRequestError) -> bool:
+    """Whether Stripe has no such object."""
+    return error.code == "resource_missing"
+
+
 def retrieve_or_none(retrieve: Callable[[], Any]) -> StripeObject | None:
     """The object that `retrieve` finds; None where Stripe has no such object.
 
@@ -100,7 +113,7 @@ def retrieve_or_none(retrieve: Callable[[], Any]) -> StripeObject | None:
         try:
             return plain(retrieve())
         except stripe.InvalidRequestError as error:
-            if error.code == "resource_missing":
+            if is_missing(error):
                 return None
             raise
 

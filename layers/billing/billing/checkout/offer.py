@@ -65,7 +65,7 @@ def is_for(session: StripeObject, wanted: Mapping[str, Any]) -> bool:
     the same pages."""
     lines, (item,) = _lines(session), wanted["line_items"]
     return (
-        all(session.get(name) == wanted[name] for name in ("mode", "success_url", "cancel_url"))
+        all(session.get(name) == wanted[name] for name in ("success_url", "cancel_url"))
         and len(lines) == 1
         and lines[0]["price"]["id"] == item["price"]
         and (is_metered(lines[0]["price"]) or lines[0]["quantity"] == item["quantity"])

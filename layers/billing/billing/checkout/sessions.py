@@ -34,7 +34,7 @@ from billing.keys import CustomerKey, SubjectKey
 from billing.model import CustomerRow
 from billing.responses import ENTITLEMENTS_SCHEMA
 from billing.return_urls import ReturnUrls
-from billing.schemas import checker, record
+from billing.schemas import checker, object_schema
 from billing.stripe_objects import MAX_QUANTITY, StripeObject, is_deleted, product_id
 
 #: The body of `POST /checkout-sessions`. Strict: a customer id is refused, whatever its name is.
@@ -53,25 +53,28 @@ REQUEST_SCHEMA: dict[str, Any] = {
 _checked = checker(REQUEST_SCHEMA)
 
 #: The body of the response to `POST /checkout-sessions`.
-SESSION_SCHEMA = record(
+SESSION_SCHEMA = object_schema(
     "The checkout session: a new one, or the open one if the request is repeated.",
     url={"type": "string", "description": "Its page at Stripe"},
     id={"type": "string"},
 )
 
 #: The body of the response to `GET /checkout-sessions/{id}`.
-RETRIEVED_SCHEMA = record(
+RETRIEVED_SCHEMA = object_schema(
     "A checkout session of the subject's.",
     id={"type": "string"},
-    status={"enum": ["open", "complete", "expired"]},
+    status={"enum": ["open", "complete", "expired", None]},
     entitlements=ENTITLEMENTS_SCHEMA,
 )
 
 #: Stripe's own limit for client_reference_id.
 MAX_REFERENCE_CHARACTERS = 200
 
-#: Attempts to settle which customer is the subject's: a tombstone and a lost race cost one each.
+#: Attempts to settle customer and session: a tombstone and each lost race cost one.
 MAX_CUSTOMER_ATTEMPTS = 4
+
+#: How old an open session may be to be returned without another sync.
+FRESH_SECONDS = 60
 
 #: Syncs on the way back from checkout, while the purchase does not show in the row yet.
 MAX_SYNC_ATTEMPTS = 4
@@ -137,7 +140,7 @@ class CheckoutSessions:
     """What checkout depends on.
 
     `sync` makes a customer's row equal to Stripe now; `read_catalog` returns the catalog's
-    document; `pause(n)` waits before attempt `n`.
+    document; `pause(n)` waits before attempt `n`; `clock` returns epoch seconds.
     """
 
     store: CheckoutStore
@@ -145,6 +148,7 @@ class CheckoutSessions:
     sync: Callable[[CustomerKey], None]
     read_catalog: Callable[[], Mapping[str, Any]]
     pause: Callable[[int], None]
+    clock: Callable[[], float]
     offer: Checkout
     return_urls: ReturnUrls
     account: str
@@ -159,54 +163,55 @@ class CheckoutSessions:
         once. Raises BadRequest, AlreadySubscribed, StateConflict, and any Unavailable.
         """
         _checked(request)
-        success_url = with_session_id(self.return_urls.chosen(request, "success_url"))
-        cancel_url = self.return_urls.chosen(request, "cancel_url")
+        urls = {
+            # Checked once more with what is added to it: Stripe limits its length.
+            "success_url": self.return_urls.checked(
+                with_session_id(self.return_urls.chosen(request, "success_url")), "success_url"
+            ),
+            "cancel_url": self.return_urls.chosen(request, "cancel_url"),
+        }
         price = self._price(request["price"])
         product = product_id(price)
         wanted: dict[str, Any] = {
             "mode": "subscription",
             "line_items": [line_item(price, request.get("quantity"))],
-            "success_url": success_url,
-            "cancel_url": cancel_url,
+            **urls,
         }
 
+        deleted: CustomerKey | None = None
         for _ in range(MAX_CUSTOMER_ATTEMPTS):
-            customer = self._linked_customer(subject)
+            customer = self.store.linked_customer(self._subject(subject))
+            if customer is not None and (customer == deleted or self.store.load(customer).deleted):
+                customer, deleted = None, customer
             newest = session = None
+            is_covered = False
             if customer is None:
-                customer = self._new_customer(subject)
+                customer = self._new_customer(subject, deleted)
             else:
                 # In this order: a session that another request creates meanwhile either is among
                 # the open ones, or gets the same idempotency key as ours.
                 newest = self.stripe.newest_checkout_session(customer.id)
-                session = self._open_session(customer, product, wanted)
-            if session is None:
+                session, is_covered = self._open_session(customer, product, wanted)
+            if not is_covered:
                 self._sync(customer)
             row = self.store.load(customer)
-            if not row.deleted and row.subject == subject:
-                break
-            # Deleted, or another customer has the subject: the next attempt finds that one.
-        else:
-            raise StateConflict("Your customer in Stripe is changing at this moment. Try again.")
-        held = held_subscription(row, product)
-        if held is not None:
+            if row.deleted:
+                deleted = customer
+            if row.deleted or row.subject != subject:
+                # Another customer has the subject by now, or will be created.
+                continue
+            self._refuse_what_is_held(row, product, session)
             if session is not None:
-                self.stripe.expire_checkout_session(session["id"])
-            raise AlreadySubscribed(
-                f"You already hold this product: subscription {held.id} is {held.status}. "
-                "Change it in the customer portal: POST /portal-sessions."
-            )
-        if session is not None:
-            return Created(session["id"], session["url"])
-
-        parameters = {**wanted, "customer": customer.id}
-        if len(subject) <= MAX_REFERENCE_CHARACTERS:
-            parameters["client_reference_id"] = subject
-        if self.offer.trial_days and not has_had(row, product):
-            parameters["subscription_data"] = {"trial_period_days": self.offer.trial_days}
-        if self.offer.allow_promotion_codes:
-            parameters["allow_promotion_codes"] = True
-        return self._created(customer, product, newest, parameters)
+                return Created(session["id"], session["url"])
+            try:
+                return self._created(row, product, newest, wanted, subject)
+            except Conflict:
+                # Another request created a different session at the same moment: it is among the
+                # open ones now.
+                continue
+        raise StateConflict(
+            "Your customer or another checkout in Stripe is changing at this moment. Try again."
+        )
 
     def retrieve(self, subject: str, session_id: str) -> Retrieved:
         """The subject's checkout session. Once it is complete, the row has what was bought, even
@@ -220,6 +225,8 @@ class CheckoutSessions:
             raise NotFound("You have no such checkout session.")
 
         row = self.store.load(customer)
+        if row.subject != subject:
+            raise NotFound("You have no such checkout session.")
         if session["status"] == "complete":
             # Long afterwards, what was bought may have ended: then one sync is enough.
             for attempt in range(1 if row.as_of > session["expires_at"] else MAX_SYNC_ATTEMPTS):
@@ -244,13 +251,15 @@ class CheckoutSessions:
 
     def _open_session(
         self, customer: CustomerKey, product: str, wanted: Mapping[str, Any]
-    ) -> StripeObject | None:
-        """The customer's open session for exactly what is wanted, if there is one.
+    ) -> tuple[StripeObject | None, bool]:
+        """The customer's open session for exactly what is wanted, and whether the row still covers
+        it: the session is new, so a sync came just before it, and no other was open.
 
-        Expires the others for the product *before* the customer is read: what was paid through
-        them is then part of what we read, and nothing more can be paid through them.
+        All others for the product are expired. Nothing more can be paid through them, and the sync
+        that follows sees what was.
         """
         same: StripeObject | None = None
+        is_covered = True
         for session in self.stripe.list_open_checkout_sessions(customer.id):
             if product not in products_of(session):
                 continue
@@ -259,24 +268,44 @@ class CheckoutSessions:
                 same = session
             else:
                 self.stripe.expire_checkout_session(session["id"])
-        return same
+                is_covered = False
+        if same is None or self.clock() - same["created"] > FRESH_SECONDS:
+            is_covered = False
+        return same, is_covered
+
+    def _refuse_what_is_held(
+        self, row: CustomerRow, product: str, session: StripeObject | None
+    ) -> None:
+        held = held_subscription(row, product)
+        if held is None:
+            return
+        if session is not None:
+            self.stripe.expire_checkout_session(session["id"])
+        raise AlreadySubscribed(
+            f"You already hold this product: subscription {held.id} is {held.status}. "
+            "Change it in the customer portal: POST /portal-sessions."
+        )
 
     def _created(
         self,
-        customer: CustomerKey,
+        row: CustomerRow,
         product: str,
         newest: str | None,
-        parameters: Mapping[str, Any],
+        wanted: Mapping[str, Any],
+        subject: str,
     ) -> Created:
+        """A new session. Raises Conflict where another request created a different one."""
+        parameters: dict[str, Any] = {**wanted, "customer": row.key.id}
+        if len(subject) <= MAX_REFERENCE_CHARACTERS:
+            parameters["client_reference_id"] = subject
+        if self.offer.trial_days and not has_had(row, product):
+            parameters["subscription_data"] = {"trial_period_days": self.offer.trial_days}
+        if self.offer.allow_promotion_codes:
+            parameters["allow_promotion_codes"] = True
         # One key for all requests that follow the same session: two at once get the same new
         # session, and of two that differ only one can be paid. The next one follows this one.
-        key = _idempotency_key("session", customer.id, product, newest or "")
-        try:
-            session = self.stripe.create_checkout_session(parameters, key)
-        except Conflict:
-            raise StateConflict(
-                "Another checkout for this product began at the same moment. Try again."
-            ) from None
+        key = _idempotency_key("session", row.key.id, product, newest or "")
+        session = self.stripe.create_checkout_session(parameters, key)
         if session.get("url") is None:
             raise StateConflict("That checkout has just ended in another window. Try again.")
         return Created(session["id"], session["url"])
@@ -297,15 +326,9 @@ class CheckoutSessions:
     def _subject(self, subject: str) -> SubjectKey:
         return SubjectKey(self.mode, self.issuer, subject)
 
-    def _linked_customer(self, subject: str) -> CustomerKey | None:
-        """The subject's customer; None where there is none, or where it was deleted."""
-        linked = self.store.linked_customer(self._subject(subject))
-        return None if linked is None or self.store.load(linked).deleted else linked
-
-    def _new_customer(self, subject: str) -> CustomerKey:
+    def _new_customer(self, subject: str, deleted: CustomerKey | None) -> CustomerKey:
         """The subject's new customer, the same for all requests at once. After a deleted one the
         idempotency key differs: Stripe would return that one for a day."""
-        deleted = self.store.linked_customer(self._subject(subject))
         key = _idempotency_key(
             "customer",
             self.mode,

@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
-#: CloudFormation takes 4,096 bytes of a response; everything else in it is far below the rest.
+#: CloudFormation takes 4,096 bytes of a response. The other fields need far less than is left.
 MAX_REASON_BYTES = 2_500
 
 #: The response is sent so many times, with a pause between, until CloudFormation has received it.

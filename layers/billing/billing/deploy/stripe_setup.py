@@ -28,7 +28,7 @@ from billing.errors import (
     Unavailable,
 )
 from billing.events import EFFECTS
-from billing.keys import CATALOG, OWN_ACCOUNT, DocumentKey
+from billing.keys import CATALOG, CONFIGURATION, OWN_ACCOUNT, DocumentKey
 from billing.reporter import Reporter
 from billing.settings import STRIPE_API_VERSION
 from billing.stripe_objects import StripeObject
@@ -83,10 +83,15 @@ class StripeSetup:
         wanted = self._wanted_configurations(stack)
         endpoint = self._endpoints.apply(self._wanted_endpoint(stack, url))
         made = self._configurations.apply(stack, wanted)
-        # No event reports what was for sale before the endpoint existed, or a changed file.
-        self.queue.send(
-            SyncRequest.deploy(DocumentKey(CATALOG, self.mode), up_to=int(self.clock()))
-        )
+        # No event reports what was there before the endpoint existed, or a changed file. The
+        # endpoint of a connected account receives no events of the platform's configurations.
+        documents = [DocumentKey(CATALOG, self.mode)]
+        if self.connected_account == OWN_ACCOUNT:
+            documents += [
+                DocumentKey(CONFIGURATION, self.mode, each["id"]) for each in made.values()
+            ]
+        for key in documents:
+            self.queue.send(SyncRequest.deploy(key, up_to=int(self.clock())))
         pages = [
             f"{name}: {each['login_page']['url']}"
             for name, each in made.items()

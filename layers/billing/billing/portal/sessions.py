@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,7 +27,7 @@ from billing.portal.flows import (
     flow_data,
 )
 from billing.return_urls import ReturnUrls
-from billing.schemas import checker, record
+from billing.schemas import checker, object_schema
 from billing.stripe_objects import StripeObject
 
 #: The locales of https://docs.stripe.com/api/customer_portal/sessions/create.
@@ -51,7 +51,7 @@ REQUEST_SCHEMA: dict[str, Any] = {
 _checked = checker(REQUEST_SCHEMA)
 
 #: The body of the response to `POST /portal-sessions`.
-SESSION_SCHEMA = record(
+SESSION_SCHEMA = object_schema(
     "The new portal session.",
     url={"type": "string", "description": "A bearer link: five minutes to open it"},
 )
@@ -78,7 +78,7 @@ class PortalStore(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortalSessions:
-    """What creating a portal session depends on."""
+    """What creating a portal session depends on. `clock` returns epoch seconds."""
 
     customers: Customers
     stripe: PortalApi
@@ -86,7 +86,9 @@ class PortalSessions:
     configuration: Configuration
     return_urls: ReturnUrls
     on_behalf_of: str
+    account: str
     mode: str
+    clock: Callable[[], float]
 
     def create(self, subject: str, request: Mapping[str, Any]) -> str:
         """The URL of a new portal session for the subject's customer: a bearer link, valid for five
@@ -139,7 +141,8 @@ class PortalSessions:
 
     def _chosen(self, request: Mapping[str, Any], row: CustomerRow) -> PortalConfiguration:
         """The configuration the request names, else the one whose rule the customer meets."""
-        products, features = row.billing.products, row.billing.features
+        now = self.clock()
+        products, features = row.billing.products_at(now), row.billing.features_at(now)
         if "configuration" not in request:
             return self.configuration.chosen_for(products, features)
         named = self.configuration.named(request["configuration"])
@@ -169,7 +172,8 @@ class PortalSessions:
         self, chosen: PortalConfiguration, configuration_id: str | None, feature: str
     ) -> bool:
         """Whether the portal offers `feature`: what Stripe says where we know it, else the file."""
-        if configuration_id is not None:
+        # A connected account receives no events of the platform's configurations.
+        if configuration_id is not None and self.account == OWN_ACCOUNT:
             key = DocumentKey(CONFIGURATION, self.mode, configuration_id)
             known = self.store.load_document(key, consistent=False).content
             if known:
