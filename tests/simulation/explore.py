@@ -41,9 +41,9 @@ class Report:
     histories: frozenset[int] = field(default_factory=frozenset)
 
 
-def explore_small_world(name: str, most: int) -> Report:
+def explore_small_world(name: str, max_states: int) -> Report:
     """Explore a small world to its end."""
-    found = explore(cases.case(name, design(strands=False)), limit=most)
+    found = explore(cases.case(name, design(strands=False)), limit=max_states)
     violations: tuple[tuple[str, str], ...] = ()
     if found.violation is not None:
         violations = ((f"{name}:{'.'.join(map(str, found.moves))}", str(found.violation)),)

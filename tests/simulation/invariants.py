@@ -163,7 +163,7 @@ class TombstoneStays(Invariant):
 
     def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
         if before.deleted and not after.deleted:
-            raise self.broken(f"{after.key.id} was deleted and is not any more")
+            raise self.broken(f"{after.key.id} was deleted; the new row is no tombstone")
         if after.deleted and (after.billing.features or after.billing.products):
             raise self.broken(f"{after.key.id} is deleted and has access")
 

@@ -10,7 +10,7 @@ from tests.simulation.invariants import Violated
 from tests.simulation.lifecycles import random_script
 from tests.simulation.world import Budgets, Move, Secrets, Setup, World
 
-#: Faults occur only during the first moves. After them the world must become quiet.
+#: Faults occur only during this many moves. After them the world must become quiet.
 MAX_FAULTY_MOVES = 300
 
 #: A history with more moves than this makes no progress.

@@ -277,7 +277,7 @@ class World:
             case ("change",):
                 self._change()
             case ("time", until):
-                self._record(f"nothing else can happen; {until - self.now:g} s pass")
+                self._log(f"nothing else can happen; {until - self.now:g} s pass")
                 self.now = until
             case ("crash", name):
                 self._spend(crashes=1)
@@ -288,16 +288,16 @@ class World:
                 self._deliver(event)
             case ("hold", event):
                 self._spend(holds=1)
-                self._record(f"Stripe's delivery of {event} is {HOLD_SECONDS:g} s late")
+                self._log(f"Stripe's delivery of {event} is {HOLD_SECONDS:g} s late")
                 self.pending = {**self.pending, event: self.now + HOLD_SECONDS}
             case ("copy", message):
                 self._spend(copies=1)
-                self._record(f"SQS delivers {message} again")
+                self._log(f"SQS delivers {message} again")
                 self.queue.duplicate(message)
             case ("wait",):
                 self._spend(waits=1)
                 self.now += WAIT_SECONDS
-                self._record(f"{WAIT_SECONDS:g} s pass")
+                self._log(f"{WAIT_SECONDS:g} s pass")
 
     def check_quiet(self) -> None:
         """Check the invariants at the end of the history. Raises Violated."""
@@ -313,7 +313,7 @@ class World:
         index = len(self.stripe.happened)
         change = self.setup.script.changes[index]
         self.stripe.happened = (*self.stripe.happened, self.now)
-        self._record(f"Stripe: change {index} of {change.state.id} ({', '.join(change.events)})")
+        self._log(f"Stripe: change {index} of {change.state.id} ({', '.join(change.events)})")
         self.pending = self.pending | {
             event: self.now + self.setup.chance(0, self.setup.webhook_delay)
             for event in self.setup.script.events_of(index)
@@ -323,7 +323,7 @@ class World:
                 self._deliver(event)
 
     def _deliver(self, event: str) -> None:
-        self._record(f"Stripe delivers {event}")
+        self._log(f"Stripe delivers {event}")
         body = self.stripe.body(self.setup.script.events[event])
         secrets = self.setup.secrets.signing(self.now - self.start)
         header = signed(body, secrets, int(self.now))
@@ -336,7 +336,7 @@ class World:
 
     def _receive(self, worker: str, ids: tuple[str, ...]) -> None:
         received, messages = self.queue.receive(ids, self.now)
-        self._record(f"{worker} receives {', '.join(ids)}")
+        self._log(f"{worker} receives {', '.join(ids)}")
         work = self.setup.design.work
         position = self.setup.start(tuple(messages), lambda: work(messages))
         self._settle(
@@ -350,7 +350,7 @@ class World:
             self._step(name, "")
 
     def _crash(self, name: str) -> None:
-        self._record(f"{name} crashes")
+        self._log(f"{name} crashes")
         for other in [n for n in self.actors if n == name or n.startswith(f"{name}/")]:
             self.actors[other].position.kill()
         gone = {received.receipt for received in self.actors[name].received}
@@ -373,7 +373,7 @@ class World:
             return
         outcome = self._perform(actor, op, variant)
         if self.story is not None:
-            self._record_step(name, op, variant, outcome)
+            self._log_step(name, op, variant, outcome)
         actor = self.actors[name]
         position = actor.position.next(outcome, self._mark(outcome))
         self._settle(actor._replace(position=position))
@@ -552,7 +552,7 @@ class World:
         self.actors = {name: a for name, a in self.actors.items() if name != actor.name}
 
     def _answer(self, event: str, status: int) -> None:
-        self._record(f"webhook {event}: response {status}")
+        self._log(f"webhook {event}: response {status}")
         if status == 200:
             for check in self._checks["answer"]:
                 check(self, event)
@@ -563,7 +563,7 @@ class World:
 
     def _finish(self, actor: Actor, deferred: tuple[str, ...]) -> None:
         done = [received for received in actor.received if received.id not in deferred]
-        self._record(f"{actor.name} ends: {', '.join(t.id for t in done) or 'nothing'} acknowledged")
+        self._log(f"{actor.name} ends: {', '.join(t.id for t in done) or 'nothing'} acknowledged")
         self._delete(actor.received, tuple(received.id for received in done))
         self.covered -= {received.receipt for received in actor.received}
 
@@ -667,11 +667,11 @@ class World:
 
     # The story.
 
-    def _record(self, text: str) -> None:
+    def _log(self, text: str) -> None:
         if self.story is not None:
             self.story.append(f"{self.now - self.start:9.2f} s  {text}")
 
-    def _record_step(self, name: str, op: Op, variant: str | int, outcome: Any) -> None:
+    def _log_step(self, name: str, op: Op, variant: str | int, outcome: Any) -> None:
         detail = ""
         match op.method:
             case "load" if isinstance(outcome, CustomerRow):
@@ -694,7 +694,7 @@ class World:
             case "hide":
                 detail = f"{op.args[0].id} for {op.args[1]} s"
         ending = f": {outcome.error.__name__}" if type(outcome) is Raised else ""
-        self._record(f"{name}: {op.service}.{op.method} {detail}{ending}")
+        self._log(f"{name}: {op.service}.{op.method} {detail}{ending}")
 
 
 def key_of(customer: str) -> CustomerKey:
