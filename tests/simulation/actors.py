@@ -1,11 +1,11 @@
 """The real code, stopped at every I/O point.
 
-A program runs in a greenlet. Each call of a port hands an `Op` to whoever resumes the program and
-waits for its outcome; so the scheduler alone decides what happens between two I/O points, and
-whether the second ever comes. Between them the code has no clock, no dice, no threads.
+A program runs in a greenlet. Each call of a port passes an `Op` to the scheduler and stops until
+the scheduler returns its outcome. So the scheduler alone decides what happens between two I/O
+points. Between them the code uses no clock, no randomness and no threads.
 
-One stop per operation, before its effect, is enough for a crash on either side of it: dying at the
-stop of the next operation is dying after the effect of this one.
+One stop per operation, before its effect, is enough for a crash on either side of it: a crash at
+the next stop is a crash after the effect.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Program = Callable[[], None]
 
 
 class Op(NamedTuple):
-    """An I/O operation that a program waits for."""
+    """An I/O operation at which a program has stopped."""
 
     service: str
     method: str
@@ -34,21 +34,21 @@ class Op(NamedTuple):
 
 
 class Raised(NamedTuple):
-    """The outcome of an operation that raises in the program."""
+    """The outcome of an operation that raises an error in the program."""
 
     error: Callable[[str], Exception]
     reason: str
 
 
 def io(service: str, method: str, *args: Any) -> Any:
-    """Stop here until the scheduler performs the operation; return or raise its outcome."""
+    """Stop until the scheduler has performed the operation; return its outcome, or raise it."""
     outcome = getcurrent().parent.switch(Op(service, method, args))  # type: ignore[union-attr]
     if type(outcome) is Raised:
         raise outcome.error(outcome.reason)
     return outcome
 
 
-# Ports: what the real code is given in place of its adapters.
+# Ports: they replace the adapters of the real code.
 
 
 class StorePort:
@@ -79,8 +79,8 @@ class StripePort:
     """stripe_state.StripeReads and documents.DocumentReads."""
 
     def retrieve_customer(self, customer: str) -> tuple[StripeObject, int]:
-        answer: tuple[StripeObject, int] = io("stripe", "retrieve_customer", customer, None)
-        return answer
+        response: tuple[StripeObject, int] = io("stripe", "retrieve_customer", customer, None)
+        return response
 
     def list_subscriptions(self, customer: str, after: str | None) -> Page:
         return self._page("list_subscriptions", customer, after)
@@ -98,12 +98,12 @@ class StripePort:
         return self._page("list_product_features", product, after)
 
     def retrieve_portal_configuration(self, configuration: str) -> tuple[StripeObject, int]:
-        answer: tuple[StripeObject, int] = io("stripe", "portal_configuration", configuration)
-        return answer
+        response: tuple[StripeObject, int] = io("stripe", "portal_configuration", configuration)
+        return response
 
     def list_prices(self, names: Sequence[str]) -> tuple[list[StripeObject], int]:
-        answer: tuple[list[StripeObject], int] = io("stripe", "prices", tuple(names))
-        return answer
+        response: tuple[list[StripeObject], int] = io("stripe", "prices", tuple(names))
+        return response
 
     def _page(self, method: str, name: str, after: str | None) -> Page:
         page: Page = io("stripe", method, name, after)
@@ -139,13 +139,13 @@ class SecretsPort:
 
 
 def clock() -> float:
-    """Epoch seconds, by this worker's own clock."""
+    """Epoch seconds by this function's own clock."""
     seconds: float = io("here", "clock")
     return seconds
 
 
 def jitter() -> float:
-    """From 0 to 1."""
+    """A random number from 0 to 1."""
     share: float = io("here", "jitter")
     return share
 
@@ -157,12 +157,12 @@ def remaining_ms() -> int:
 
 
 def pause(attempt: int) -> None:
-    """Wait a moment before try `attempt`."""
+    """Wait a random moment before attempt number `attempt`."""
     io("here", "pause", attempt)
 
 
 def parallel(tasks: Sequence[Callable[[], None]]) -> None:
-    """batch.Parallel: strands that the scheduler interleaves as it likes."""
+    """batch.Parallel: the scheduler interleaves the tasks as strands."""
     if len(tasks) > 1:
         io("here", "parallel", tuple(tasks))
     else:
@@ -171,29 +171,29 @@ def parallel(tasks: Sequence[Callable[[], None]]) -> None:
 
 
 def one_after_another(tasks: Sequence[Callable[[], None]]) -> None:
-    """batch.Parallel where strands would only multiply what is explored elsewhere."""
+    """batch.Parallel without strands, where they would only add histories that others cover."""
     for task in tasks:
         task()
 
 
-# Positions: where in its program an actor stands.
+# Positions: where an actor is in its program.
 
 
 class Position(Protocol):
-    """A program stopped at `op`, or ended where that is None."""
+    """A program that is stopped at `op`, or has ended if `op` is None."""
 
     @property
     def op(self) -> Op | None: ...
 
     def next(self, outcome: object, mark: Hashable) -> Position:
-        """Where the program stands after `outcome`, which `mark` tells from every other."""
+        """The position after `outcome`. `mark` identifies the outcome among all others."""
         ...
 
     def kill(self) -> None: ...
 
 
 class Live:
-    """A program running in a greenlet of its own. It only goes forward."""
+    """A program that runs in its own greenlet. It only moves forward."""
 
     __slots__ = ("_greenlet", "op")
 
@@ -211,10 +211,10 @@ class Live:
 
 
 class Remembered:
-    """A program's position as the outcomes that led to it: a node in the tree of its behaviours.
+    """A program's position as the sequence of outcomes that led to it: a node in a tree.
 
-    A program is a function of its outcomes, so it runs once for each distinct sequence of them and
-    is remembered from then on. That makes a position a value: exploring can return to it at will.
+    A program is a function of its outcomes. So it runs once for each distinct sequence, and the
+    position is kept. A position is an immutable value, and exploring can return to it at any time.
     """
 
     __slots__ = ("_next", "_parent", "_program", "op", "outcome")
@@ -231,7 +231,7 @@ class Remembered:
         return node
 
     def kill(self) -> None:
-        """A position is a value: there is nothing to end."""
+        """Do nothing: a position has no running greenlet."""
 
     def _run(self) -> Op | None:
         outcomes: list[object] = []
@@ -250,7 +250,7 @@ class Remembered:
 
 @dataclass(slots=True)
 class Memory:
-    """Where programs start, so that each is remembered once."""
+    """The first position of each program, kept so that each program has one tree."""
 
     roots: dict[Hashable, Remembered]
 
@@ -262,5 +262,5 @@ class Memory:
 
 
 def live(key: Hashable, program: Program) -> Live:
-    """Start a program that is run once, in time."""
+    """Start a program that runs once and only moves forward."""
     return Live(program)

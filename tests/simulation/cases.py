@@ -17,8 +17,8 @@ from tests.simulation.world import Budgets, Setup
 
 #: Script and faults of each case, with two workers that stop at every I/O point.
 CASES: dict[str, tuple[Script, Budgets]] = {
-    # The largest first, so that the two processes end together. It holds all the smaller ones:
-    # three changes or two, with or without the duplicate and the crash.
+    # The largest first, so that the two processes end at about the same time. It includes all the
+    # smaller ones: three changes or two, with or without the duplicate and the crash.
     "three changes, a duplicate and a crash": (
         three_changes(0, 0, 0),
         Budgets(crashes=1, duplicates=1),
@@ -48,8 +48,8 @@ CASES: dict[str, tuple[Script, Budgets]] = {
     "two customers claim one subject": (two_customers(0, 0, 0), Budgets(crashes=1)),
 }
 
-#: Duplicates of each event of a lifecycle: one, so that every subset of them occurs.
-DUPLICATES = 5
+#: Enough for one duplicate of each event of a lifecycle, so that every subset occurs.
+MAX_DUPLICATES = 5
 
 
 def names() -> list[str]:
@@ -58,7 +58,7 @@ def names() -> list[str]:
 
 
 def case(name: str, design: Design) -> Setup:
-    """The world of a case. Raises KeyError."""
+    """Return the setup of a case. Raises KeyError."""
     if name in CASES:
         script, budgets = CASES[name]
         return Setup(
@@ -69,4 +69,4 @@ def case(name: str, design: Design) -> Setup:
             delivers_at_once=not budgets.holds,
         )
     setup = Setup(script=LIFECYCLES[name], design=design, start=Memory({}), workers=1)
-    return replace(setup, budgets=Budgets(duplicates=DUPLICATES), worker_stops=False)
+    return replace(setup, budgets=Budgets(duplicates=MAX_DUPLICATES), worker_stops=False)

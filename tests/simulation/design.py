@@ -1,4 +1,4 @@
-"""The code under test, wired to the ports: the real one, or a mutant of it."""
+"""The code under test, wired to the ports: the real code or a mutant."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ ISSUER = "https://issuer.example"
 
 
 def unreported(name: str, /, **details: object) -> None:
-    """Reports are for people; the simulation looks for itself."""
+    """Discard a report. The invariants check the state itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """What runs: the two functions' bodies, from the trigger to the answer."""
+    """What runs: the bodies of the two functions, from the trigger to the response."""
 
     ingest: Ingest
     batch: Batch
 
-    def take_in(self, body: bytes, header: str) -> None:
-        """ingest_webhook, its answer included."""
+    def ingest_webhook(self, body: bytes, header: str) -> None:
+        """The function ingest_webhook with its response."""
         try:
             self.ingest(body, header)
         except RequestRefused as error:
@@ -54,13 +54,15 @@ class Design:
         io("edge", "answer", status)
 
     def work(self, messages: list[Message]) -> None:
-        """sync_customer, its partial batch response included."""
+        """The function sync_customer with its partial batch response."""
         io("edge", "finish", tuple(self.batch(messages, remaining_ms)))
 
 
 def real_sync(sync: type[Sync] = Sync, **parts: Any) -> Sync:
-    """The sync as it is deployed, its dispatch included, on the ports; `parts` replaces some of
-    them: `store` and `stripe` of the customers' replica, or fields of the sync itself."""
+    """The deployed sync with all its replicas, wired to the ports.
+
+    `parts` replaces some of them: `store` and `stripe` of the customer replica, or fields of Sync.
+    """
     customers = CustomerReplica(
         store=parts.pop("store", StorePort()),
         stripe=parts.pop("stripe", StripePort()),
@@ -86,7 +88,7 @@ def design(
     batch: type[Batch] = Batch,
     strands: bool = True,
 ) -> Design:
-    """Wire the functions; `strands` lets the customers of a batch be synced side by side."""
+    """Wire the functions. With `strands`, the customers of one batch are synced concurrently."""
     return Design(
         ingest=ingest(
             verify=signature.verify,

@@ -1,7 +1,7 @@
-"""The entitlement table, by the condition expressions of store.py.
+"""The entitlement table, with the condition expressions of store.py.
 
-Conditional puts, transactions of a row and a link, consistent reads, and reads that are not: those
-answer what was there before the last write. `test_models.py` runs it side by side with the adapter.
+It has conditional puts, transactions of a row and a link, and consistent reads. A read that is not
+consistent returns the row before the last write. `test_models.py` compares it with the adapter.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Links = dict[SubjectKey, CustomerKey]
 
 
 class StoreModel:
-    """link.Store and replicas.DocumentStore. Every field is a value: what changes is replaced."""
+    """link.Store and replicas.DocumentStore. Fields are immutable values: a change replaces one."""
 
     def __init__(self) -> None:
         self.rows: Rows = {}
@@ -66,8 +66,8 @@ class StoreModel:
     def put(
         self, row: CustomerRow, subject: SubjectKey | None = None, *, newer: str = ""
     ) -> CustomerRow:
-        """What the real code never does and a mutant may: write with no regard to the revision,
-        or if what is stored is older ("<", "<=") by `as_of`. Returns the row as written."""
+        """Write without checking the revision, which only a mutant does. `newer` ("<" or "<=") is
+        the condition between the stored `as_of` and the new one. Returns the row as written."""
         held = self.load(row.key)
         if held.revision and (
             (newer == "<" and not held.as_of < row.as_of)

@@ -1,7 +1,8 @@
 """Explore: `python -m tests.simulation.explore [--seeds N] [--states N] [--replay HISTORY]`.
 
-Small worlds and lifecycles to the end, then long histories by seed, on two processes. Prints what
-was explored, and each violation with the line that replays it; exits 1 if there is one.
+Explores small worlds and lifecycles to the end, then long histories by seed, on two processes.
+Prints what was explored, and for each violation the command that replays it. Exits 1 if there is
+a violation.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from tests.simulation.exhaustive import explore, replay
 REPLAY = "python -m tests.simulation.explore --replay"
 
 SEEDS = 5000
-SEEDS_A_TASK = 50
+SEEDS_PER_TASK = 50
 PROCESSES = 2
 
-#: A small world is left at so many moments, lest one of them eat all the time.
+#: Exploring a small world stops at this many moments, so that no world takes all the time.
 STATES = 5_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one task found. `explored`: distinct states of a small world, or histories by seed."""
+    """The result of one task. `explored` counts the distinct states of a small world."""
 
     name: str
     explored: int
@@ -40,9 +41,9 @@ class Report:
     histories: frozenset[int] = field(default_factory=frozenset)
 
 
-def small(name: str, most: int) -> Report:
-    """Explore a small world to its end. States of two worlds differ by what is to come in them."""
-    found = explore(cases.case(name, design(strands=False)), limit=most)
+def explore_small_world(name: str, max_states: int) -> Report:
+    """Explore a small world to its end."""
+    found = explore(cases.case(name, design(strands=False)), limit=max_states)
     violations: tuple[tuple[str, str], ...] = ()
     if found.violation is not None:
         violations = ((f"{name}:{'.'.join(map(str, found.moves))}", str(found.violation)),)
@@ -51,8 +52,8 @@ def small(name: str, most: int) -> Report:
     )
 
 
-def large(first: int, count: int) -> Report:
-    """Live through the histories of `count` seeds."""
+def run_seeds(first: int, count: int) -> Report:
+    """Run the histories of `count` seeds, starting with seed `first`."""
     code, moves = design(), 0
     violations: list[tuple[str, str]] = []
     histories: set[int] = set()
@@ -66,7 +67,7 @@ def large(first: int, count: int) -> Report:
 
 
 def run(seed_count: int, states: int) -> int:
-    """Explore it all; return the number of violations."""
+    """Run all tasks and print their results; return the number of violations."""
     began, done, violations, histories = time.monotonic(), 0, 0, set[int]()
     explored = moves = 0
     with ProcessPoolExecutor(PROCESSES) as pool:
@@ -87,37 +88,37 @@ def run(seed_count: int, states: int) -> int:
                     flush=True,
                 )
     spent = time.monotonic() - began
-    print(f"{moves:,} moves in {spent:.0f} s; replay one: {REPLAY} SEED")
+    print(f"{moves:,} moves in {spent:.0f} s; to replay a seed: {REPLAY} SEED")
     print(f"simulate: explored={explored + len(histories)} seeds={done} violations={violations}")
     return violations
 
 
 def _in_turn(pool: ProcessPoolExecutor, seed_count: int, states: int) -> Iterator[Report]:
-    """The reports of all tasks as they come, with few tasks waiting at a time."""
-    tasks = [(small, (name, states)) for name in cases.names()]
+    """Yield the report of each task when it ends, with few pending tasks at a time."""
+    tasks = [(explore_small_world, (name, states)) for name in cases.names()]
     chunks = (
-        (large, (first, min(SEEDS_A_TASK, seed_count - first)))
-        for first in range(0, seed_count, SEEDS_A_TASK)
+        (run_seeds, (first, min(SEEDS_PER_TASK, seed_count - first)))
+        for first in range(0, seed_count, SEEDS_PER_TASK)
     )
-    waiting: set[Future[Report]] = set()
+    pending: set[Future[Report]] = set()
     for function, arguments in [*tasks, *chunks]:
-        waiting.add(pool.submit(function, *arguments))  # type: ignore[arg-type]
-        if len(waiting) > 2 * PROCESSES:
-            ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+        pending.add(pool.submit(function, *arguments))  # type: ignore[arg-type]
+        if len(pending) > 2 * PROCESSES:
+            ready, pending = wait(pending, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in ready)
-    while waiting:
-        ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+    while pending:
+        ready, pending = wait(pending, return_when=FIRST_COMPLETED)
         yield from (future.result() for future in ready)
 
 
 def _left(done: int, total: int, spent: float) -> str:
-    return f"{spent:.0f} s gone, about {(total - done) * spent / done:.0f} s left"
+    return f"{spent:.0f} s elapsed, about {(total - done) * spent / done:.0f} s left"
 
 
-def tell(history: str) -> int:
+def print_story(history: str) -> int:
     """Print the story of a seed or of a small world's moves; return the number of violations."""
     if history.isdigit():
-        outcome = seeds.run(int(history), design(), tell=True)
+        outcome = seeds.run(int(history), design(), with_story=True)
         story, violation = list(outcome.story), outcome.violation
     else:
         name, _, moves = history.partition(":")
@@ -131,11 +132,11 @@ def tell(history: str) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.explore")
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--states", type=int, default=STATES, help="most of a small world")
+    parser.add_argument("--states", type=int, default=STATES, help="limit for each small world")
     parser.add_argument("--replay", metavar="SEED|NAME:MOVES")
     arguments = parser.parse_args()
     if arguments.replay:
-        return tell(arguments.replay)
+        return print_story(arguments.replay)
     return 1 if run(arguments.seeds, arguments.states) else 0
 
 

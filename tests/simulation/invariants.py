@@ -1,4 +1,4 @@
-"""What must hold in every history. Each check states one promise and looks where it could break."""
+"""What must hold in every history. Each class is one promise, checked wherever it could break."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from billing.keys import CustomerKey, SubjectKey
 from billing.model import CustomerRow, Item
 from billing.sync import MAX_ATTEMPTS
 from tests.simulation.design import ISSUER
-from tests.simulation.sqs_model import Taken
+from tests.simulation.sqs_model import Received
 from tests.simulation.stripe_model import Script, Seen, State
 
 if TYPE_CHECKING:
@@ -25,22 +25,22 @@ class Violated(AssertionError):
 
 
 class Invariant:
-    """A promise. The hooks are called when something happens that could break it."""
+    """A promise. The world calls each hook at a moment that could break it."""
 
     def read(self, world: World, actor: Actor) -> None:
         """`actor` is about to read from Stripe."""
 
     def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
-        """`actor` has put `after` in the place of `before`."""
+        """`actor` has replaced `before` with `after`."""
 
-    def acknowledge(self, world: World, taken: Taken) -> None:
+    def acknowledge(self, world: World, received: Received) -> None:
         """A message is about to be deleted from the queue."""
 
     def answer(self, world: World, event: str) -> None:
         """The webhook of `event` is about to be answered 200."""
 
     def quiet(self, world: World) -> None:
-        """Nothing is left to happen."""
+        """Nothing more can happen."""
 
     def broken(self, detail: str) -> Violated:
         return Violated(type(self).__name__, detail)
@@ -54,14 +54,13 @@ class QuietStoreEqualsStripe(Invariant):
             state, row = world.stripe.state(customer), _row(world, customer)
             if state is not None and row.billing != state.billing:
                 raise self.broken(
-                    f"{customer} is {_brief(state)} at Stripe; "
-                    f"revision {row.revision} says otherwise"
+                    f"{customer} is {_brief(state)} at Stripe; revision {row.revision} differs"
                 )
 
 
 class NeverBackwards(Invariant):
-    """A stored state is never replaced by one that was fetched when less had happened; and what its
-    fetch saw is behind what the one before saw only where the read itself lagged."""
+    """A stored state is never replaced by one that was fetched when less had happened. The new
+    state is an older version than the stored one only if its read was stale."""
 
     def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
         held, fetch = world.seen.get(after.key), actor.fetch
@@ -82,13 +81,13 @@ class NeverBackwards(Invariant):
 
 
 class AcknowledgedMeansCovered(Invariant):
-    """A message of an event is deleted only when a commit covers it whose fetch began after the
-    message was taken, or the row has seen the event's change already, or is a tombstone, or the
-    message is in the dead-letter queue."""
+    """A message of an event is deleted only in one of these cases: a commit covers it whose fetch
+    began after the message was received; the row already contains the event's change; the row is a
+    tombstone; the message is in the dead-letter queue."""
 
-    def acknowledge(self, world: World, taken: Taken) -> None:
-        event = world.setup.script.events.get(taken.request.cause.id)
-        if event is None or taken.receipt in world.covered:
+    def acknowledge(self, world: World, received: Received) -> None:
+        event = world.setup.script.events.get(received.request.cause.id)
+        if event is None or received.receipt in world.covered:
             return
         key = CustomerKey("own", "test", event.customer)
         if world.store.load(key).deleted:
@@ -100,22 +99,24 @@ class AcknowledgedMeansCovered(Invariant):
             and (entitlements is None or entitlements.version >= event.change)
         ):
             return
-        if any(body == taken.request.to_message() for body, _ in world.queue.dead):
+        if any(body == received.request.to_message() for body, _ in world.queue.dead):
             return
-        raise self.broken(f"{taken.id} was deleted, and no fetch since it was taken is stored")
+        raise self.broken(
+            f"{received.id} was deleted, and no fetch since it was received is stored"
+        )
 
 
 class AnsweredMeansKept(Invariant):
-    """A webhook answered 200 is on the queue, in the dead-letter queue, or acknowledged there."""
+    """An event whose webhook was answered 200 is queued, dead-lettered or acknowledged."""
 
     def answer(self, world: World, event: str) -> None:
-        self._look(world, event)
+        self._check(world, event)
 
     def quiet(self, world: World) -> None:
         for event in world.answered:
-            self._look(world, event)
+            self._check(world, event)
 
-    def _look(self, world: World, event: str) -> None:
+    def _check(self, world: World, event: str) -> None:
         if (
             event not in world.acknowledged
             and not any(
@@ -123,12 +124,12 @@ class AnsweredMeansKept(Invariant):
             )
             and not any(event in body for body, _ in world.queue.dead)
         ):
-            raise self.broken(f"{event} was answered 200 and is nowhere")
+            raise self.broken(f"{event} was answered 200 and is lost")
 
 
 class NoAccessBeyondHistory(Invariant):
-    """Whatever a row gives, Stripe once gave: each subscription item word for word, each feature,
-    each product, and none of them longer than Stripe ever did."""
+    """A row grants only what Stripe granted at some time: the exact subscription items, features
+    and products, and none of them for longer."""
 
     def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
         customer, billing = after.key.id, after.billing
@@ -148,7 +149,7 @@ class NoAccessBeyondHistory(Invariant):
 
 
 class RevisionCountsCommits(Invariant):
-    """The revision rises by exactly one with each commit."""
+    """Each commit increases the revision by exactly one."""
 
     def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
         if after.revision != before.revision + 1:
@@ -158,30 +159,31 @@ class RevisionCountsCommits(Invariant):
 
 
 class TombstoneStays(Invariant):
-    """A deleted customer is given nothing, ever again."""
+    """A deleted customer never gets access again."""
 
     def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
         if before.deleted and not after.deleted:
-            raise self.broken(f"{after.key.id} was deleted and is back")
+            raise self.broken(f"{after.key.id} was deleted; the new row is no tombstone")
         if after.deleted and (after.billing.features or after.billing.products):
-            raise self.broken(f"{after.key.id} is deleted and is given something")
+            raise self.broken(f"{after.key.id} is deleted and has access")
 
 
 class OneCustomerOneSubject(Invariant):
-    """A subject belongs to one living customer at most, a customer to one subject for good; link
-    and row agree; and whoever claimed one subject only, which nobody else ever did, has it."""
+    """A subject has at most one customer that is not deleted. A customer never loses or changes its
+    subject. Link and row agree. A customer that alone claimed a subject, and only that one, has it.
+    """
 
     def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
         if before.subject is not None and after.subject != before.subject:
-            raise self.broken(f"{after.key.id} passed from {before.subject} to {after.subject}")
+            raise self.broken(f"{after.key.id} changed from {before.subject} to {after.subject}")
         if after.subject is None or after.subject == before.subject:
             return
         link = world.store.links.get(SubjectKey(after.key.mode, ISSUER, after.subject))
         if link != after.key:
-            raise self.broken(f"{after.key.id} has {after.subject}, whose link says {link}")
+            raise self.broken(f"{after.key.id} has {after.subject}, which is linked to {link}")
         for key, row in world.store.rows.items():
             if key != after.key and row.subject == after.subject and not row.deleted:
-                raise self.broken(f"{after.subject} is held by {key.id} as well")
+                raise self.broken(f"{key.id} has {after.subject} too")
 
     def quiet(self, world: World) -> None:
         for customer, claim in _sole_claims(world.setup.script).items():
@@ -194,14 +196,14 @@ class OneCustomerOneSubject(Invariant):
 
 
 class ReadsWithinBudget(Invariant):
-    """One invocation fetches a customer as often as a sync may try, and no more; and a sync that
-    asks for a confirm is not itself one: confirms never outnumber the fetches for events."""
+    """One invocation fetches a customer at most once per attempt. A confirm requests no confirm, so
+    there are never more confirms than fetches for events."""
 
     def read(self, world: World, actor: Actor) -> None:
         if actor.reads and actor.reads.count(actor.reads[-1]) > MAX_ATTEMPTS:
             raise self.broken(f"{actor.name} fetched {actor.reads[-1]} {len(actor.reads)} times")
 
-    def acknowledge(self, world: World, taken: Taken) -> None:
+    def acknowledge(self, world: World, received: Received) -> None:
         if world.queue.confirms > world.fetches_for_events:
             raise self.broken(
                 f"{world.queue.confirms} confirms for {world.fetches_for_events} fetches"
@@ -209,8 +211,8 @@ class ReadsWithinBudget(Invariant):
 
 
 class Progress(Invariant):
-    """Every history ends quiet, with nothing given up: no message here is one that could never
-    succeed. Whoever explores raises it too, at the limit of steps."""
+    """Every history ends quiet, and no message is dead-lettered: every message here can succeed.
+    The explorers raise it too, at their limit of moves."""
 
     def quiet(self, world: World) -> None:
         if world.queue.dead:
@@ -232,7 +234,7 @@ INVARIANTS: tuple[Invariant, ...] = (
 
 
 class _Given(NamedTuple):
-    """The most that the first versions of a customer ever gave."""
+    """The most that a customer's versions so far ever granted."""
 
     items: frozenset[tuple[str, Item]]
     features: dict[str, int]
@@ -245,10 +247,10 @@ def _given(script: Script, customer: str, versions: int, happened: int) -> _Give
     features: dict[str, int] = {}
     quantities: dict[tuple[str, str], int] = {}
     untils: dict[str, int] = {}
-    longest = 0
+    latest = 0
     for index in script.versions.get(customer, [])[:versions]:
         billing = script.changes[index].state.billing
-        longest = max([longest, *(s.until or 0 for s in billing.subscriptions)])
+        latest = max([latest, *(s.until or 0 for s in billing.subscriptions)])
         features |= dict.fromkeys(billing.features, 0)
         for subscription in billing.subscriptions:
             items |= {(subscription.id, item) for item in subscription.items}
@@ -260,21 +262,21 @@ def _given(script: Script, customer: str, versions: int, happened: int) -> _Give
                 quantities[subscription.id, product] = max(held, quantity)
         for product, grant in billing.products.items():
             untils[product] = max(untils.get(product, 0), grant.until)
-    # A product's features belong to no customer: they are there before his events tell so.
+    # A product's features belong to no customer, so a read returns them before any event.
     catalog = script.changes[happened - 1].state.catalog if happened else {}
     for _, product in quantities:
         features |= dict.fromkeys(catalog.get(product, ()), 0)
-    # A fetch that is torn by a change may see one subscription before and another after it.
+    # If a change happens during a fetch, it may see one subscription before and another after it.
     products = {
         product: (sum(most for (_, p), most in quantities.items() if p == product), until)
         for product, until in untils.items()
     }
-    return _Given(frozenset(items), dict.fromkeys(features, longest), products)
+    return _Given(frozenset(items), dict.fromkeys(features, latest), products)
 
 
 @lru_cache(maxsize=1 << 12)
 def _sole_claims(script: Script) -> dict[str, str]:
-    """Customers that claimed one subject from first to last, which nobody else ever claimed."""
+    """Each customer that always claimed the same subject, if no other customer ever claimed it."""
     claims: dict[str, set[str | None]] = {}
     for change in script.changes:
         if not change.state.deleted:

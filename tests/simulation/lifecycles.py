@@ -1,4 +1,4 @@
-"""Scripts: what customers live through at Stripe, as lists of changes."""
+"""Scripts: lists of the changes that customers go through at Stripe."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tests.simulation.stripe_model import EPOCH, METADATA_KEY, Change, Script, S
 
 MONTH = 30 * 86400
 
-#: Features of each product. `pro` has three, so its entitlements take two pages.
-CATALOGUE: Mapping[str, tuple[str, ...]] = {
+#: The features of each product. `prod_pro` has three, so its entitlements fill two pages.
+CATALOG: Mapping[str, tuple[str, ...]] = {
     "prod_basic": ("export",),
     "prod_pro": ("export", "reports", "sso"),
     "prod_seats": ("seats",),
@@ -24,7 +24,7 @@ SUMMARY = "entitlements.active_entitlement_summary.updated"
 def subscription(
     name: str, status: str, *products: str, quantity: int = 1, period: int = 1, **more: Any
 ) -> dict[str, Any]:
-    """A subscription to `products`, `period` months on. Its items are a plain list."""
+    """A subscription to `products` in its `period`-th month. Its items are a plain list."""
     start = EPOCH + (period - 1) * MONTH
     return {
         "id": name,
@@ -54,11 +54,11 @@ def subscription(
 def state(
     customer: str,
     *subscriptions: Mapping[str, Any],
-    catalog: Mapping[str, tuple[str, ...]] = CATALOGUE,
+    catalog: Mapping[str, tuple[str, ...]] = CATALOG,
     claim: str | None = None,
     **more: Any,
 ) -> State:
-    """A customer with these subscriptions; what they entitle to follows from the catalog."""
+    """A customer with these subscriptions. Its entitlements follow from the catalog."""
     entitled = {
         feature
         for held in subscriptions
@@ -94,7 +94,7 @@ def _lifecycles() -> dict[str, Script]:
     card = {
         "invoice_settings": {"default_payment_method": {"type": "card", "card": {"brand": "visa"}}}
     }
-    more_features = {**CATALOGUE, "prod_basic": ("export", "priority")}
+    more_features = {**CATALOG, "prod_basic": ("export", "priority")}
     born = (0.0, one(), "customer.created")
     return {
         "trial to paid": script(
@@ -183,7 +183,7 @@ def ends_deleted(*waits: float) -> Script:
 
 
 def two_customers(*waits: float) -> Script:
-    """Two customers claim one subject; the first is deleted in the end."""
+    """Two customers claim one subject. At the end the first is deleted."""
     first = state("cus_a", subscription("sub_1", "active", "prod_basic"), claim="user_1")
     second = state("cus_b", subscription("sub_2", "active", "prod_seats"), claim="user_1")
     states = (first, second, State("cus_a", deleted=True))
@@ -192,8 +192,8 @@ def two_customers(*waits: float) -> Script:
 
 
 def random_script(rng: Random, *, customers: int, changes: int) -> Script:
-    """A course of `changes` changes, at least, over `customers` customers."""
-    catalog = dict(CATALOGUE)
+    """Draw at least `changes` changes of `customers` customers."""
+    catalog = dict(CATALOG)
     held: dict[str, dict[str, dict[str, Any]]] = {}
     claims: dict[str, str | None] = {}
     gone: set[str] = set()
@@ -206,7 +206,7 @@ def random_script(rng: Random, *, customers: int, changes: int) -> Script:
         wait = rng.choice((0.0, 0.0, rng.uniform(0, 2), rng.uniform(0, 40), rng.uniform(0, 200)))
         if customer not in held:
             held[customer] = {}
-            # Most claim a subject of their own; some contend for one.
+            # Most customers claim a subject of their own; some compete for a shared one.
             claims[customer] = rng.choice((customer, customer, "user_shared", None))
             events = "customer.created"
         else:
@@ -220,7 +220,7 @@ def random_script(rng: Random, *, customers: int, changes: int) -> Script:
                 product = rng.choice(sorted(catalog))
                 catalog[product] = (*catalog[product], f"feature_{serial}")
                 for other in sorted(held.keys() - gone - {customer}):
-                    # A feature of a product changes every customer who has it.
+                    # A new feature of a product may change every other customer too.
                     after = state(
                         other, *held[other].values(), catalog=dict(catalog), claim=claims[other]
                     )
@@ -234,7 +234,7 @@ def random_script(rng: Random, *, customers: int, changes: int) -> Script:
 
 
 def _random_change(rng: Random, held: dict[str, dict[str, Any]], new_id: str) -> str:
-    """Change what a customer holds; return the events that tell of it."""
+    """Change the subscriptions that a customer holds; return the events of the change."""
     kind = rng.random()
     if not held or (kind < 0.2 and len(held) < 3):
         status = rng.choice(("active", "active", "trialing", "incomplete"))
@@ -264,6 +264,8 @@ def _random_change(rng: Random, held: dict[str, dict[str, Any]], new_id: str) ->
 
 
 def _some_products(rng: Random) -> list[str]:
-    """Two at most, so that a subscription's items come in one answer. More come in pages, and a
-    change between two of them may for a moment yield a mixture that Stripe never gave."""
-    return rng.sample(sorted(CATALOGUE), rng.choice((1, 1, 2)))
+    """Draw one or two products, so that a subscription's items fit on one page.
+
+    With more pages, a change between two reads may yield a mixture that Stripe never had.
+    """
+    return rng.sample(sorted(CATALOG), rng.choice((1, 1, 2)))

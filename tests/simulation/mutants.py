@@ -1,7 +1,7 @@
 """Known wrong designs: `python -m tests.simulation.mutants` breaks one step at a time.
 
-Each mutant must be found out by the promise that it breaks. One that survives, or dies of something
-else, fails the run: then the simulation is blind there.
+The invariant that a mutant breaks must catch it. A mutant that survives, or that another invariant
+catches, fails the run, because it shows a gap in the simulation.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ Remaining = Callable[[], int]
 Requests = Sequence[SyncRequest]
 
 
-# Steps done wrong: the store.
+# Broken steps: the store.
 
 
 class Blind(StorePort):
-    """Writes whatever was fetched last, over whatever is there."""
+    """Writes every fetch over the stored row, without a condition."""
 
     newer = ""
 
@@ -60,26 +60,26 @@ class Blind(StorePort):
 
 
 class GuardedByLess(Blind):
-    """Writes only over what is older by its timestamp."""
+    """Writes only over a row with an older timestamp."""
 
     newer = "<"
 
 
 class GuardedByLessOrEqual(Blind):
-    """Writes only over what is not newer by its timestamp."""
+    """Writes only over a row with an older or equal timestamp."""
 
     newer = "<="
 
 
 class Unbumped(StorePort):
-    """Checks the revision and leaves it as it was."""
+    """Checks the revision and does not increase it."""
 
     def commit(self, row: Any) -> None:
         io("store", "put_unbumped", row)
 
 
 class LinksBlindly(StorePort):
-    """Links a subject without the condition that nobody has it."""
+    """Links a subject without the condition that no other customer has it."""
 
     def commit_and_link(
         self, row: CustomerRow, subject: SubjectKey, *, replacing: CustomerKey | None
@@ -88,25 +88,25 @@ class LinksBlindly(StorePort):
 
 
 class ForgetsTombstones(StorePort):
-    """Treats a deleted customer as any other."""
+    """Treats a deleted customer like any other."""
 
     def load(self, key: CustomerKey) -> CustomerRow:
         row = super().load(key)
         return replace(row, billing=replace(row.billing, deleted=False))
 
 
-# Steps done wrong: Stripe's reads.
+# Broken steps: reads from Stripe.
 
 
 class FirstPageOnly(StripePort):
-    """Believes that no list has a second page."""
+    """Reads only the first page of the active entitlements."""
 
     def list_active_entitlements(self, customer: str, after: str | None) -> Page:
         return {**super().list_active_entitlements(customer, after), "has_more": False}
 
 
 class NotFoundMeansDeleted(StripePort):
-    """Takes a 404 for a deletion."""
+    """Treats a 404 as a deletion."""
 
     def retrieve_customer(self, customer: str) -> tuple[StripeObject, int]:
         try:
@@ -115,11 +115,11 @@ class NotFoundMeansDeleted(StripePort):
             return {"id": customer, "deleted": True}, int(clock())
 
 
-# Steps done wrong: the sync.
+# Broken steps: the sync.
 
 
 class AcknowledgesOnConflict(Sync):
-    """Somebody else wrote, so it must be done."""
+    """Acknowledges when another worker has written first."""
 
     def __call__(
         self, key: Key, requests: Requests, remaining_ms: Remaining, *, on_demand: bool = False
@@ -132,7 +132,7 @@ class AcknowledgesOnConflict(Sync):
 
 
 class _GaveUp(Exception):
-    """A conflict that is not to be tried again."""
+    """A conflict that is not retried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ class _GivesUp:
 
 
 class FetchesFirst(Sync):
-    """Fetches before it reads the revision, or once for all attempts, which is the same."""
+    """Fetches before it reads the revision. Fetching once for all attempts is the same mistake."""
 
     def __call__(
         self, key: Key, requests: Requests, remaining_ms: Remaining, *, on_demand: bool = False
@@ -177,7 +177,7 @@ class FetchesFirst(Sync):
 
 
 class StampsAfterwards(FetchesFirst):
-    """Guards by a timestamp, and takes it when the fetch is over."""
+    """Guards with a timestamp that it takes after the fetch."""
 
     def __call__(
         self, key: Key, requests: Requests, remaining_ms: Remaining, *, on_demand: bool = False
@@ -185,12 +185,12 @@ class StampsAfterwards(FetchesFirst):
         replica = self.replicas[key.kind]
         row = replica.load(key)
         fetched: Any = replica.fetch(key)
-        replica.load(key)  # whatever takes its time
+        replica.load(key)  # an I/O point, so that time can pass
         self._write(row, replace(fetched, as_of=int(clock())), requests)
 
 
 class AppliesThePayload(FetchesFirst):
-    """Applies what the event says instead of asking Stripe."""
+    """Applies the event's payload instead of fetching from Stripe."""
 
     def __call__(
         self, key: Key, requests: Requests, remaining_ms: Remaining, *, on_demand: bool = False
@@ -212,32 +212,32 @@ class AppliesThePayload(FetchesFirst):
 
 
 class ClaimsTheEventFirst(Sync):
-    """Records an event's id, then does its work; a second delivery finds the id and is done."""
+    """Records an event's id before it syncs. A second delivery finds the id and does nothing."""
 
     def __call__(
         self, key: Key, requests: Requests, remaining_ms: Remaining, *, on_demand: bool = False
     ) -> None:
-        ours: list[SyncRequest] = []
+        claimed: list[SyncRequest] = []
         for request in requests:
             claim = CustomerKey("claim", "test", request.cause.id)
             try:
                 StorePort().commit(CustomerRow(key=claim, revision=1))
             except Conflict:
                 continue
-            ours.append(request)
-        if ours:
-            Sync.__call__(self, key, ours, remaining_ms)
+            claimed.append(request)
+        if claimed:
+            Sync.__call__(self, key, claimed, remaining_ms)
 
 
 class NeverConfirms(Sync):
-    """Trusts that a read of Stripe is never stale."""
+    """Assumes that a read from Stripe is never stale."""
 
     def _confirm(self, row: Row, requests: Requests, *, fetched_at: int) -> int:
         return row.confirm_at
 
 
 class ConfirmsTooEarly(Sync):
-    """Takes any pending confirm for its own, however soon it is due."""
+    """Relies on any pending confirm, even if it is due too early."""
 
     def _confirm(self, row: Row, requests: Requests, *, fetched_at: int) -> int:
         if row.confirm_at > fetched_at:
@@ -246,7 +246,7 @@ class ConfirmsTooEarly(Sync):
 
 
 class ConfirmsForItselfOnly(Sync):
-    """Lets a confirm be outgrown by the fetch that outgrew its sender, whomever else it serves."""
+    """Sends a confirm that covers only its own fetch, although later syncs rely on it too."""
 
     def _confirm(self, row: Row, requests: Requests, *, fetched_at: int) -> int:
         confirms_only = all(request.is_confirm for request in requests)
@@ -259,7 +259,7 @@ class ConfirmsForItselfOnly(Sync):
 
 
 class ConfirmsAfterwards(Sync):
-    """Sends the confirm when the commit that records it is done."""
+    """Sends the confirm after the commit that records it."""
 
     def __call__(
         self, key: Key, requests: Requests, remaining_ms: Remaining, *, on_demand: bool = False
@@ -278,11 +278,11 @@ class _Later:
         self.sent = request, delay
 
 
-# Steps done wrong: batch and functions.
+# Broken steps: the batch and the functions.
 
 
 class SwallowsFailures(Batch):
-    """Reports every message as done."""
+    """Reports every message as acknowledged."""
 
     def __call__(self, messages: Any, remaining_ms: Remaining) -> list[str]:
         Batch.__call__(self, messages, remaining_ms)
@@ -290,7 +290,7 @@ class SwallowsFailures(Batch):
 
 
 class DeletesFirst(Design):
-    """Takes the messages off the queue, then works."""
+    """Deletes the messages from the queue before it syncs."""
 
     def work(self, messages: list[Message]) -> None:
         io("edge", "delete", tuple(message.id for message in messages))
@@ -298,9 +298,9 @@ class DeletesFirst(Design):
 
 
 class AnswersFirst(Design):
-    """Answers the webhook, then puts its event on the queue."""
+    """Sends the response to the webhook before the event is on the queue."""
 
-    def take_in(self, body: bytes, header: str) -> None:
+    def ingest_webhook(self, body: bytes, header: str) -> None:
         later = _Unsent()
         replace(self.ingest, queue=later)(body, header)
         io("edge", "answer", 200)
@@ -317,18 +317,18 @@ class _Unsent(QueuePort):
 
 
 def covered_at_once(row: Row, requests: Requests) -> bool:
-    """No margin: a row fetched after an event was created is taken to have seen it."""
+    """No margin: assumes that a fetch contains every event created before it."""
     return all(request.up_to <= row.as_of for request in requests)
 
 
 def covered_to_the_second(row: Row, requests: Requests) -> bool:
-    """The margin between two numbers of which each may be a second short."""
+    """A margin that ignores rounding: each timestamp may be almost a second too low."""
     return all(request.up_to + MARGIN_SECONDS <= row.as_of for request in requests)
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A wrong design, the promise it breaks, and the small world in which that shows."""
+    """A wrong design, the invariant that it breaks, and the small world where that shows."""
 
     name: str
     make: Callable[[], Design]
@@ -446,13 +446,13 @@ MUTANTS = (
     Mutant("404 means deleted", _sync(stripe=NotFoundMeansDeleted()), QuietStoreEqualsStripe, LAGS),
 )
 
-#: A mutant that lives through so many moments of its small world has survived.
-MOST_STATES = 400_000
+#: A mutant survives if no invariant catches it within this many moments.
+MAX_STATES = 400_000
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a mutant fared: what found it out (None: nothing), after how many histories."""
+    """Which invariant caught the mutant (None if it survived), after how many histories."""
 
     mutant: Mutant
     killed_by: str | None
@@ -471,10 +471,10 @@ class Verdict:
 
 
 def judge(mutant: Mutant) -> Verdict:
-    """Let the mutant loose."""
+    """Explore the mutant's small world until an invariant catches it, or up to MAX_STATES."""
     with patch.object(billing.sync, "covered", mutant.covered):
         setup = cases.case(mutant.where, mutant.make())
-        found = explore(setup, limit=MOST_STATES)
+        found = explore(setup, limit=MAX_STATES)
     killed_by = found.violation.invariant if found.violation else None
     return Verdict(mutant, killed_by, found.histories)
 

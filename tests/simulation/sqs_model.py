@@ -1,7 +1,7 @@
-"""SQS standard with its dead-letter queue, and the event source mapping's view of it.
+"""A standard SQS queue with its dead-letter queue, as the event source mapping sees them.
 
-At least once and in no order: any visible message may be received next, and one that was received
-may be handed out again. A message lives until it is deleted or was received too often.
+Delivery is at least once and unordered: any visible message may be received next, and a received
+message may be received again. A message stays until it is deleted or was received too often.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BATCH_SIZE = 10
 
 
 class Stored(NamedTuple):
-    """A message on the queue. `visible_at`, `sent_at` in epoch seconds."""
+    """A message on the queue. `sent_at` and `visible_at` are epoch seconds."""
 
     id: str
     request: SyncRequest
@@ -28,8 +28,8 @@ class Stored(NamedTuple):
     receives: int
 
 
-class Taken(NamedTuple):
-    """A message as one receive handed it out."""
+class Received(NamedTuple):
+    """A message as one receive returned it."""
 
     receipt: str
     id: str
@@ -40,7 +40,7 @@ Values = tuple[dict[str, Stored], tuple[tuple[str, str], ...], dict[str, int], i
 
 
 class QueueModel:
-    """Both queues. Every field is a value: what changes is replaced."""
+    """Both queues. Fields are immutable values: a change replaces one."""
 
     def __init__(self) -> None:
         self.messages: dict[str, Stored] = {}
@@ -64,9 +64,11 @@ class QueueModel:
     def visible(self, now: float) -> list[str]:
         return [name for name, message in self.messages.items() if message.visible_at <= now]
 
-    def receive(self, ids: tuple[str, ...], now: float) -> tuple[tuple[Taken, ...], list[Message]]:
-        """Hand these messages to a worker; one that was received too often goes to the DLQ."""
-        taken: list[Taken] = []
+    def receive(
+        self, ids: tuple[str, ...], now: float
+    ) -> tuple[tuple[Received, ...], list[Message]]:
+        """Return these messages to a worker; dead-letter those that were received too often."""
+        received: list[Received] = []
         messages: list[Message] = []
         for name in ids:
             held = self.messages[name]
@@ -77,7 +79,7 @@ class QueueModel:
             held = held._replace(visible_at=now + VISIBILITY_TIMEOUT, receives=held.receives + 1)
             self.messages = {**self.messages, name: held}
             receipt = f"{name}/{held.receives}"
-            taken.append(Taken(receipt, name, held.request))
+            received.append(Received(receipt, name, held.request))
             messages.append(
                 Message(
                     id=name,
@@ -87,7 +89,7 @@ class QueueModel:
                     receives=held.receives,
                 )
             )
-        return tuple(taken), messages
+        return tuple(received), messages
 
     def hide(self, message: Message, now: float, seconds: float) -> None:
         held = self.messages.get(message.id)
@@ -96,19 +98,19 @@ class QueueModel:
             self.messages = {**self.messages, message.id: held}
 
     def delete(self, name: str) -> None:
-        """Delete a message. An old receipt may do it still, so any does: the harder case."""
+        """Delete a message. SQS may accept an old receipt, so this accepts any: the harder case."""
         self.messages = {other: held for other, held in self.messages.items() if other != name}
 
     def dead_letter(self, body: str, reason: str) -> None:
         self.dead = (*self.dead, (body, reason))
 
     def duplicate(self, name: str) -> None:
-        """At least once: a message in flight is visible again, as if it had not been received."""
+        """Make a message in flight visible again: SQS delivers at least once."""
         held = self.messages[name]
         self.messages = {**self.messages, name: held._replace(visible_at=0.0)}
 
 
 @lru_cache(maxsize=1 << 12)
 def body_of(request: SyncRequest) -> str:
-    """The message's body: made once, since requests never change."""
+    """The message's body, cached: requests never change."""
     return request.to_message()

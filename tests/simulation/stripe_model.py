@@ -1,8 +1,8 @@
-"""Stripe, exactly as far as Portcullis can see it.
+"""Stripe, as far as Portcullis can see it.
 
-A script of changes unfolds; each puts one customer into a new state and gives rise to events. A
-read answers from the state that holds, or from one that was replaced less than LAG ago: reads lag,
-by a bound. Lists come in pages. Clocks count seconds, so changes of one second look alike.
+A script of changes runs. Each change puts one customer into a new state and creates events. A read
+returns the current state, or one that was replaced less than MAX_LAG_SECONDS ago. Lists have pages.
+Timestamps have one-second resolution, so they do not order two changes within one second.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from billing.projection import StripeState, project
 from billing.stripe_objects import StripeObject
 from billing.sync import MARGIN_SECONDS
 
-#: A read answers from no state that was replaced longer ago, in seconds: what the worker relies on.
-LAG = MARGIN_SECONDS
+#: How stale a read may be, in seconds. The worker relies on this limit.
+MAX_LAG_SECONDS = MARGIN_SECONDS
 
-#: Small, so that lists of three already have a second page.
+#: Small: a list of three has a second page.
 PAGE_SIZE = 2
 
-#: Stripe's time when a script begins, epoch seconds.
+#: When a script begins, in epoch seconds by Stripe's clock.
 EPOCH = 1_790_000_000
 
 NOTHING_MORE: Mapping[str, Any] = {"data": [], "has_more": False}
@@ -42,10 +42,10 @@ POLICY = AccessPolicy(
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """All there is to know about one customer at one moment.
+    """The whole state of one customer at one moment.
 
-    `subscriptions` have their items' whole list in `items`; `catalog` says which features each
-    product has. Two states are the same only if they are one: a state is a version.
+    Each subscription has the whole list of its items in `items`. `catalog` has the features of each
+    product. States are compared by identity, because each is a version of its own.
     """
 
     id: str
@@ -58,7 +58,7 @@ class State:
 
     @cached_property
     def customer(self) -> StripeObject:
-        """The customer as GET /v1/customers/:id answers it, its lists cut to their first page."""
+        """The customer as GET /v1/customers/:id returns it, each list cut to its first page."""
         if self.deleted:
             return {"id": self.id, "object": "customer", "deleted": True}
         return {
@@ -70,7 +70,7 @@ class State:
         }
 
     def page(self, method: str, name: str, after: str | None) -> Mapping[str, Any]:
-        """A page of the list `method` of the object `name`; the same page is the same object."""
+        """One page of the list `method` of the object `name`; always the same object for a page."""
         key = (method, name, after)
         page = self._pages.get(key)
         if page is None:
@@ -112,7 +112,7 @@ class State:
 
     @cached_property
     def billing(self) -> Billing:
-        """What the row must say when the queue is quiet: the projection of the whole state."""
+        """The projection of the whole state: what the row must contain when the queue is quiet."""
         return project(
             StripeState(
                 as_of=0,
@@ -130,14 +130,14 @@ class State:
 
     @property
     def claim(self) -> str | None:
-        """The subject its metadata names."""
+        """The subject that its metadata names."""
         claim: str | None = (self.profile.get("metadata") or {}).get(METADATA_KEY)
         return claim
 
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """`wait` seconds after the one before, a customer comes to be in `state`; `events` tell so."""
+    """`wait` seconds after the previous change, a customer enters `state`; `events` report it."""
 
     wait: float
     state: State
@@ -146,7 +146,7 @@ class Change:
 
 @dataclass(frozen=True, eq=False)
 class StripeEvent:
-    """An event: the index of the `change` that it tells of, and whom it is about."""
+    """An event of `customer`. `change` is the index of the change that it reports."""
 
     id: str
     type: str
@@ -154,7 +154,7 @@ class StripeEvent:
     customer: str
 
     def body(self, created: int) -> bytes:
-        """Its bytes as Stripe delivers them."""
+        """The body of its webhook."""
         kind = (
             "customer"
             if self.type in ("customer.created", "customer.updated", "customer.deleted")
@@ -173,14 +173,14 @@ class StripeEvent:
 
 
 class Seen(NamedTuple):
-    """What a read saw: the version it answered from, and the one that held when it was read."""
+    """What a read saw: the version that it returned, and the current version at that time."""
 
     version: int
     truth: int
 
 
 class Script:
-    """A fixed course of changes, and the events they give rise to."""
+    """A fixed sequence of changes, and the events that they create."""
 
     def __init__(self, changes: Iterable[Change]) -> None:
         self.changes = tuple(changes)
@@ -200,7 +200,7 @@ class Script:
 
 
 class StripeModel:
-    """Stripe at a moment: the first changes of the script have happened, each at its time."""
+    """Stripe at one moment. `happened` has the time of each change so far."""
 
     def __init__(self, script: Script) -> None:
         self.script = script
@@ -220,27 +220,27 @@ class StripeModel:
         return (self.happened[-1] if count else start) + self.script.changes[count].wait
 
     def versions(self, customer: str) -> list[int]:
-        """Indices of the changes of `customer` so far, the one that holds last."""
+        """Indices of the changes of `customer` so far. The last one is the current version."""
         count = len(self.happened)
         return [index for index in self.script.versions.get(customer, ()) if index < count]
 
     def state(self, customer: str) -> State | None:
-        """What truly holds."""
+        """The current state."""
         versions = self.versions(customer)
         return self.script.changes[versions[-1]].state if versions else None
 
     def lags(self, op_args: tuple[Any, ...], now: float) -> int:
-        """How many versions back a read may answer from at `now`."""
+        """How many versions behind a read may be at `now`."""
         versions = self.versions(self._owner(op_args[0]))
-        return sum(1 for index in versions if self.happened[index] > now - LAG)
+        return sum(1 for index in versions if self.happened[index] > now - MAX_LAG_SECONDS)
 
     def read(
         self, method: str, name: str, after: str | None, now: float, lag: int
     ) -> tuple[Any, Seen]:
-        """The answer to a read, `lag` versions back. Raises CustomerNotFound before the first."""
+        """The response to a read, `lag` versions behind; CustomerNotFound before the first one."""
         versions = self.versions(self._owner(name))
         if method == "list_product_features":
-            # A product belongs to no customer: whoever was changed last knows the catalog.
+            # A product belongs to no customer. The latest change has the current catalog.
             state = self.script.changes[len(self.happened) - 1].state
             return state.page(method, name, after), Seen(0, 0)
         if lag >= len(versions):
@@ -251,7 +251,7 @@ class StripeModel:
             return (state.customer, int(now)), seen
         if after is None or any(o["id"] == after for o in state._list(method, name)):
             return state.page(method, name, after), seen
-        # The list moved under the cursor; it then ends here.
+        # The object at the cursor is gone, so the list ends here.
         return NOTHING_MORE, seen
 
     def body(self, event: StripeEvent) -> bytes:
@@ -268,7 +268,7 @@ def _body(event: StripeEvent, created: int) -> bytes:
 
 @lru_cache(maxsize=1 << 14)
 def signed(body: bytes, secrets: tuple[str, ...], timestamp: int) -> str:
-    """The Stripe-Signature header: one signature for each secret that is active."""
+    """The Stripe-Signature header, with one signature for each active secret."""
     headers = [
         WebhookSignature.generate_signature_header(body.decode(), secret, timestamp)
         for secret in secrets

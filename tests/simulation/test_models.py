@@ -1,4 +1,4 @@
-"""The models against what they model: one suite of operations on both, answer for answer."""
+"""The models and the real adapters return the same results for the same operations."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ SUBJECTS = [SubjectKey("test", "https://issuer.example", f"user_{number}") for n
 
 
 def attempt(store: Store, rng: Random) -> object:
-    """One operation drawn from `rng`, and what came of it."""
+    """Run one operation drawn from `rng`; return its result."""
     key = rng.choice(CUSTOMERS)
     match rng.randrange(5):
         case 0:
@@ -86,15 +86,13 @@ def attempt(store: Store, rng: Random) -> object:
     return "written"
 
 
-def test_the_store_model_answers_as_the_adapter_does_whatever_is_tried(
-    table: DynamoDBStore,
-) -> None:
+def test_the_store_model_returns_what_the_adapter_returns(table: DynamoDBStore) -> None:
     model = StoreModel()
     seen: set[object] = set()
     for seed in range(400):
-        of_model, of_table = attempt(model, Random(seed)), attempt(table, Random(seed))
-        assert of_model == of_table, f"operation {seed}"
-        seen.add(of_model if isinstance(of_model, type | str) else "read")
+        from_model, from_table = attempt(model, Random(seed)), attempt(table, Random(seed))
+        assert from_model == from_table, f"operation {seed}"
+        seen.add(from_model if isinstance(from_model, type | str) else "read")
     assert seen == {"read", "written", Conflict, SubjectTaken}
 
 
@@ -110,7 +108,7 @@ def test_every_row_of_every_lifecycle_survives_the_table(table: DynamoDBStore) -
             assert table.load(key) == row
 
 
-def test_a_read_that_is_not_consistent_may_answer_what_was_there_before() -> None:
+def test_a_read_that_is_not_consistent_may_return_the_revision_before() -> None:
     model, key = StoreModel(), CUSTOMERS[0]
     model.commit(CustomerRow(key=key, revision=1))
     model.commit(CustomerRow(key=key, revision=2))
@@ -118,11 +116,11 @@ def test_a_read_that_is_not_consistent_may_answer_what_was_there_before() -> Non
     assert model.load(key).revision == 2
 
 
-def hint(name: str) -> SyncRequest:
+def confirm(name: str) -> SyncRequest:
     return SyncRequest.confirm(key_of(name), up_to=1)
 
 
-def test_the_queue_model_hands_out_hides_and_deletes_as_sqs_does() -> None:
+def test_the_queue_model_receives_hides_and_deletes_as_sqs_does() -> None:
     with mock_aws():
         client: SQSClient = boto3.client("sqs", region_name=REGION)
         url = client.create_queue(
@@ -155,14 +153,14 @@ def test_the_queue_model_hands_out_hides_and_deletes_as_sqs_does() -> None:
             return real, modelled
 
         for name in ("cus_a", "cus_b"):
-            queues.send(hint(name))
-            model.send(hint(name), 0)
-        queues.send_confirm(hint("cus_later"), 900)
-        model.send(hint("cus_later"), 0, 900)
+            queues.send(confirm(name))
+            model.send(confirm(name), 0)
+        queues.send_confirm(confirm("cus_later"), 900)
+        model.send(confirm("cus_later"), 0, 900)
         real, modelled = compare(0)
         assert len(real) == 2
         assert compare(0) == ([], [])
-        # One is shown again at once and received a second time, the other is deleted.
+        # One message becomes visible again and is received a second time; the other is deleted.
         queues.hide(real[0], 0)
         model.hide(modelled[0], 0, 0)
         client.delete_message(QueueUrl=url, ReceiptHandle=real[1].receipt)
@@ -176,9 +174,9 @@ def test_the_queue_model_hands_out_hides_and_deletes_as_sqs_does() -> None:
         assert tuple(found) == model.dead
 
 
-def test_a_message_received_too_often_ends_in_the_dead_letter_queue() -> None:
+def test_a_message_received_too_often_is_dead_lettered() -> None:
     model = QueueModel()
-    model.send(hint("cus_a"), 0)
+    model.send(confirm("cus_a"), 0)
     (name,) = model.visible(0)
     model.messages = {name: model.messages[name]._replace(receives=1000)}
     assert model.receive((name,), 0) == ((), [])
