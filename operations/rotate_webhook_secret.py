@@ -1,7 +1,8 @@
-"""`make rotate-webhook-secret STAGE=…`: give a stack's webhook endpoint another signing secret.
+"""`make rotate-webhook-secret STAGE=…`: replace the signing secret of a stack's webhook endpoint.
 
-A second endpoint takes over from the first, both secrets accepted meanwhile; the function
-StripeSetupFunction does it, this asks it to. It may be stopped anywhere and run again.
+A second endpoint replaces the first one; during the overlap both secrets are accepted. The
+function StripeSetupFunction does the work, and this command invokes it. You can stop the command
+at any time and run it again.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from botocore.config import Config
 
 SAMCONFIG = Path(__file__).resolve().parent.parent / "samconfig.toml"
 
-#: Seconds for which both secrets are accepted. A function keeps a secret for five minutes.
-OVERLAP = 600
+#: How long both secrets are accepted. A function caches a secret for five minutes.
+OVERLAP_SECONDS = 600
 
-#: The function itself has 110 seconds; a second invocation beside it would help nobody.
-_PATIENT = Config(read_timeout=130, retries={"total_max_attempts": 1})
+#: The function may take 110 seconds. No retries: a second invocation would run beside the first.
+_LAMBDA_CONFIG = Config(read_timeout=130, retries={"total_max_attempts": 1})
 
 
 def rotate(
@@ -32,45 +33,45 @@ def rotate(
     functions: Any,
     *,
     stack_name: str,
-    overlap: int = OVERLAP,
+    overlap: int = OVERLAP_SECONDS,
     wait: bool = True,
     sleep: Callable[[float], None] = time.sleep,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> bool:
-    """Take the steps of a rotation until it is done, or (without `wait`) just the one that is due.
+    """Take the steps of a rotation until it is done; without `wait`, only the step that is due.
 
-    Answers whether it went well; `say` is told how. `cloudformation` and `functions` are boto3's
-    clients of CloudFormation and Lambda.
+    Return whether it succeeded, and pass each result to `log`. `cloudformation` and `functions` are
+    boto3 clients of CloudFormation and Lambda.
     """
     (stack,) = cloudformation.describe_stacks(StackName=stack_name)["Stacks"]
     outputs = {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]}
     request = {"rotate": {"StackId": stack["StackId"], "overlap": overlap}}
     while True:
-        answer = functions.invoke(
+        response = functions.invoke(
             FunctionName=outputs["StripeSetupFunction"], Payload=json.dumps(request).encode()
         )
-        told = json.loads(answer["Payload"].read())
-        match told.get("state"):
+        result = json.loads(response["Payload"].read())
+        match result.get("state"):
             case "rotated":
-                say("rotated: the old endpoint is gone, and its secret is accepted no longer")
+                log("rotated: the old endpoint is deleted, and its secret is no longer accepted")
                 return True
             case "overlapping":
-                say(f"both secrets are accepted; {told['seconds']} s until the old one goes")
+                log(f"both secrets are accepted; the old one can be removed in {result['seconds']} s")
                 if not wait:
-                    say("run this again then")
+                    log("run this command again after that")
                     return True
-                sleep(told["seconds"])
+                sleep(result["seconds"])
             case _:
-                say(f"not rotated: {told.get('reason') or told.get('errorMessage') or told}")
+                log(f"not rotated: {result.get('reason') or result.get('errorMessage') or result}")
                 return False
 
 
 def main() -> int:
-    """Answer the exit status."""
+    """Return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stage", required=True, help="a section of samconfig.toml")
-    parser.add_argument("--overlap", type=int, default=OVERLAP, help="seconds, %(default)s")
-    parser.add_argument("--no-wait", action="store_true", help="take the step that is due, no more")
+    parser.add_argument("--overlap", type=int, default=OVERLAP_SECONDS, help="seconds, %(default)s")
+    parser.add_argument("--no-wait", action="store_true", help="take only the step that is due")
     options = parser.parse_args()
     config = tomllib.loads(SAMCONFIG.read_text("utf-8"))
     if options.stage not in config:
@@ -82,7 +83,7 @@ def main() -> int:
     )
     done = rotate(
         session.client("cloudformation"),
-        session.client("lambda", config=_PATIENT),
+        session.client("lambda", config=_LAMBDA_CONFIG),
         stack_name=settings["stack_name"],
         overlap=options.overlap,
         wait=not options.no_wait,

@@ -1,11 +1,11 @@
 """The real code, stopped at every I/O point.
 
-A program runs in a greenlet. Each call of a port hands an `Op` to whoever resumes the program and
-waits for its outcome; so the scheduler alone decides what happens between two I/O points, and
-whether the second ever comes. Between them the code has no clock, no dice, no threads.
+A program runs in a greenlet. Each call of a port passes an `Op` to the scheduler and returns its
+outcome. So the scheduler alone decides what happens between two I/O points, and whether the program
+reaches the second one. Between them the code uses no clock, no randomness and no threads.
 
-One stop per operation, before its effect, is enough for a crash on either side of it: dying at the
-stop of the next operation is dying after the effect of this one.
+A program stops once per operation, before its effect. That covers a crash on either side of the
+operation: a crash at the next stop is a crash after the effect of this one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Program = Callable[[], None]
 
 
 class Op(NamedTuple):
-    """An I/O operation that a program waits for."""
+    """An I/O operation that a program requests."""
 
     service: str
     method: str
@@ -48,7 +48,7 @@ def io(service: str, method: str, *args: Any) -> Any:
     return outcome
 
 
-# Ports: what the real code is given in place of its adapters.
+# Ports: they take the place of the adapters.
 
 
 class StorePort:
@@ -79,8 +79,8 @@ class StripePort:
     """stripe_state.StripeReads and documents.DocumentReads."""
 
     def retrieve_customer(self, customer: str) -> tuple[StripeObject, int]:
-        answer: tuple[StripeObject, int] = io("stripe", "retrieve_customer", customer, None)
-        return answer
+        response: tuple[StripeObject, int] = io("stripe", "retrieve_customer", customer, None)
+        return response
 
     def list_subscriptions(self, customer: str, after: str | None) -> Page:
         return self._page("list_subscriptions", customer, after)
@@ -98,12 +98,12 @@ class StripePort:
         return self._page("list_product_features", product, after)
 
     def retrieve_portal_configuration(self, configuration: str) -> tuple[StripeObject, int]:
-        answer: tuple[StripeObject, int] = io("stripe", "portal_configuration", configuration)
-        return answer
+        response: tuple[StripeObject, int] = io("stripe", "portal_configuration", configuration)
+        return response
 
     def list_prices(self, names: Sequence[str]) -> tuple[list[StripeObject], int]:
-        answer: tuple[list[StripeObject], int] = io("stripe", "prices", tuple(names))
-        return answer
+        response: tuple[list[StripeObject], int] = io("stripe", "prices", tuple(names))
+        return response
 
     def _page(self, method: str, name: str, after: str | None) -> Page:
         page: Page = io("stripe", method, name, after)
@@ -139,30 +139,30 @@ class SecretsPort:
 
 
 def clock() -> float:
-    """Epoch seconds, by this worker's own clock."""
+    """Return epoch seconds by this worker's own clock."""
     seconds: float = io("here", "clock")
     return seconds
 
 
 def jitter() -> float:
-    """From 0 to 1."""
+    """Return a random number from 0 to 1."""
     share: float = io("here", "jitter")
     return share
 
 
 def remaining_ms() -> int:
-    """Milliseconds until the invocation is killed."""
+    """Return the milliseconds until the invocation times out."""
     left: int = io("here", "remaining_ms")
     return left
 
 
 def pause(attempt: int) -> None:
-    """Wait a moment before try `attempt`."""
+    """Wait a random moment before attempt number `attempt`."""
     io("here", "pause", attempt)
 
 
 def parallel(tasks: Sequence[Callable[[], None]]) -> None:
-    """batch.Parallel: strands that the scheduler interleaves as it likes."""
+    """batch.Parallel with one strand per task. The scheduler interleaves them in any order."""
     if len(tasks) > 1:
         io("here", "parallel", tuple(tasks))
     else:
@@ -171,29 +171,29 @@ def parallel(tasks: Sequence[Callable[[], None]]) -> None:
 
 
 def one_after_another(tasks: Sequence[Callable[[], None]]) -> None:
-    """batch.Parallel where strands would only multiply what is explored elsewhere."""
+    """batch.Parallel without strands, for worlds in which they would only add states."""
     for task in tasks:
         task()
 
 
-# Positions: where in its program an actor stands.
+# Positions: the point that an actor has reached in its program.
 
 
 class Position(Protocol):
-    """A program stopped at `op`, or ended where that is None."""
+    """A program stopped at `op`. It has ended if `op` is None."""
 
     @property
     def op(self) -> Op | None: ...
 
     def next(self, outcome: object, mark: Hashable) -> Position:
-        """Where the program stands after `outcome`, which `mark` tells from every other."""
+        """Return the position after `outcome`. `mark` identifies the outcome."""
         ...
 
     def kill(self) -> None: ...
 
 
 class Live:
-    """A program running in a greenlet of its own. It only goes forward."""
+    """A program running in its own greenlet. It only goes forward."""
 
     __slots__ = ("_greenlet", "op")
 
@@ -211,10 +211,10 @@ class Live:
 
 
 class Remembered:
-    """A program's position as the outcomes that led to it: a node in the tree of its behaviours.
+    """A program's position, stored as the outcomes that led to it: a node in a tree.
 
-    A program is a function of its outcomes, so it runs once for each distinct sequence of them and
-    is remembered from then on. That makes a position a value: exploring can return to it at will.
+    A program is a function of its outcomes, so each distinct sequence of outcomes runs only once.
+    A position is a value: an exploration can return to it.
     """
 
     __slots__ = ("_next", "_parent", "_program", "op", "outcome")
@@ -231,7 +231,7 @@ class Remembered:
         return node
 
     def kill(self) -> None:
-        """A position is a value: there is nothing to end."""
+        """Do nothing: a position is a value, and no greenlet is running."""
 
     def _run(self) -> Op | None:
         outcomes: list[object] = []
@@ -250,7 +250,7 @@ class Remembered:
 
 @dataclass(slots=True)
 class Memory:
-    """Where programs start, so that each is remembered once."""
+    """The first position of each program, so that each program has one tree."""
 
     roots: dict[Hashable, Remembered]
 
@@ -262,5 +262,5 @@ class Memory:
 
 
 def live(key: Hashable, program: Program) -> Live:
-    """Start a program that is run once, in time."""
+    """Start a program that runs once and only goes forward."""
     return Live(program)

@@ -1,4 +1,4 @@
-"""The small worlds that are explored to the end, by name."""
+"""The small worlds that are explored completely, by name."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.simulation.world import Budgets, Setup
 
 #: Script and faults of each case, with two workers that stop at every I/O point.
 CASES: dict[str, tuple[Script, Budgets]] = {
-    # The largest first, so that the two processes end together. It holds all the smaller ones:
-    # three changes or two, with or without the duplicate and the crash.
+    # The largest world comes first, so that the two processes end at about the same time. It
+    # includes smaller ones: two or three changes, with or without the duplicate and the crash.
     "three changes, a duplicate and a crash": (
         three_changes(0, 0, 0),
         Budgets(crashes=1, duplicates=1),
@@ -48,17 +48,17 @@ CASES: dict[str, tuple[Script, Budgets]] = {
     "two customers claim one subject": (two_customers(0, 0, 0), Budgets(crashes=1)),
 }
 
-#: Duplicates of each event of a lifecycle: one, so that every subset of them occurs.
+#: Duplicates in one lifecycle. An event is repeated at most once, so every subset of them occurs.
 DUPLICATES = 5
 
 
 def names() -> list[str]:
-    """The names of all cases, the small worlds first."""
+    """Return the names of all cases, the small worlds first."""
     return [*CASES, *LIFECYCLES]
 
 
 def case(name: str, design: Design) -> Setup:
-    """The world of a case. Raises KeyError."""
+    """Return the world of a case. Raises KeyError if no case has this name."""
     if name in CASES:
         script, budgets = CASES[name]
         return Setup(

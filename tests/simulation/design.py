@@ -1,4 +1,4 @@
-"""The code under test, wired to the ports: the real one, or a mutant of it."""
+"""The code under test, wired to the ports: the deployed code or a mutant of it."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from tests.simulation.stripe_model import METADATA_KEY, POLICY
 ISSUER = "https://issuer.example"
 
 
-def unreported(name: str, /, **details: object) -> None:
-    """Reports are for people; the simulation looks for itself."""
+def discard(name: str, /, **details: object) -> None:
+    """Discard a report: the invariants check the state itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """What runs: the two functions' bodies, from the trigger to the answer."""
+    """The two functions, each from its trigger to its response."""
 
     ingest: Ingest
     batch: Batch
 
-    def take_in(self, body: bytes, header: str) -> None:
-        """ingest_webhook, its answer included."""
+    def ingest_webhook(self, body: bytes, header: str) -> None:
+        """The function ingest_webhook, including its response."""
         try:
             self.ingest(body, header)
         except RequestRefused as error:
@@ -51,23 +51,25 @@ class Design:
             status = 503
         else:
             status = 200
-        io("edge", "answer", status)
+        io("edge", "respond", status)
 
-    def work(self, messages: list[Message]) -> None:
-        """sync_customer, its partial batch response included."""
+    def sync_customer(self, messages: list[Message]) -> None:
+        """The function sync_customer, including its partial batch response."""
         io("edge", "finish", tuple(self.batch(messages, remaining_ms)))
 
 
 def real_sync(sync: type[Sync] = Sync, **parts: Any) -> Sync:
-    """The sync as it is deployed, its dispatch included, on the ports; `parts` replaces some of
-    them: `store` and `stripe` of the customers' replica, or fields of the sync itself."""
+    """Wire the deployed sync, including its dispatch, to the ports.
+
+    `parts` replaces `store` or `stripe` of the customers' replica, or fields of the sync itself.
+    """
     customers = CustomerReplica(
         store=parts.pop("store", StorePort()),
         stripe=parts.pop("stripe", StripePort()),
         policy=POLICY,
         issuer=ISSUER,
         subject_metadata_key=METADATA_KEY,
-        report=unreported,
+        report=discard,
     )
     wired = sync(
         replicas=replicas(
@@ -86,7 +88,7 @@ def design(
     batch: type[Batch] = Batch,
     strands: bool = True,
 ) -> Design:
-    """Wire the functions; `strands` lets the customers of a batch be synced side by side."""
+    """Wire both functions. With `strands`, the customers of a batch are synced concurrently."""
     return Design(
         ingest=ingest(
             verify=signature.verify,
@@ -95,7 +97,7 @@ def design(
             livemode=False,
             account=OWN_ACCOUNT,
             clock=clock,
-            report=unreported,
+            report=discard,
         ),
         batch=batch(
             sync=sync or real_sync(),
@@ -103,6 +105,6 @@ def design(
             parallel=parallel if strands else one_after_another,
             clock=clock,
             jitter=jitter,
-            report=unreported,
+            report=discard,
         ),
     )

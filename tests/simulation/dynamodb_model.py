@@ -1,7 +1,8 @@
-"""The entitlement table, by the condition expressions of store.py.
+"""A model of the entitlement table, with the condition expressions of store.py.
 
-Conditional puts, transactions of a row and a link, consistent reads, and reads that are not: those
-answer what was there before the last write. `test_models.py` runs it side by side with the adapter.
+It has conditional puts, transactions of a row and a link, and two kinds of reads. A consistent read
+returns the last write, an eventually consistent read the row before it. `test_models.py` compares
+the model with the adapter.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ Links = dict[SubjectKey, CustomerKey]
 
 
 class StoreModel:
-    """link.Store and replicas.DocumentStore. Every field is a value: what changes is replaced."""
+    """link.Store and replicas.DocumentStore. A change replaces a field's value."""
 
     def __init__(self) -> None:
         self.rows: Rows = {}
@@ -66,8 +67,11 @@ class StoreModel:
     def put(
         self, row: CustomerRow, subject: SubjectKey | None = None, *, newer: str = ""
     ) -> CustomerRow:
-        """What the real code never does and a mutant may: write with no regard to the revision,
-        or if what is stored is older ("<", "<=") by `as_of`. Returns the row as written."""
+        """Write a row without checking its revision; only mutants do this. Return it as written.
+
+        `newer` makes the write depend on the timestamp: the stored `as_of` must be less ("<"), or
+        at most equal ("<="). Raises Conflict.
+        """
         held = self.load(row.key)
         if held.revision and (
             (newer == "<" and not held.as_of < row.as_of)

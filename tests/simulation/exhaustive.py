@@ -1,4 +1,4 @@
-"""Every history of a small world: depth first, each moment visited once."""
+"""Explores every history of a small world: depth first, each moment once."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from tests.simulation.actors import Memory
 from tests.simulation.invariants import Violated
 from tests.simulation.world import Move, Setup, World
 
-#: A history longer than this is not getting anywhere.
-LONGEST = 400
+#: A history with more moves violates Progress.
+MAX_MOVES = 400
 
 
 @dataclass(slots=True)
 class Explored:
-    """What an exploration found: distinct moments, the ways between them, and the histories, each
-    ending quiet or where another has been. `moves`: the failing one, as indices of choices."""
+    """The result of an exploration.
+
+    `states` counts distinct moments, `transitions` the moves between them. `histories` counts
+    paths: each ends when the world is quiet, or at a moment that another path has visited. `moves`
+    is the failing history, as indices into `choices`.
+    """
 
     states: int = 0
     histories: int = 0
@@ -27,22 +31,22 @@ class Explored:
 
 
 def choices(world: World) -> list[Move]:
-    """Everything that may happen now, in an order that a replay finds again."""
+    """Return every possible move and fault, in the same order in each replay."""
     return world.moves() + world.faults()
 
 
 def explore(setup: Setup, *, limit: int | None = None) -> Explored:
-    """Visit every moment that can be reached, or the first `limit`; stop at a violation."""
+    """Visit every reachable moment, or the first `limit`. Stop at a violation."""
     found = Explored()
     world = World(setup)
-    assert isinstance(setup.start, Memory), "exploring returns to moments"
+    assert isinstance(setup.start, Memory), "only a remembered position can be restored"
     seen = {world.fingerprint()}
     path: list[int] = []
     stack: list[tuple[object, Iterator[tuple[int, Move]]]] = []
 
     def enter() -> None:
-        if len(stack) > LONGEST:
-            raise Violated("Progress", f"not quiet after {LONGEST} moves")
+        if len(stack) > MAX_MOVES:
+            raise Violated("Progress", f"not quiet after {MAX_MOVES} moves")
         moves = world.moves()
         if not moves:
             found.histories += 1
@@ -83,7 +87,7 @@ def explore(setup: Setup, *, limit: int | None = None) -> Explored:
 
 
 def replay(setup: Setup, moves: tuple[int, ...]) -> tuple[list[str], Violated | None]:
-    """The story of a history, and what it violates."""
+    """Return the story of a history and its violation, or None."""
     world = World(setup)
     world.story = []
     try:

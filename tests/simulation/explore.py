@@ -1,7 +1,8 @@
-"""Explore: `python -m tests.simulation.explore [--seeds N] [--states N] [--replay HISTORY]`.
+"""Run it: `python -m tests.simulation.explore [--seeds N] [--states N] [--replay HISTORY]`.
 
-Small worlds and lifecycles to the end, then long histories by seed, on two processes. Prints what
-was explored, and each violation with the line that replays it; exits 1 if there is one.
+Explores the small worlds and lifecycles completely, then runs long histories from seeds, in two
+processes. Prints what it explored, and each violation with the command that replays it. Exits with
+status 1 if there is a violation.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from tests.simulation.exhaustive import explore, replay
 REPLAY = "python -m tests.simulation.explore --replay"
 
 SEEDS = 5000
-SEEDS_A_TASK = 50
+SEEDS_PER_TASK = 50
 PROCESSES = 2
 
-#: A small world is left at so many moments, lest one of them eat all the time.
-STATES = 5_000_000
+#: The exploration of a small world stops after this many moments.
+MAX_STATES = 5_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What one task found. `explored`: distinct states of a small world, or histories by seed."""
+class TaskResult:
+    """The result of one task: the states of a small world, or the histories of some seeds."""
 
     name: str
     explored: int
@@ -40,19 +41,19 @@ class Report:
     histories: frozenset[int] = field(default_factory=frozenset)
 
 
-def small(name: str, most: int) -> Report:
-    """Explore a small world to its end. States of two worlds differ by what is to come in them."""
-    found = explore(cases.case(name, design(strands=False)), limit=most)
+def small(name: str, limit: int) -> TaskResult:
+    """Explore a small world. No two worlds share a state, because their scripts differ."""
+    found = explore(cases.case(name, design(strands=False)), limit=limit)
     violations: tuple[tuple[str, str], ...] = ()
     if found.violation is not None:
         violations = ((f"{name}:{'.'.join(map(str, found.moves))}", str(found.violation)),)
-    return Report(
+    return TaskResult(
         name, found.states, moves=found.transitions, complete=found.complete, violations=violations
     )
 
 
-def large(first: int, count: int) -> Report:
-    """Live through the histories of `count` seeds."""
+def large(first: int, count: int) -> TaskResult:
+    """Run the histories of `count` seeds, from `first`."""
     code, moves = design(), 0
     violations: list[tuple[str, str]] = []
     histories: set[int] = set()
@@ -62,62 +63,64 @@ def large(first: int, count: int) -> Report:
         histories.add(outcome.history)
         if outcome.violation is not None:
             violations.append((str(seed), str(outcome.violation)))
-    return Report("", 0, count, moves, violations=tuple(violations), histories=frozenset(histories))
+    return TaskResult(
+        "", 0, count, moves, violations=tuple(violations), histories=frozenset(histories)
+    )
 
 
 def run(seed_count: int, states: int) -> int:
-    """Explore it all; return the number of violations."""
+    """Explore everything. Return the number of violations."""
     began, done, violations, histories = time.monotonic(), 0, 0, set[int]()
     explored = moves = 0
     with ProcessPoolExecutor(PROCESSES) as pool:
-        for report in _in_turn(pool, seed_count, states):
-            explored, moves = explored + report.explored, moves + report.moves
-            done += report.seeds
-            histories |= report.histories
-            violations += len(report.violations)
-            if report.name:
-                ending = "all of them" if report.complete else "stopped there"
-                print(f"{report.name:44} {report.explored:>9,} states, {ending}", flush=True)
-            for line, violation in report.violations:
+        for result in _results(pool, seed_count, states):
+            explored, moves = explored + result.explored, moves + result.moves
+            done += result.seeds
+            histories |= result.histories
+            violations += len(result.violations)
+            if result.name:
+                ending = "all of them" if result.complete else "stopped there"
+                print(f"{result.name:44} {result.explored:>9,} states, {ending}", flush=True)
+            for line, violation in result.violations:
                 print(f"VIOLATION {violation}\n  {REPLAY} '{line}'", flush=True)
-            if report.seeds and (done % 500 == 0 or done >= seed_count):
+            if result.seeds and (done % 500 == 0 or done >= seed_count):
                 spent = time.monotonic() - began
                 print(
                     f"{f'{done:,} of {seed_count:,} seeds':44} {_left(done, seed_count, spent)}",
                     flush=True,
                 )
     spent = time.monotonic() - began
-    print(f"{moves:,} moves in {spent:.0f} s; replay one: {REPLAY} SEED")
+    print(f"{moves:,} moves in {spent:.0f} s; replay a seed: {REPLAY} SEED")
     print(f"simulate: explored={explored + len(histories)} seeds={done} violations={violations}")
     return violations
 
 
-def _in_turn(pool: ProcessPoolExecutor, seed_count: int, states: int) -> Iterator[Report]:
-    """The reports of all tasks as they come, with few tasks waiting at a time."""
+def _results(pool: ProcessPoolExecutor, seed_count: int, states: int) -> Iterator[TaskResult]:
+    """Yield the result of each task as it ends. Only a few tasks are submitted at a time."""
     tasks = [(small, (name, states)) for name in cases.names()]
     chunks = (
-        (large, (first, min(SEEDS_A_TASK, seed_count - first)))
-        for first in range(0, seed_count, SEEDS_A_TASK)
+        (large, (first, min(SEEDS_PER_TASK, seed_count - first)))
+        for first in range(0, seed_count, SEEDS_PER_TASK)
     )
-    waiting: set[Future[Report]] = set()
+    pending: set[Future[TaskResult]] = set()
     for function, arguments in [*tasks, *chunks]:
-        waiting.add(pool.submit(function, *arguments))  # type: ignore[arg-type]
-        if len(waiting) > 2 * PROCESSES:
-            ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+        pending.add(pool.submit(function, *arguments))  # type: ignore[arg-type]
+        if len(pending) > 2 * PROCESSES:
+            ready, pending = wait(pending, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in ready)
-    while waiting:
-        ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+    while pending:
+        ready, pending = wait(pending, return_when=FIRST_COMPLETED)
         yield from (future.result() for future in ready)
 
 
 def _left(done: int, total: int, spent: float) -> str:
-    return f"{spent:.0f} s gone, about {(total - done) * spent / done:.0f} s left"
+    return f"{spent:.0f} s elapsed, about {(total - done) * spent / done:.0f} s left"
 
 
-def tell(history: str) -> int:
-    """Print the story of a seed or of a small world's moves; return the number of violations."""
+def print_story(history: str) -> int:
+    """Print the story of a seed, or of moves in a small world. Return the number of violations."""
     if history.isdigit():
-        outcome = seeds.run(int(history), design(), tell=True)
+        outcome = seeds.run(int(history), design(), record=True)
         story, violation = list(outcome.story), outcome.violation
     else:
         name, _, moves = history.partition(":")
@@ -131,11 +134,11 @@ def tell(history: str) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.explore")
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--states", type=int, default=STATES, help="most of a small world")
+    parser.add_argument("--states", type=int, default=MAX_STATES, help="stop each small world here")
     parser.add_argument("--replay", metavar="SEED|NAME:MOVES")
     arguments = parser.parse_args()
     if arguments.replay:
-        return tell(arguments.replay)
+        return print_story(arguments.replay)
     return 1 if run(arguments.seeds, arguments.states) else 0
 
 

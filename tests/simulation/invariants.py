@@ -1,4 +1,4 @@
-"""What must hold in every history. Each check states one promise and looks where it could break."""
+"""What must hold in every history. Each class is one promise, checked wherever it could break."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from billing.keys import CustomerKey, SubjectKey
 from billing.model import CustomerRow, Item
 from billing.sync import MAX_ATTEMPTS
 from tests.simulation.design import ISSUER
-from tests.simulation.sqs_model import Taken
+from tests.simulation.sqs_model import Received
 from tests.simulation.stripe_model import Script, Seen, State
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Violated(AssertionError):
-    """A promise was broken: which one, and how."""
+    """A broken promise: its name and the details."""
 
     def __init__(self, invariant: str, detail: str) -> None:
         super().__init__(f"{invariant}: {detail}")
@@ -25,22 +25,22 @@ class Violated(AssertionError):
 
 
 class Invariant:
-    """A promise. The hooks are called when something happens that could break it."""
+    """A promise. The world calls the hooks where something happens that could break it."""
 
     def read(self, world: World, actor: Actor) -> None:
         """`actor` is about to read from Stripe."""
 
     def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
-        """`actor` has put `after` in the place of `before`."""
+        """`actor` has replaced the row `before` with `after`."""
 
-    def acknowledge(self, world: World, taken: Taken) -> None:
+    def acknowledge(self, world: World, received: Received) -> None:
         """A message is about to be deleted from the queue."""
 
-    def answer(self, world: World, event: str) -> None:
-        """The webhook of `event` is about to be answered 200."""
+    def respond(self, world: World, event: str) -> None:
+        """The webhook of `event` is about to get a 200 response."""
 
     def quiet(self, world: World) -> None:
-        """Nothing is left to happen."""
+        """The history has ended: no move is left."""
 
     def broken(self, detail: str) -> Violated:
         return Violated(type(self).__name__, detail)
@@ -54,14 +54,13 @@ class QuietStoreEqualsStripe(Invariant):
             state, row = world.stripe.state(customer), _row(world, customer)
             if state is not None and row.billing != state.billing:
                 raise self.broken(
-                    f"{customer} is {_brief(state)} at Stripe; "
-                    f"revision {row.revision} says otherwise"
+                    f"{customer} is {_brief(state)} in Stripe; revision {row.revision} differs"
                 )
 
 
 class NeverBackwards(Invariant):
-    """A stored state is never replaced by one that was fetched when less had happened; and what its
-    fetch saw is behind what the one before saw only where the read itself lagged."""
+    """A stored state is never replaced by one that was fetched when fewer changes had happened. A
+    new state shows an older version than the stored one only if its own read was stale."""
 
     def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
         held, fetch = world.seen.get(after.key), actor.fetch
@@ -73,22 +72,22 @@ class NeverBackwards(Invariant):
     def _compare(self, row: CustomerRow, held: Seen | None, new: Seen | None) -> None:
         if held is None or new is None:
             return
-        lagged = new.version < new.truth
-        if new.truth < held.truth or (new.version < held.version and not lagged):
+        stale = new.version < new.truth
+        if new.truth < held.truth or (new.version < held.version and not stale):
             raise self.broken(
-                f"{row.key.id} held change {held.version}, fetched after {held.truth}; "
-                f"overwritten with change {new.version}, fetched after {new.truth}"
+                f"{row.key.id} held change {held.version}, fetched after change {held.truth}; "
+                f"now it holds change {new.version}, fetched after change {new.truth}"
             )
 
 
 class AcknowledgedMeansCovered(Invariant):
-    """A message of an event is deleted only when a commit covers it whose fetch began after the
-    message was taken, or the row has seen the event's change already, or is a tombstone, or the
-    message is in the dead-letter queue."""
+    """An event's message is deleted only if a commit covers it whose fetch began after the message
+    was received, or the row has already seen the event's change, or the row is a tombstone, or the
+    message is on the dead-letter queue."""
 
-    def acknowledge(self, world: World, taken: Taken) -> None:
-        event = world.setup.script.events.get(taken.request.cause.id)
-        if event is None or taken.receipt in world.covered:
+    def acknowledge(self, world: World, received: Received) -> None:
+        event = world.setup.script.events.get(received.request.cause.id)
+        if event is None or received.receipt in world.covered:
             return
         key = CustomerKey("own", "test", event.customer)
         if world.store.load(key).deleted:
@@ -100,35 +99,35 @@ class AcknowledgedMeansCovered(Invariant):
             and (entitlements is None or entitlements.version >= event.change)
         ):
             return
-        if any(body == taken.request.to_message() for body, _ in world.queue.dead):
+        if any(body == received.request.to_message() for body, _ in world.queue.dead_letters):
             return
-        raise self.broken(f"{taken.id} was deleted, and no fetch since it was taken is stored")
+        raise self.broken(f"{received.id} is deleted, but no fetch after its receipt is stored")
 
 
 class AnsweredMeansKept(Invariant):
-    """A webhook answered 200 is on the queue, in the dead-letter queue, or acknowledged there."""
+    """An event whose webhook got a 200 is on a queue, or its message is acknowledged."""
 
-    def answer(self, world: World, event: str) -> None:
-        self._look(world, event)
+    def respond(self, world: World, event: str) -> None:
+        self._check(world, event)
 
     def quiet(self, world: World) -> None:
         for event in world.answered:
-            self._look(world, event)
+            self._check(world, event)
 
-    def _look(self, world: World, event: str) -> None:
+    def _check(self, world: World, event: str) -> None:
         if (
             event not in world.acknowledged
             and not any(
                 message.request.cause.id == event for message in world.queue.messages.values()
             )
-            and not any(event in body for body, _ in world.queue.dead)
+            and not any(event in body for body, _ in world.queue.dead_letters)
         ):
-            raise self.broken(f"{event} was answered 200 and is nowhere")
+            raise self.broken(f"{event} got a 200, but it is on no queue and not acknowledged")
 
 
 class NoAccessBeyondHistory(Invariant):
-    """Whatever a row gives, Stripe once gave: each subscription item word for word, each feature,
-    each product, and none of them longer than Stripe ever did."""
+    """A row gives only what Stripe once gave: the same subscription items, features and products,
+    and none of them for longer."""
 
     def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
         customer, billing = after.key.id, after.billing
@@ -158,18 +157,19 @@ class RevisionCountsCommits(Invariant):
 
 
 class TombstoneStays(Invariant):
-    """A deleted customer is given nothing, ever again."""
+    """A deleted customer never gets access again."""
 
     def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
         if before.deleted and not after.deleted:
-            raise self.broken(f"{after.key.id} was deleted and is back")
+            raise self.broken(f"{after.key.id} was deleted and is no tombstone any more")
         if after.deleted and (after.billing.features or after.billing.products):
-            raise self.broken(f"{after.key.id} is deleted and is given something")
+            raise self.broken(f"{after.key.id} is deleted and still has access")
 
 
 class OneCustomerOneSubject(Invariant):
-    """A subject belongs to one living customer at most, a customer to one subject for good; link
-    and row agree; and whoever claimed one subject only, which nobody else ever did, has it."""
+    """A subject belongs to at most one living customer. A customer keeps its subject. Link and row
+    agree. A customer that always claims the same subject, and is the only one to claim it, has it.
+    """
 
     def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
         if before.subject is not None and after.subject != before.subject:
@@ -178,10 +178,10 @@ class OneCustomerOneSubject(Invariant):
             return
         link = world.store.links.get(SubjectKey(after.key.mode, ISSUER, after.subject))
         if link != after.key:
-            raise self.broken(f"{after.key.id} has {after.subject}, whose link says {link}")
+            raise self.broken(f"{after.key.id} has {after.subject}, whose link names {link}")
         for key, row in world.store.rows.items():
             if key != after.key and row.subject == after.subject and not row.deleted:
-                raise self.broken(f"{after.subject} is held by {key.id} as well")
+                raise self.broken(f"{after.subject} also belongs to {key.id}")
 
     def quiet(self, world: World) -> None:
         for customer, claim in _sole_claims(world.setup.script).items():
@@ -190,18 +190,18 @@ class OneCustomerOneSubject(Invariant):
             if state is None or state.deleted:
                 continue
             if row.subject != claim:
-                raise self.broken(f"{customer} alone claimed {claim} and has {row.subject}")
+                raise self.broken(f"only {customer} claimed {claim}, but it has {row.subject}")
 
 
 class ReadsWithinBudget(Invariant):
-    """One invocation fetches a customer as often as a sync may try, and no more; and a sync that
-    asks for a confirm is not itself one: confirms never outnumber the fetches for events."""
+    """An invocation fetches a customer at most once per attempt. A confirm requests no confirm, so
+    there are never more confirms than fetches for events."""
 
     def read(self, world: World, actor: Actor) -> None:
         if actor.reads and actor.reads.count(actor.reads[-1]) > MAX_ATTEMPTS:
             raise self.broken(f"{actor.name} fetched {actor.reads[-1]} {len(actor.reads)} times")
 
-    def acknowledge(self, world: World, taken: Taken) -> None:
+    def acknowledge(self, world: World, received: Received) -> None:
         if world.queue.confirms > world.fetches_for_events:
             raise self.broken(
                 f"{world.queue.confirms} confirms for {world.fetches_for_events} fetches"
@@ -209,12 +209,12 @@ class ReadsWithinBudget(Invariant):
 
 
 class Progress(Invariant):
-    """Every history ends quiet, with nothing given up: no message here is one that could never
-    succeed. Whoever explores raises it too, at the limit of steps."""
+    """Every history ends quiet, and no message is dead-lettered: each of them can succeed. The
+    exploration raises this too, when a history exceeds the limit of moves."""
 
     def quiet(self, world: World) -> None:
-        if world.queue.dead:
-            raise self.broken(f"dead-lettered: {world.queue.dead}")
+        if world.queue.dead_letters:
+            raise self.broken(f"dead-lettered: {world.queue.dead_letters}")
 
 
 INVARIANTS: tuple[Invariant, ...] = (
@@ -232,7 +232,7 @@ INVARIANTS: tuple[Invariant, ...] = (
 
 
 class _Given(NamedTuple):
-    """The most that the first versions of a customer ever gave."""
+    """The most access that the first versions of a customer ever gave."""
 
     items: frozenset[tuple[str, Item]]
     features: dict[str, int]
@@ -260,11 +260,11 @@ def _given(script: Script, customer: str, versions: int, happened: int) -> _Give
                 quantities[subscription.id, product] = max(held, quantity)
         for product, grant in billing.products.items():
             untils[product] = max(untils.get(product, 0), grant.until)
-    # A product's features belong to no customer: they are there before his events tell so.
+    # Features belong to products: a customer has a new one before the customer's own event.
     catalog = script.changes[happened - 1].state.catalog if happened else {}
     for _, product in quantities:
         features |= dict.fromkeys(catalog.get(product, ()), 0)
-    # A fetch that is torn by a change may see one subscription before and another after it.
+    # A fetch during a change may see one subscription before it and another one after it.
     products = {
         product: (sum(most for (_, p), most in quantities.items() if p == product), until)
         for product, until in untils.items()
@@ -274,7 +274,7 @@ def _given(script: Script, customer: str, versions: int, happened: int) -> _Give
 
 @lru_cache(maxsize=1 << 12)
 def _sole_claims(script: Script) -> dict[str, str]:
-    """Customers that claimed one subject from first to last, which nobody else ever claimed."""
+    """Return the customers that always claimed one subject which no other customer claimed."""
     claims: dict[str, set[str | None]] = {}
     for change in script.changes:
         if not change.state.deleted:

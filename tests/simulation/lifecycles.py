@@ -1,4 +1,4 @@
-"""Scripts: what customers live through at Stripe, as lists of changes."""
+"""Scripts: the changes that happen to customers in Stripe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.simulation.stripe_model import EPOCH, METADATA_KEY, Change, Script, S
 MONTH = 30 * 86400
 
 #: Features of each product. `pro` has three, so its entitlements take two pages.
-CATALOGUE: Mapping[str, tuple[str, ...]] = {
+CATALOG: Mapping[str, tuple[str, ...]] = {
     "prod_basic": ("export",),
     "prod_pro": ("export", "reports", "sso"),
     "prod_seats": ("seats",),
@@ -24,7 +24,7 @@ SUMMARY = "entitlements.active_entitlement_summary.updated"
 def subscription(
     name: str, status: str, *products: str, quantity: int = 1, period: int = 1, **more: Any
 ) -> dict[str, Any]:
-    """A subscription to `products`, `period` months on. Its items are a plain list."""
+    """A subscription to `products` in its `period`-th month. Its items are a plain list."""
     start = EPOCH + (period - 1) * MONTH
     return {
         "id": name,
@@ -54,11 +54,11 @@ def subscription(
 def state(
     customer: str,
     *subscriptions: Mapping[str, Any],
-    catalog: Mapping[str, tuple[str, ...]] = CATALOGUE,
+    catalog: Mapping[str, tuple[str, ...]] = CATALOG,
     claim: str | None = None,
     **more: Any,
 ) -> State:
-    """A customer with these subscriptions; what they entitle to follows from the catalog."""
+    """A customer with these subscriptions. The catalog determines its entitlements."""
     entitled = {
         feature
         for held in subscriptions
@@ -94,11 +94,11 @@ def _lifecycles() -> dict[str, Script]:
     card = {
         "invoice_settings": {"default_payment_method": {"type": "card", "card": {"brand": "visa"}}}
     }
-    more_features = {**CATALOGUE, "prod_basic": ("export", "priority")}
-    born = (0.0, one(), "customer.created")
+    more_features = {**CATALOG, "prod_basic": ("export", "priority")}
+    new_customer = (0.0, one(), "customer.created")
     return {
         "trial to paid": script(
-            born,
+            new_customer,
             (0, one(sub("trialing", trial_end=soon)), created),
             (1, one(sub("trialing", trial_end=soon), **card), "payment_method.attached"),
             (40, one(sub("active", trial_end=soon), **card), f"{updated} invoice.paid"),
@@ -136,7 +136,7 @@ def _lifecycles() -> dict[str, Script]:
             (0, one(sub("active")), f"{SUB}.resumed {SUMMARY}"),
         ),
         "customer deleted": script(
-            born,
+            new_customer,
             (0, one(sub("active")), f"{created} invoice.paid"),
             (0, one(), f"{SUB}.deleted"),
             (0, State(CUS, deleted=True), "customer.deleted"),
@@ -174,7 +174,7 @@ def three_changes(*waits: float) -> Script:
 
 
 def ends_deleted(*waits: float) -> Script:
-    """Subscribe, upgrade, delete the customer."""
+    """Subscribe, upgrade, delete the customer: one event each, `waits` seconds apart."""
     first, second = three_changes(0, 0).changes
     last = State(CUS, deleted=True)
     states = (first.state, second.state, last)
@@ -183,7 +183,7 @@ def ends_deleted(*waits: float) -> Script:
 
 
 def two_customers(*waits: float) -> Script:
-    """Two customers claim one subject; the first is deleted in the end."""
+    """Two customers claim one subject; then the first one is deleted."""
     first = state("cus_a", subscription("sub_1", "active", "prod_basic"), claim="user_1")
     second = state("cus_b", subscription("sub_2", "active", "prod_seats"), claim="user_1")
     states = (first, second, State("cus_a", deleted=True))
@@ -192,35 +192,35 @@ def two_customers(*waits: float) -> Script:
 
 
 def random_script(rng: Random, *, customers: int, changes: int) -> Script:
-    """A course of `changes` changes, at least, over `customers` customers."""
-    catalog = dict(CATALOGUE)
+    """A random script of at least `changes` changes to at most `customers` customers."""
+    catalog = dict(CATALOG)
     held: dict[str, dict[str, dict[str, Any]]] = {}
     claims: dict[str, str | None] = {}
-    gone: set[str] = set()
+    deleted_customers: set[str] = set()
     found: list[Change] = []
     serial = 0
-    while len(found) < changes and len(gone) < customers:
+    while len(found) < changes and len(deleted_customers) < customers:
         customer = f"cus_{rng.randrange(customers)}"
-        if customer in gone:
+        if customer in deleted_customers:
             continue
         wait = rng.choice((0.0, 0.0, rng.uniform(0, 2), rng.uniform(0, 40), rng.uniform(0, 200)))
         if customer not in held:
             held[customer] = {}
-            # Most claim a subject of their own; some contend for one.
+            # Most customers claim their own subject; some compete for a shared one.
             claims[customer] = rng.choice((customer, customer, "user_shared", None))
             events = "customer.created"
         else:
             events = _random_change(rng, held[customer], f"sub_{customer}_{(serial := serial + 1)}")
             if events == "customer.deleted":
-                gone.add(customer)
+                deleted_customers.add(customer)
                 tombstone = State(customer, deleted=True, catalog=dict(catalog))
                 found.append(Change(wait, tombstone, (events,)))
                 continue
             if events == SUMMARY:
                 product = rng.choice(sorted(catalog))
                 catalog[product] = (*catalog[product], f"feature_{serial}")
-                for other in sorted(held.keys() - gone - {customer}):
-                    # A feature of a product changes every customer who has it.
+                for other in sorted(held.keys() - deleted_customers - {customer}):
+                    # A new feature of a product may change every customer.
                     after = state(
                         other, *held[other].values(), catalog=dict(catalog), claim=claims[other]
                     )
@@ -234,7 +234,7 @@ def random_script(rng: Random, *, customers: int, changes: int) -> Script:
 
 
 def _random_change(rng: Random, held: dict[str, dict[str, Any]], new_id: str) -> str:
-    """Change what a customer holds; return the events that tell of it."""
+    """Change what a customer holds. Return the types of the events."""
     kind = rng.random()
     if not held or (kind < 0.2 and len(held) < 3):
         status = rng.choice(("active", "active", "trialing", "incomplete"))
@@ -264,6 +264,6 @@ def _random_change(rng: Random, held: dict[str, dict[str, Any]], new_id: str) ->
 
 
 def _some_products(rng: Random) -> list[str]:
-    """Two at most, so that a subscription's items come in one answer. More come in pages, and a
-    change between two of them may for a moment yield a mixture that Stripe never gave."""
-    return rng.sample(sorted(CATALOGUE), rng.choice((1, 1, 2)))
+    """Choose one or two products, so that a subscription's items fit on one page. With several
+    pages, a change between two of them may produce a mixture that never existed in Stripe."""
+    return rng.sample(sorted(CATALOG), rng.choice((1, 1, 2)))

@@ -1,7 +1,7 @@
 """Known wrong designs: `python -m tests.simulation.mutants` breaks one step at a time.
 
-Each mutant must be found out by the promise that it breaks. One that survives, or dies of something
-else, fails the run: then the simulation is blind there.
+The invariant that a mutant breaks must find it. A mutant that survives, or that another invariant
+finds, fails the run: the simulation does not detect that mistake.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Requests = Sequence[SyncRequest]
 
 
 class Blind(StorePort):
-    """Writes whatever was fetched last, over whatever is there."""
+    """Writes each fetch over the stored row, without a condition."""
 
     newer = ""
 
@@ -60,26 +60,26 @@ class Blind(StorePort):
 
 
 class GuardedByLess(Blind):
-    """Writes only over what is older by its timestamp."""
+    """Writes only if the timestamp of the stored row is older."""
 
     newer = "<"
 
 
 class GuardedByLessOrEqual(Blind):
-    """Writes only over what is not newer by its timestamp."""
+    """Writes only if the timestamp of the stored row is not newer."""
 
     newer = "<="
 
 
 class Unbumped(StorePort):
-    """Checks the revision and leaves it as it was."""
+    """Checks the revision but does not raise it."""
 
     def commit(self, row: Any) -> None:
         io("store", "put_unbumped", row)
 
 
 class LinksBlindly(StorePort):
-    """Links a subject without the condition that nobody has it."""
+    """Links a subject without the condition that no customer has it."""
 
     def commit_and_link(
         self, row: CustomerRow, subject: SubjectKey, *, replacing: CustomerKey | None
@@ -88,7 +88,7 @@ class LinksBlindly(StorePort):
 
 
 class ForgetsTombstones(StorePort):
-    """Treats a deleted customer as any other."""
+    """Treats a deleted customer like any other."""
 
     def load(self, key: CustomerKey) -> CustomerRow:
         row = super().load(key)
@@ -99,14 +99,14 @@ class ForgetsTombstones(StorePort):
 
 
 class FirstPageOnly(StripePort):
-    """Believes that no list has a second page."""
+    """Reads only the first page of a list."""
 
     def list_active_entitlements(self, customer: str, after: str | None) -> Page:
         return {**super().list_active_entitlements(customer, after), "has_more": False}
 
 
 class NotFoundMeansDeleted(StripePort):
-    """Takes a 404 for a deletion."""
+    """Treats a 404 as a deletion."""
 
     def retrieve_customer(self, customer: str) -> tuple[StripeObject, int]:
         try:
@@ -119,7 +119,7 @@ class NotFoundMeansDeleted(StripePort):
 
 
 class AcknowledgesOnConflict(Sync):
-    """Somebody else wrote, so it must be done."""
+    """Acknowledges on a conflict, because another worker has written."""
 
     def __call__(
         self, key: Key, requests: Requests, remaining_ms: Remaining, *, on_demand: bool = False
@@ -132,7 +132,7 @@ class AcknowledgesOnConflict(Sync):
 
 
 class _GaveUp(Exception):
-    """A conflict that is not to be tried again."""
+    """A conflict after which no attempt follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ class _GivesUp:
 
 
 class FetchesFirst(Sync):
-    """Fetches before it reads the revision, or once for all attempts, which is the same."""
+    """Fetches before it reads the revision. One fetch for all attempts is the same mistake."""
 
     def __call__(
         self, key: Key, requests: Requests, remaining_ms: Remaining, *, on_demand: bool = False
@@ -165,7 +165,7 @@ class FetchesFirst(Sync):
         self._write(replica.load(key), fetched, requests)
 
     def _write(self, row: Row, fetched: Any, requests: Requests) -> None:
-        """The rest of a sync, in order."""
+        """The remaining steps of a sync, in the right order."""
         if row.deleted or billing.sync.covered(row, requests):
             return
         self.replicas[row.key.kind].commit(
@@ -177,7 +177,7 @@ class FetchesFirst(Sync):
 
 
 class StampsAfterwards(FetchesFirst):
-    """Guards by a timestamp, and takes it when the fetch is over."""
+    """Guards by a timestamp that it takes after the fetch."""
 
     def __call__(
         self, key: Key, requests: Requests, remaining_ms: Remaining, *, on_demand: bool = False
@@ -185,12 +185,12 @@ class StampsAfterwards(FetchesFirst):
         replica = self.replicas[key.kind]
         row = replica.load(key)
         fetched: Any = replica.fetch(key)
-        replica.load(key)  # whatever takes its time
+        replica.load(key)  # any operation that takes time
         self._write(row, replace(fetched, as_of=int(clock())), requests)
 
 
 class AppliesThePayload(FetchesFirst):
-    """Applies what the event says instead of asking Stripe."""
+    """Applies the payload of the event instead of reading from Stripe."""
 
     def __call__(
         self, key: Key, requests: Requests, remaining_ms: Remaining, *, on_demand: bool = False
@@ -212,32 +212,32 @@ class AppliesThePayload(FetchesFirst):
 
 
 class ClaimsTheEventFirst(Sync):
-    """Records an event's id, then does its work; a second delivery finds the id and is done."""
+    """Records an event's id before its sync. A second delivery finds the id and does nothing."""
 
     def __call__(
         self, key: Key, requests: Requests, remaining_ms: Remaining, *, on_demand: bool = False
     ) -> None:
-        ours: list[SyncRequest] = []
+        unclaimed: list[SyncRequest] = []
         for request in requests:
             claim = CustomerKey("claim", "test", request.cause.id)
             try:
                 StorePort().commit(CustomerRow(key=claim, revision=1))
             except Conflict:
                 continue
-            ours.append(request)
-        if ours:
-            Sync.__call__(self, key, ours, remaining_ms)
+            unclaimed.append(request)
+        if unclaimed:
+            Sync.__call__(self, key, unclaimed, remaining_ms)
 
 
 class NeverConfirms(Sync):
-    """Trusts that a read of Stripe is never stale."""
+    """Requests no confirm, as if a read of Stripe were never stale."""
 
     def _confirm(self, row: Row, requests: Requests, *, fetched_at: int) -> int:
         return row.confirm_at
 
 
 class ConfirmsTooEarly(Sync):
-    """Takes any pending confirm for its own, however soon it is due."""
+    """Relies on any pending confirm, even one that is due too early."""
 
     def _confirm(self, row: Row, requests: Requests, *, fetched_at: int) -> int:
         if row.confirm_at > fetched_at:
@@ -246,7 +246,7 @@ class ConfirmsTooEarly(Sync):
 
 
 class ConfirmsForItselfOnly(Sync):
-    """Lets a confirm be outgrown by the fetch that outgrew its sender, whomever else it serves."""
+    """Requests a confirm for its own fetch only, although later fetches may rely on it too."""
 
     def _confirm(self, row: Row, requests: Requests, *, fetched_at: int) -> int:
         confirms_only = all(request.is_confirm for request in requests)
@@ -259,7 +259,7 @@ class ConfirmsForItselfOnly(Sync):
 
 
 class ConfirmsAfterwards(Sync):
-    """Sends the confirm when the commit that records it is done."""
+    """Sends the confirm after the commit that records it."""
 
     def __call__(
         self, key: Key, requests: Requests, remaining_ms: Remaining, *, on_demand: bool = False
@@ -290,20 +290,20 @@ class SwallowsFailures(Batch):
 
 
 class DeletesFirst(Design):
-    """Takes the messages off the queue, then works."""
+    """Deletes the messages from the queue before the sync."""
 
-    def work(self, messages: list[Message]) -> None:
+    def sync_customer(self, messages: list[Message]) -> None:
         io("edge", "delete", tuple(message.id for message in messages))
-        Design.work(self, messages)
+        Design.sync_customer(self, messages)
 
 
 class AnswersFirst(Design):
-    """Answers the webhook, then puts its event on the queue."""
+    """Responds to the webhook before it queues the event."""
 
-    def take_in(self, body: bytes, header: str) -> None:
+    def ingest_webhook(self, body: bytes, header: str) -> None:
         later = _Unsent()
         replace(self.ingest, queue=later)(body, header)
-        io("edge", "answer", 200)
+        io("edge", "respond", 200)
         for request in later.requests:
             QueuePort().send(request)
 
@@ -317,18 +317,18 @@ class _Unsent(QueuePort):
 
 
 def covered_at_once(row: Row, requests: Requests) -> bool:
-    """No margin: a row fetched after an event was created is taken to have seen it."""
+    """Covered without a margin: a row fetched after an event's creation counts as up to date."""
     return all(request.up_to <= row.as_of for request in requests)
 
 
 def covered_to_the_second(row: Row, requests: Requests) -> bool:
-    """The margin between two numbers of which each may be a second short."""
+    """Covered without regard to rounding: each of the two times may be up to a second too early."""
     return all(request.up_to + MARGIN_SECONDS <= row.as_of for request in requests)
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A wrong design, the promise it breaks, and the small world in which that shows."""
+    """A wrong design, the promise that it breaks, and the small world that shows this."""
 
     name: str
     make: Callable[[], Design]
@@ -446,35 +446,35 @@ MUTANTS = (
     Mutant("404 means deleted", _sync(stripe=NotFoundMeansDeleted()), QuietStoreEqualsStripe, LAGS),
 )
 
-#: A mutant that lives through so many moments of its small world has survived.
-MOST_STATES = 400_000
+#: A mutant survives if it breaks no promise in this many moments of its small world.
+MAX_STATES = 400_000
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a mutant fared: what found it out (None: nothing), after how many histories."""
+    """The invariant that found a mutant, or None, and the number of histories explored."""
 
     mutant: Mutant
     killed_by: str | None
     histories: int
 
     @property
-    def good(self) -> bool:
+    def as_expected(self) -> bool:
         return self.killed_by == self.mutant.breaks.__name__
 
     def __str__(self) -> str:
         if self.killed_by is None:
             return f"{self.mutant.name}: SURVIVED {self.histories} histories"
-        wrong = "" if self.good else f", NOT by {self.mutant.breaks.__name__}"
+        wrong = "" if self.as_expected else f", NOT by {self.mutant.breaks.__name__}"
         by = f"{self.killed_by}{wrong}"
         return f"{self.mutant.name}: killed by {by} after {self.histories} histories"
 
 
 def judge(mutant: Mutant) -> Verdict:
-    """Let the mutant loose."""
+    """Explore the small world of a mutant."""
     with patch.object(billing.sync, "covered", mutant.covered):
         setup = cases.case(mutant.where, mutant.make())
-        found = explore(setup, limit=MOST_STATES)
+        found = explore(setup, limit=MAX_STATES)
     killed_by = found.violation.invariant if found.violation else None
     return Verdict(mutant, killed_by, found.histories)
 
@@ -483,7 +483,7 @@ def main() -> int:
     killed = 0
     for mutant in MUTANTS:
         verdict = judge(mutant)
-        killed += verdict.good
+        killed += verdict.as_expected
         print(verdict, flush=True)
     print(f"mutants: {killed}/{len(MUTANTS)} killed")
     return 0 if killed == len(MUTANTS) else 1

@@ -1,4 +1,4 @@
-"""Long histories with every fault on, drawn from a seed."""
+"""Long histories with every kind of fault. A seed determines each history."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from tests.simulation.invariants import Violated
 from tests.simulation.lifecycles import random_script
 from tests.simulation.world import Budgets, Move, Secrets, Setup, World
 
-#: Faults strike during so many moves; then the world has to come to rest.
+#: Faults happen only during the first moves of a history; then the world must become quiet.
 FAULTY_MOVES = 300
 
-#: A history longer than this is not getting anywhere.
-LONGEST = 20_000
+#: A history with more moves violates Progress.
+MAX_MOVES = 20_000
 
 UNLIMITED = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a history went: what it violates, after how many moves, and what tells it from others."""
+    """The result of a history. `history` is a hash that identifies it."""
 
     violation: Violated | None
     moves: int
@@ -30,7 +30,7 @@ class Outcome:
 
 
 def setup_of(rng: Random, design: Design) -> Setup:
-    """A world for one history: who lives in it, and how badly it treats them."""
+    """Return the random setup of one history."""
     workers = rng.randrange(3, 7)
     roll = rng.uniform(0, 600)
     outage = rng.choice(((0.0, 0.0), (roll, roll + rng.uniform(60, 600))))
@@ -42,7 +42,7 @@ def setup_of(rng: Random, design: Design) -> Setup:
         workers=workers,
         budgets=Budgets(*[UNLIMITED] * len(Budgets._fields)),
         chance=rng.uniform,
-        # The webhook's function is close to Stripe's clock, or it could verify nothing.
+        # The first clock is that of the webhook's function: far from Stripe's, no signature holds.
         clock_skews=(rng.uniform(-4, 60), *(rng.uniform(-600, 600) for _ in range(workers))),
         secrets=Secrets(roll=roll),
         webhook_delay=rng.choice((0.0, 5.0, 120.0)),
@@ -51,11 +51,11 @@ def setup_of(rng: Random, design: Design) -> Setup:
     )
 
 
-def run(seed: int, design: Design, *, tell: bool = False) -> Outcome:
-    """Live through the history of `seed`."""
+def run(seed: int, design: Design, *, record: bool = False) -> Outcome:
+    """Run the history of `seed`. With `record`, keep its story."""
     rng = Random(seed)
     world = World(setup_of(rng, design))
-    if tell:
+    if record:
         world.story = []
     fault_rate = rng.choice((0.02, 0.08, 0.2))
     pace = rng.choice((0.02, 0.3, 1.5))
@@ -67,8 +67,8 @@ def run(seed: int, design: Design, *, tell: bool = False) -> Outcome:
                 world.check_quiet()
                 break
             moves += 1
-            if moves > LONGEST:
-                raise Violated("Progress", f"not quiet after {LONGEST} moves")
+            if moves > MAX_MOVES:
+                raise Violated("Progress", f"not quiet after {MAX_MOVES} moves")
             world.take(move)
             history = hash((history, move))
             world.now += rng.uniform(0, pace)
@@ -81,7 +81,7 @@ def run(seed: int, design: Design, *, tell: bool = False) -> Outcome:
 
 
 def _choose(world: World, rng: Random, fault_rate: float) -> Move | None:
-    """A move, or a fault at the rate given; None when the world is quiet."""
+    """Return a move, or a fault with probability `fault_rate`; None when the world is quiet."""
     moves = world.moves()
     if moves and rng.random() < fault_rate and (faults := world.faults()):
         return rng.choice(faults)

@@ -1,7 +1,7 @@
-"""SQS standard with its dead-letter queue, and the event source mapping's view of it.
+"""A model of an SQS standard queue with its dead-letter queue, as its consumer sees them.
 
-At least once and in no order: any visible message may be received next, and one that was received
-may be handed out again. A message lives until it is deleted or was received too often.
+Delivery is at least once and unordered: any visible message may be received next, and a received
+message may be received again. A message stays until it is deleted or has been received too often.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Stored(NamedTuple):
     receives: int
 
 
-class Taken(NamedTuple):
-    """A message as one receive handed it out."""
+class Received(NamedTuple):
+    """A message as one receive returned it."""
 
     receipt: str
     id: str
@@ -40,19 +40,19 @@ Values = tuple[dict[str, Stored], tuple[tuple[str, str], ...], dict[str, int], i
 
 
 class QueueModel:
-    """Both queues. Every field is a value: what changes is replaced."""
+    """Both queues. A change replaces a field's value."""
 
     def __init__(self) -> None:
         self.messages: dict[str, Stored] = {}
-        self.dead: tuple[tuple[str, str], ...] = ()
+        self.dead_letters: tuple[tuple[str, str], ...] = ()
         self.numbers: dict[str, int] = {}
         self.confirms = 0
 
     def snapshot(self) -> Values:
-        return self.messages, self.dead, self.numbers, self.confirms
+        return self.messages, self.dead_letters, self.numbers, self.confirms
 
     def restore(self, values: Values) -> None:
-        self.messages, self.dead, self.numbers, self.confirms = values
+        self.messages, self.dead_letters, self.numbers, self.confirms = values
 
     def send(self, request: SyncRequest, now: float, delay: float = 0) -> None:
         number = self.numbers.get(request.cause.id, 0)
@@ -64,9 +64,11 @@ class QueueModel:
     def visible(self, now: float) -> list[str]:
         return [name for name, message in self.messages.items() if message.visible_at <= now]
 
-    def receive(self, ids: tuple[str, ...], now: float) -> tuple[tuple[Taken, ...], list[Message]]:
-        """Hand these messages to a worker; one that was received too often goes to the DLQ."""
-        taken: list[Taken] = []
+    def receive(
+        self, ids: tuple[str, ...], now: float
+    ) -> tuple[tuple[Received, ...], list[Message]]:
+        """Receive these messages. SQS dead-letters one that has been received too often."""
+        received: list[Received] = []
         messages: list[Message] = []
         for name in ids:
             held = self.messages[name]
@@ -77,7 +79,7 @@ class QueueModel:
             held = held._replace(visible_at=now + VISIBILITY_TIMEOUT, receives=held.receives + 1)
             self.messages = {**self.messages, name: held}
             receipt = f"{name}/{held.receives}"
-            taken.append(Taken(receipt, name, held.request))
+            received.append(Received(receipt, name, held.request))
             messages.append(
                 Message(
                     id=name,
@@ -87,7 +89,7 @@ class QueueModel:
                     receives=held.receives,
                 )
             )
-        return tuple(taken), messages
+        return tuple(received), messages
 
     def hide(self, message: Message, now: float, seconds: float) -> None:
         held = self.messages.get(message.id)
@@ -96,19 +98,19 @@ class QueueModel:
             self.messages = {**self.messages, message.id: held}
 
     def delete(self, name: str) -> None:
-        """Delete a message. An old receipt may do it still, so any does: the harder case."""
+        """Delete a message. Any receipt is accepted, because SQS may accept an old one."""
         self.messages = {other: held for other, held in self.messages.items() if other != name}
 
     def dead_letter(self, body: str, reason: str) -> None:
-        self.dead = (*self.dead, (body, reason))
+        self.dead_letters = (*self.dead_letters, (body, reason))
 
     def duplicate(self, name: str) -> None:
-        """At least once: a message in flight is visible again, as if it had not been received."""
+        """Make a message in flight visible again, as if it had not been received."""
         held = self.messages[name]
         self.messages = {**self.messages, name: held._replace(visible_at=0.0)}
 
 
 @lru_cache(maxsize=1 << 12)
 def body_of(request: SyncRequest) -> str:
-    """The message's body: made once, since requests never change."""
+    """Return the message's body. It is cached, because requests never change."""
     return request.to_message()

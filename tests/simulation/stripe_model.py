@@ -1,8 +1,8 @@
-"""Stripe, exactly as far as Portcullis can see it.
+"""A model of the part of Stripe that Portcullis can observe.
 
-A script of changes unfolds; each puts one customer into a new state and gives rise to events. A
-read answers from the state that holds, or from one that was replaced less than LAG ago: reads lag,
-by a bound. Lists come in pages. Clocks count seconds, so changes of one second look alike.
+A script lists changes. Each change puts one customer into a new state and creates events. A read
+returns the current state, or a stale one that was replaced less than LAG seconds ago. Lists have
+pages. Timestamps have one-second resolution, so two changes within one second have the same time.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from billing.projection import StripeState, project
 from billing.stripe_objects import StripeObject
 from billing.sync import MARGIN_SECONDS
 
-#: A read answers from no state that was replaced longer ago, in seconds: what the worker relies on.
+#: A read returns no state that was replaced more seconds ago. The worker relies on this.
 LAG = MARGIN_SECONDS
 
-#: Small, so that lists of three already have a second page.
+#: Small, so that a list of three has a second page.
 PAGE_SIZE = 2
 
 #: Stripe's time when a script begins, epoch seconds.
@@ -42,10 +42,10 @@ POLICY = AccessPolicy(
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """All there is to know about one customer at one moment.
+    """Everything that Stripe knows about one customer at one moment.
 
-    `subscriptions` have their items' whole list in `items`; `catalog` says which features each
-    product has. Two states are the same only if they are one: a state is a version.
+    Each of `subscriptions` has all its items in `items`. `catalog` has the features of each
+    product. States compare by identity, because each of them is a version.
     """
 
     id: str
@@ -58,7 +58,7 @@ class State:
 
     @cached_property
     def customer(self) -> StripeObject:
-        """The customer as GET /v1/customers/:id answers it, its lists cut to their first page."""
+        """The response to GET /v1/customers/:id: its lists have only their first page."""
         if self.deleted:
             return {"id": self.id, "object": "customer", "deleted": True}
         return {
@@ -70,7 +70,7 @@ class State:
         }
 
     def page(self, method: str, name: str, after: str | None) -> Mapping[str, Any]:
-        """A page of the list `method` of the object `name`; the same page is the same object."""
+        """Return a page of the list `method` of the object `name`: the same object each time."""
         key = (method, name, after)
         page = self._pages.get(key)
         if page is None:
@@ -112,7 +112,7 @@ class State:
 
     @cached_property
     def billing(self) -> Billing:
-        """What the row must say when the queue is quiet: the projection of the whole state."""
+        """What the row must hold when the queue is quiet: the projection of the whole state."""
         return project(
             StripeState(
                 as_of=0,
@@ -130,14 +130,14 @@ class State:
 
     @property
     def claim(self) -> str | None:
-        """The subject its metadata names."""
+        """The subject that its metadata names."""
         claim: str | None = (self.profile.get("metadata") or {}).get(METADATA_KEY)
         return claim
 
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """`wait` seconds after the one before, a customer comes to be in `state`; `events` tell so."""
+    """`wait` seconds after the previous change, a customer enters `state`; `events` report it."""
 
     wait: float
     state: State
@@ -146,7 +146,7 @@ class Change:
 
 @dataclass(frozen=True, eq=False)
 class StripeEvent:
-    """An event: the index of the `change` that it tells of, and whom it is about."""
+    """An event about `customer`. `change` is the index of the change that it reports."""
 
     id: str
     type: str
@@ -173,14 +173,14 @@ class StripeEvent:
 
 
 class Seen(NamedTuple):
-    """What a read saw: the version it answered from, and the one that held when it was read."""
+    """What a read saw: the version that it returned, and the current one at that time."""
 
     version: int
     truth: int
 
 
 class Script:
-    """A fixed course of changes, and the events they give rise to."""
+    """A fixed sequence of changes, with their events."""
 
     def __init__(self, changes: Iterable[Change]) -> None:
         self.changes = tuple(changes)
@@ -200,7 +200,7 @@ class Script:
 
 
 class StripeModel:
-    """Stripe at a moment: the first changes of the script have happened, each at its time."""
+    """Stripe at a moment. `happened`: the times of the changes that have happened so far."""
 
     def __init__(self, script: Script) -> None:
         self.script = script
@@ -213,34 +213,34 @@ class StripeModel:
         self.happened = happened
 
     def next_due(self, start: float) -> float | None:
-        """When the next change is due; None after the last."""
+        """Return the time at which the next change is due; None after the last one."""
         count = len(self.happened)
         if count == len(self.script.changes):
             return None
         return (self.happened[-1] if count else start) + self.script.changes[count].wait
 
     def versions(self, customer: str) -> list[int]:
-        """Indices of the changes of `customer` so far, the one that holds last."""
+        """Return the indices of the changes of `customer` so far. The last one is current."""
         count = len(self.happened)
         return [index for index in self.script.versions.get(customer, ()) if index < count]
 
     def state(self, customer: str) -> State | None:
-        """What truly holds."""
+        """Return the current state; None before the first change."""
         versions = self.versions(customer)
         return self.script.changes[versions[-1]].state if versions else None
 
     def lags(self, op_args: tuple[Any, ...], now: float) -> int:
-        """How many versions back a read may answer from at `now`."""
+        """Return the number of versions by which a read at `now` may be stale."""
         versions = self.versions(self._owner(op_args[0]))
         return sum(1 for index in versions if self.happened[index] > now - LAG)
 
     def read(
         self, method: str, name: str, after: str | None, now: float, lag: int
     ) -> tuple[Any, Seen]:
-        """The answer to a read, `lag` versions back. Raises CustomerNotFound before the first."""
+        """Return the response, `lag` versions stale. Raises CustomerNotFound before the first."""
         versions = self.versions(self._owner(name))
         if method == "list_product_features":
-            # A product belongs to no customer: whoever was changed last knows the catalog.
+            # A product belongs to no customer: the latest change has the current catalog.
             state = self.script.changes[len(self.happened) - 1].state
             return state.page(method, name, after), Seen(0, 0)
         if lag >= len(versions):
@@ -251,7 +251,7 @@ class StripeModel:
             return (state.customer, int(now)), seen
         if after is None or any(o["id"] == after for o in state._list(method, name)):
             return state.page(method, name, after), seen
-        # The list moved under the cursor; it then ends here.
+        # The object at the cursor is not in the list any more: the list ends.
         return NOTHING_MORE, seen
 
     def body(self, event: StripeEvent) -> bytes:

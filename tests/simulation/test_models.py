@@ -1,4 +1,4 @@
-"""The models against what they model: one suite of operations on both, answer for answer."""
+"""The models are compared with the adapters on moto: the same operations have the same results."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ SUBJECTS = [SubjectKey("test", "https://issuer.example", f"user_{number}") for n
 
 
 def attempt(store: Store, rng: Random) -> object:
-    """One operation drawn from `rng`, and what came of it."""
+    """Perform one random operation and return its result."""
     key = rng.choice(CUSTOMERS)
     match rng.randrange(5):
         case 0:
@@ -86,7 +86,7 @@ def attempt(store: Store, rng: Random) -> object:
     return "written"
 
 
-def test_the_store_model_answers_as_the_adapter_does_whatever_is_tried(
+def test_random_operations_have_the_same_results_on_the_store_model_and_the_adapter(
     table: DynamoDBStore,
 ) -> None:
     model = StoreModel()
@@ -98,7 +98,7 @@ def test_the_store_model_answers_as_the_adapter_does_whatever_is_tried(
     assert seen == {"read", "written", Conflict, SubjectTaken}
 
 
-def test_every_row_of_every_lifecycle_survives_the_table(table: DynamoDBStore) -> None:
+def test_every_row_of_every_lifecycle_can_be_written_and_read(table: DynamoDBStore) -> None:
     for name, script in LIFECYCLES.items():
         key = CustomerKey("own", "test", name.replace(" ", "_"))
         row = CustomerRow(key=key)
@@ -110,7 +110,7 @@ def test_every_row_of_every_lifecycle_survives_the_table(table: DynamoDBStore) -
             assert table.load(key) == row
 
 
-def test_a_read_that_is_not_consistent_may_answer_what_was_there_before() -> None:
+def test_an_eventually_consistent_read_may_return_the_row_before_the_last_write() -> None:
     model, key = StoreModel(), CUSTOMERS[0]
     model.commit(CustomerRow(key=key, revision=1))
     model.commit(CustomerRow(key=key, revision=2))
@@ -118,18 +118,18 @@ def test_a_read_that_is_not_consistent_may_answer_what_was_there_before() -> Non
     assert model.load(key).revision == 2
 
 
-def hint(name: str) -> SyncRequest:
+def confirm_of(name: str) -> SyncRequest:
     return SyncRequest.confirm(key_of(name), up_to=1)
 
 
-def test_the_queue_model_hands_out_hides_and_deletes_as_sqs_does() -> None:
+def test_the_queue_model_receives_hides_and_deletes_messages_like_sqs() -> None:
     with mock_aws():
         client: SQSClient = boto3.client("sqs", region_name=REGION)
         url = client.create_queue(
             QueueName="events", Attributes={"VisibilityTimeout": str(VISIBILITY_TIMEOUT)}
         )["QueueUrl"]
-        dead_url = client.create_queue(QueueName="dead")["QueueUrl"]
-        queues, model = SqsQueues(client, url, dead_url), QueueModel()
+        dead_letter_url = client.create_queue(QueueName="dead")["QueueUrl"]
+        queues, model = SqsQueues(client, url, dead_letter_url), QueueModel()
 
         def receive() -> list[Message]:
             records = client.receive_message(
@@ -155,14 +155,14 @@ def test_the_queue_model_hands_out_hides_and_deletes_as_sqs_does() -> None:
             return real, modelled
 
         for name in ("cus_a", "cus_b"):
-            queues.send(hint(name))
-            model.send(hint(name), 0)
-        queues.send_confirm(hint("cus_later"), 900)
-        model.send(hint("cus_later"), 0, 900)
+            queues.send(confirm_of(name))
+            model.send(confirm_of(name), 0)
+        queues.send_confirm(confirm_of("cus_later"), 900)
+        model.send(confirm_of("cus_later"), 0, 900)
         real, modelled = compare(0)
         assert len(real) == 2
         assert compare(0) == ([], [])
-        # One is shown again at once and received a second time, the other is deleted.
+        # One message becomes visible at once and is received again; the other one is deleted.
         queues.hide(real[0], 0)
         model.hide(modelled[0], 0, 0)
         client.delete_message(QueueUrl=url, ReceiptHandle=real[1].receipt)
@@ -171,16 +171,18 @@ def test_the_queue_model_hands_out_hides_and_deletes_as_sqs_does() -> None:
         assert [message.receives for message in real] == [2]
         queues.dead_letter("body", "reason")
         model.dead_letter("body", "reason")
-        dead = client.receive_message(QueueUrl=dead_url, MessageAttributeNames=["All"])["Messages"]
-        found = [(m["Body"], m["MessageAttributes"]["reason"]["StringValue"]) for m in dead]
-        assert tuple(found) == model.dead
+        dead_letters = client.receive_message(
+            QueueUrl=dead_letter_url, MessageAttributeNames=["All"]
+        )["Messages"]
+        found = [(m["Body"], m["MessageAttributes"]["reason"]["StringValue"]) for m in dead_letters]
+        assert tuple(found) == model.dead_letters
 
 
-def test_a_message_received_too_often_ends_in_the_dead_letter_queue() -> None:
+def test_a_message_that_is_received_too_often_is_dead_lettered() -> None:
     model = QueueModel()
-    model.send(hint("cus_a"), 0)
+    model.send(confirm_of("cus_a"), 0)
     (name,) = model.visible(0)
     model.messages = {name: model.messages[name]._replace(receives=1000)}
     assert model.receive((name,), 0) == ((), [])
     assert not model.messages
-    assert len(model.dead) == 1
+    assert len(model.dead_letters) == 1

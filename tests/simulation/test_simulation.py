@@ -1,4 +1,4 @@
-"""The simulation in a form that fits the test run; `make simulate` goes on where this stops."""
+"""A short run of the simulation. `make simulate` explores more."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from tests.simulation.mutants import MUTANTS, Mutant, judge
 
 ROOT = Path(__file__).parents[2]
 
-#: Moments visited of each small world; most are smaller than that.
-MOST_STATES = 8_000
+#: The moments visited in each small world. Most worlds have fewer.
+MAX_STATES = 8_000
 
 
 @pytest.mark.parametrize("name", [*cases.CASES, *LIFECYCLES])
 def test_no_history_of_a_small_world_breaks_a_promise(name: str) -> None:
-    found = explore_all(cases.case(name, design(strands=False)), limit=MOST_STATES)
+    found = explore_all(cases.case(name, design(strands=False)), limit=MAX_STATES)
     assert found.violation is None, f"--replay '{name}:{'.'.join(map(str, found.moves))}'"
-    assert found.complete or found.states == MOST_STATES
+    assert found.complete or found.states == MAX_STATES
 
 
 @pytest.mark.parametrize("first", range(0, 200, 50))
 def test_no_seed_breaks_a_promise(first: int) -> None:
-    report = explore.large(first, 50)
-    assert report.violations == ()
-    assert len(report.histories) == 50
+    result = explore.large(first, 50)
+    assert result.violations == ()
+    assert len(result.histories) == 50
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_each_wrong_design_is_found_out_by_the_promise_it_breaks(mutant: Mutant) -> None:
+def test_each_wrong_design_is_found_by_the_invariant_it_breaks(mutant: Mutant) -> None:
     verdict = judge(mutant)
-    assert verdict.good, str(verdict)
+    assert verdict.as_expected, str(verdict)
 
 
 def test_a_failing_history_replays_as_a_story_that_ends_in_the_same_violation() -> None:
@@ -54,7 +54,7 @@ def test_a_failing_history_replays_as_a_story_that_ends_in_the_same_violation() 
 def test_a_seed_gives_the_same_history_in_every_process() -> None:
     program = (
         "from tests.simulation import seeds; from tests.simulation.design import design;"
-        "print(*seeds.run(7, design(), tell=True).story, sep='\\n')"
+        "print(*seeds.run(7, design(), record=True).story, sep='\\n')"
     )
     stories = [
         subprocess.run(
@@ -68,4 +68,4 @@ def test_a_seed_gives_the_same_history_in_every_process() -> None:
         for hash_seed in ("1", "2")
     ]
     assert stories[0] == stories[1]
-    assert stories[0].splitlines() == list(seeds.run(7, design(), tell=True).story)
+    assert stories[0].splitlines() == list(seeds.run(7, design(), record=True).story)

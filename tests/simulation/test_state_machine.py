@@ -1,4 +1,4 @@
-"""The same world under Hypothesis, which picks the moves, and shrinks what fails."""
+"""The same world under Hypothesis, which chooses the moves and shrinks a failing history."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from tests.simulation.design import design
-from tests.simulation.seeds import LONGEST, setup_of
+from tests.simulation.seeds import MAX_MOVES, setup_of
 from tests.simulation.world import World
 
 
 class Portcullis(RuleBasedStateMachine):
-    """Moves and faults in any order; whenever it ends, the world comes to rest and is looked at."""
+    """Moves and faults in any order. Then the world must become quiet and pass the checks."""
 
     world: World
 
@@ -25,13 +25,13 @@ class Portcullis(RuleBasedStateMachine):
 
     @rule(choice=st.integers(0, 1 << 10))
     @precondition(lambda self: self.world.moves())
-    def something_happens(self, choice: int) -> None:
+    def move(self, choice: int) -> None:
         moves = self.world.moves()
         self.world.take(moves[choice % len(moves)])
 
     @rule(choice=st.integers(0, 1 << 10))
     @precondition(lambda self: self.world.faults())
-    def something_goes_wrong(self, choice: int) -> None:
+    def fault(self, choice: int) -> None:
         faults = self.world.faults()
         self.world.take(faults[choice % len(faults)])
 
@@ -44,12 +44,12 @@ class Portcullis(RuleBasedStateMachine):
         if world is None:
             return
         rng = Random(0)
-        for _ in range(LONGEST):
+        for _ in range(MAX_MOVES):
             moves = world.moves()
             if not moves:
                 break
             world.take(rng.choice(moves))
-        assert not world.moves(), "the world does not come to rest"
+        assert not world.moves(), "the world does not become quiet"
         world.check_quiet()
 
 

@@ -1,11 +1,11 @@
 """The world around the real code: Stripe, SQS, DynamoDB, workers, and time.
 
-At each moment the world offers *moves*: a change at Stripe, a webhook delivered, a batch taken, one
-I/O operation of one worker performed, time passing when nothing else can happen. And, as long as
-their budgets last, *faults*: a crash, a duplicate, a read that lags, a call refused, an answer
-lost. Whoever explores picks one, and the world performs it and has the invariants look.
+At each moment the world offers *moves*: a change in Stripe, the delivery of a webhook, the receipt
+of a batch, one I/O operation of one worker, or a step in time if nothing else can happen. Within
+their budgets it also offers *faults*: a crash, a duplicate, a stale read, a refused call, a lost
+response. The exploration chooses one; the world performs it and checks the invariants.
 
-All state is kept in values, so a moment can be remembered, compared and returned to.
+All state is kept in values, so a moment can be stored, compared and restored.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from tests.simulation.actors import Op, Position, Program, Raised, live
 from tests.simulation.design import Design
 from tests.simulation.dynamodb_model import StoreModel
 from tests.simulation.invariants import INVARIANTS, Invariant, Violated
-from tests.simulation.sqs_model import BATCH_SIZE, QueueModel, Taken
+from tests.simulation.sqs_model import BATCH_SIZE, QueueModel, Received
 from tests.simulation.stripe_model import EPOCH, Script, Seen, State, StripeModel, signed
 
 #: template.yaml's Timeout of the worker, in seconds.
 WORKER_TIMEOUT = 60
 
-#: Stripe's first retry of a webhook, in seconds; later ones come later, which shows nothing new.
+#: Seconds until Stripe retries a webhook. Stripe's later retries are further apart.
 WEBHOOK_RETRY = 60
 
-#: Seconds that one `wait` fault takes: longer than queues are punctual.
+#: Seconds that one `wait` fault takes.
 WAIT = 5.0
 
-#: Seconds that Stripe's first delivery is late by one `hold` fault: more than the worker's margin.
+#: Seconds by which a `hold` fault delays a webhook: more than the worker's margin.
 HOLD = 70.0
 
 Move = tuple[Any, ...]
 
 
 class Budgets(NamedTuple):
-    """How many faults of each kind may still strike."""
+    """How many faults of each kind may still happen."""
 
     crashes: int = 0
     duplicates: int = 0
@@ -59,21 +59,21 @@ class Budgets(NamedTuple):
 
 
 class Fetch(NamedTuple):
-    """What a sync has read of Stripe so far, and which messages had been taken when it began."""
+    """What a sync has read from Stripe so far, and the messages received before it began."""
 
     customer: CustomerKey
-    taken: frozenset[str]
+    received: frozenset[str]
     profile: Seen
     entitlements: Seen | None
 
 
 class Actor(NamedTuple):
-    """A running function, or one strand of it. `reads` counts its fetches by customer."""
+    """A running function, or one strand of it. `reads` has the customer of each of its fetches."""
 
     name: str
     position: Position
     event: str | None = None
-    taken: tuple[Taken, ...] = ()
+    received: tuple[Received, ...] = ()
     deadline: float = 0.0
     wakes: float = 0.0
     fetch: Fetch | None = None
@@ -84,10 +84,10 @@ class Actor(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """The signing secret is rolled `roll` seconds in; until `overlap` later both sign.
+    """The signing secret is rolled after `roll` seconds. For `overlap` seconds both secrets sign.
 
-    Secrets Manager has both from `stored` seconds after the roll. A function's copy may be as old
-    as adapters/secrets.py keeps it, a refreshed one as old as two forced reads are apart.
+    Secrets Manager has both secrets from `stored` seconds after the roll. adapters/secrets.py
+    limits the age of a function's copy, and the time between two forced reads.
     """
 
     roll: float = float("inf")
@@ -107,7 +107,7 @@ class Secrets:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """A world to be. `chance(low, high)` draws a number: the least where nothing is random."""
+    """The setup of a world. `chance(low, high)` draws a number; the default returns `low`."""
 
     script: Script
     design: Design
@@ -118,19 +118,19 @@ class Setup:
     clock_skews: tuple[float, ...] = ()
     secrets: Secrets = field(default_factory=Secrets)
     webhook_delay: float = 0.0
-    #: Whether functions stop at each I/O point, or run from trigger to answer at one go; a worker
-    #: that does not stop takes each message as soon as it is there.
+    #: Whether a function stops at each I/O point, or runs to its response in one move. A worker
+    #: that does not stop receives each message as soon as it is visible.
     ingest_stops: bool = False
     worker_stops: bool = True
-    #: Whether a webhook arrives with its change: a message may be late as well as a webhook.
+    #: Whether a webhook arrives with its change: a late message is equivalent to a late webhook.
     delivers_at_once: bool = False
-    #: Stripe refuses everything between these seconds.
+    #: Stripe refuses every call between these seconds.
     outage: tuple[float, float] = (0.0, 0.0)
     invariants: tuple[Invariant, ...] = INVARIANTS
 
 
 class World:
-    """One history, as far as it has got."""
+    """One history, up to its current moment."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -140,16 +140,16 @@ class World:
         self.store = StoreModel()
         self.actors: dict[str, Actor] = {}
         self.budgets = setup.budgets
-        #: Webhooks not yet answered 200, with the time of their next delivery.
+        #: Webhooks without a 200 response so far, with the time of their next delivery.
         self.pending: dict[str, float] = {}
-        #: Events whose webhook was answered 200; those acknowledged on the queue since.
+        #: Events whose webhook got a 200 response; those whose message is acknowledged.
         self.answered: frozenset[str] = frozenset()
         self.acknowledged: frozenset[str] = frozenset()
-        #: Events delivered again after that; each once at most.
+        #: Events that are delivered again after the response; each at most once.
         self.repeated: frozenset[str] = frozenset()
-        #: Receipts that a commit covers, its fetch having begun after they were taken.
+        #: Receipts that a commit covers: its fetch began after the message was received.
         self.covered: frozenset[str] = frozenset()
-        #: What the fetch behind each row saw.
+        #: What the fetch of each row saw.
         self.seen: dict[CustomerKey, tuple[Seen, Seen | None]] = {}
         self.story: list[str] | None = None
         #: Fetches on behalf of an event.
@@ -163,13 +163,13 @@ class World:
                 for invariant in setup.invariants
                 if getattr(type(invariant), hook) is not getattr(Invariant, hook)
             ]
-            for hook in ("commit", "acknowledge", "answer", "read", "quiet")
+            for hook in ("commit", "acknowledge", "respond", "read", "quiet")
         }
 
-    # What may happen next.
+    # Possible moves.
 
     def moves(self) -> list[Move]:
-        """What happens without any fault; empty when the world is quiet."""
+        """Return the possible moves except faults. There is none when the world is quiet."""
         now, found = self.now, list[Move]()
         due = self.stripe.next_due(self.start)
         if due is not None and due <= now:
@@ -178,13 +178,13 @@ class World:
             found += [("deliver", event) for event in self._deliverable()]
         idle = self._idle_worker()
         if not self.setup.worker_stops and (visible := self.queue.visible(now)):
-            return [("take", idle, (message,)) for message in visible]
+            return [("receive", idle, (message,)) for message in visible]
         if idle is not None and (visible := self.queue.visible(now)):
-            # Of messages that nobody could tell apart, the first stands for all.
+            # Messages that differ in nothing but their id are equivalent: the first is enough.
             alike = {self.queue.messages[name][1:]: name for name in reversed(visible)}
-            found += [("take", idle, (name,)) for name in reversed(alike.values())]
+            found += [("receive", idle, (name,)) for name in reversed(alike.values())]
             if len(visible) > 1:
-                found.append(("take", idle, tuple(visible[:BATCH_SIZE])))
+                found.append(("receive", idle, tuple(visible[:BATCH_SIZE])))
         found += [
             ("step", name, "")
             for name, actor in self.actors.items()
@@ -195,7 +195,7 @@ class World:
         return found
 
     def faults(self) -> list[Move]:
-        """What else may happen, as long as the budgets last."""
+        """Return the possible faults within the budgets."""
         budgets, found = self.budgets, list[Move]()
         if not self.setup.worker_stops and self.queue.visible(self.now):
             return found
@@ -205,7 +205,7 @@ class World:
             found += [
                 ("again", event)
                 for event in sorted(self.answered - self.repeated)
-                if f"webhook {event}" not in self.actors and self._may_come_again(event)
+                if f"webhook {event}" not in self.actors and self._may_be_repeated(event)
             ]
         if budgets.copies:
             found += [
@@ -234,21 +234,21 @@ class World:
             return ["refused"] if reads else ["refused", "lost"]
         return []
 
-    def _may_come_again(self, event: str) -> bool:
-        """Where webhooks come at once, so do their duplicates: a message may wait just as well."""
+    def _may_be_repeated(self, event: str) -> bool:
+        """If webhooks arrive at once, so do duplicates: a late message is equivalent."""
         first = self.queue.messages.get(f"{event}#0")
         return not self.setup.delivers_at_once or (first is not None and not first.receives)
 
     def _commutes(self, op: Op) -> bool:
-        """Whether nobody can tell if this operation comes now or later, unless a fault comes
-        between: a confirm is invisible for a while, and so is a message in flight."""
+        """Whether it makes no difference if this operation happens now or later. A new confirm and
+        a message in flight are both invisible for a while, so only a fault in between matters."""
         late = op.method in ("send_confirm", "finish")
         budgets = self.budgets
         return late and not (budgets.crashes or budgets.failures or budgets.waits or budgets.copies)
 
     def _deliverable(self) -> list[str]:
-        under_way = {actor.event for actor in self.actors.values()}
-        return [e for e, at in self.pending.items() if at <= self.now and e not in under_way]
+        in_progress = {actor.event for actor in self.actors.values()}
+        return [e for e, at in self.pending.items() if at <= self.now and e not in in_progress]
 
     def _idle_worker(self) -> str | None:
         return next((name for name in self._workers if name not in self.actors), None)
@@ -260,21 +260,21 @@ class World:
         times += [actor.wakes for actor in self.actors.values()]
         return min((time for time in times if time > self.now), default=None)
 
-    # Making it happen.
+    # Performing a move.
 
     def take(self, move: Move) -> None:
-        """Make one move. Raises Violated."""
+        """Perform one move or fault. Raises Violated."""
         match move:
             case ("step", name, variant):
                 self._step(name, variant)
-            case ("take", worker, ids):
+            case ("receive", worker, ids):
                 self._receive(worker, ids)
             case ("deliver", event):
                 self._deliver(event)
             case ("change",):
                 self._change()
             case ("time", until):
-                self._tell(f"nothing to do; {until - self.now:g} s pass")
+                self._record(f"nothing can happen; {until - self.now:g} s pass")
                 self.now = until
             case ("crash", name):
                 self._spend(crashes=1)
@@ -285,19 +285,19 @@ class World:
                 self._deliver(event)
             case ("hold", event):
                 self._spend(holds=1)
-                self._tell(f"Stripe's delivery of {event} is {HOLD:g} s late")
+                self._record(f"Stripe's delivery of {event} is {HOLD:g} s late")
                 self.pending = {**self.pending, event: self.now + HOLD}
             case ("copy", message):
                 self._spend(copies=1)
-                self._tell(f"SQS hands out {message} once more")
+                self._record(f"SQS makes {message} visible again")
                 self.queue.duplicate(message)
             case ("wait",):
                 self._spend(waits=1)
                 self.now += WAIT
-                self._tell(f"{WAIT:g} s pass")
+                self._record(f"{WAIT:g} s pass")
 
     def check_quiet(self) -> None:
-        """Have the invariants look at the end of the history. Raises Violated."""
+        """Check the invariants at the end of the history. Raises Violated."""
         for check in self._checks["quiet"]:
             check(self)
 
@@ -310,7 +310,7 @@ class World:
         index = len(self.stripe.happened)
         change = self.setup.script.changes[index]
         self.stripe.happened = (*self.stripe.happened, self.now)
-        self._tell(f"Stripe: change {index} of {change.state.id} ({', '.join(change.events)})")
+        self._record(f"Stripe: change {index} of {change.state.id} ({', '.join(change.events)})")
         self.pending = self.pending | {
             event: self.now + self.setup.chance(0, self.setup.webhook_delay)
             for event in self.setup.script.events_of(index)
@@ -320,23 +320,23 @@ class World:
                 self._deliver(event)
 
     def _deliver(self, event: str) -> None:
-        self._tell(f"Stripe delivers {event}")
+        self._record(f"Stripe delivers {event}")
         body = self.stripe.body(self.setup.script.events[event])
         secrets = self.setup.secrets.signing(self.now - self.start)
         header = signed(body, secrets, int(self.now))
-        take_in = self.setup.design.take_in
+        ingest_webhook = self.setup.design.ingest_webhook
         name = f"webhook {event}"
-        position = self.setup.start((body, header), lambda: take_in(body, header))
+        position = self.setup.start((body, header), lambda: ingest_webhook(body, header))
         self._settle(Actor(name, position, event=event))
         if not self.setup.ingest_stops:
             self._run_to_end(name)
 
     def _receive(self, worker: str, ids: tuple[str, ...]) -> None:
-        taken, messages = self.queue.receive(ids, self.now)
-        self._tell(f"{worker} takes {', '.join(ids)}")
-        work = self.setup.design.work
-        position = self.setup.start(tuple(messages), lambda: work(messages))
-        self._settle(Actor(worker, position, taken=taken, deadline=self.now + WORKER_TIMEOUT))
+        received, messages = self.queue.receive(ids, self.now)
+        self._record(f"{worker} receives {', '.join(ids)}")
+        sync_customer = self.setup.design.sync_customer
+        position = self.setup.start(tuple(messages), lambda: sync_customer(messages))
+        self._settle(Actor(worker, position, received=received, deadline=self.now + WORKER_TIMEOUT))
         if not self.setup.worker_stops:
             self._run_to_end(worker)
 
@@ -345,11 +345,10 @@ class World:
             self._step(name, "")
 
     def _crash(self, name: str) -> None:
-        self._tell(f"{name} dies")
+        self._record(f"{name} crashes")
         for other in [n for n in self.actors if n == name or n.startswith(f"{name}/")]:
             self.actors[other].position.kill()
-        gone = {taken.receipt for taken in self.actors[name].taken}
-        self.covered -= gone
+        self.covered -= {received.receipt for received in self.actors[name].received}
         self.actors = {
             other: actor
             for other, actor in self.actors.items()
@@ -368,13 +367,13 @@ class World:
             return
         outcome = self._perform(actor, op, variant)
         if self.story is not None:
-            self._tell_step(name, op, variant, outcome)
+            self._record_step(name, op, variant, outcome)
         actor = self.actors[name]
         position = actor.position.next(outcome, self._mark(outcome))
         self._settle(actor._replace(position=position))
 
     def _settle(self, actor: Actor) -> None:
-        """Let the actor run on to its next I/O point, or its end."""
+        """Run the actor to its next I/O point, or to its end."""
         position = actor.position
         while (op := position.op) is not None and op.service == "here":
             if op.method == "parallel":
@@ -383,7 +382,7 @@ class World:
             if op.method == "pause" and actor.wakes <= self.now and not self._remembers:
                 actor = actor._replace(wakes=self.now + self.setup.chance(0.05, op.args[0]))
                 break
-            outcome = self._here(actor, op)
+            outcome = self._local(actor, op)
             position = position.next(outcome, outcome)
         if op is None:
             self._strand_ended(actor)
@@ -392,12 +391,12 @@ class World:
         if self._remembers and self._commutes(op):
             self._step(actor.name, "")
 
-    def _here(self, actor: Actor, op: Op) -> object:
-        """What needs no I/O: the worker's own clock and dice."""
+    def _local(self, actor: Actor, op: Op) -> object:
+        """Return the outcome of an operation without I/O: clock, randomness, remaining time."""
         match op.method:
             case "clock":
                 skews = self.setup.clock_skews
-                number = int(actor.name.split("/")[0].split()[1]) if actor.taken else 0
+                number = int(actor.name.split("/")[0].split()[1]) if actor.received else 0
                 return self.now + (skews[number] if skews else 0.0)
             case "jitter":
                 return self.setup.chance(0, 1)
@@ -418,7 +417,7 @@ class World:
 
     def _strand_ended(self, strand: Actor) -> None:
         self.actors = {name: a for name, a in self.actors.items() if name != strand.name}
-        assert strand.parent is not None, "a function ends with its answer"
+        assert strand.parent is not None, "a function ends with its response"
         parent = self.actors[strand.parent]
         parent = parent._replace(strands=parent.strands - 1)
         self.actors = {**self.actors, parent.name: parent}
@@ -443,7 +442,7 @@ class World:
                 age = self.setup.chance(0, 300 if op.method == "current" else 60)
                 return self.setup.secrets.verifying(self.now - self.start - age)
             case "edge":
-                self._delete(actor.taken, op.args[0])
+                self._delete(actor.received, op.args[0])
                 return None
             case "here":
                 return None
@@ -458,36 +457,36 @@ class World:
             return self._payload(actor, name)
         if op.method == "retrieve_customer":
             actor = actor._replace(reads=(*actor.reads, name))
-            if any(t.request.key.id == name and not t.request.is_confirm for t in actor.taken):
+            if any(t.request.key.id == name and not t.request.is_confirm for t in actor.received):
                 self.fetches_for_events += 1
             self.actors = {**self.actors, actor.name: actor}
         for check in self._checks["read"]:
             check(self, actor)
         try:
-            answer, seen = self.stripe.read(op.method, name, after, self.now, int(variant or 0))
+            response, seen = self.stripe.read(op.method, name, after, self.now, int(variant or 0))
         except CustomerNotFound:
             return Raised(CustomerNotFound, name)
         if op.method == "retrieve_customer":
             key = key_of(name)
-            taken = frozenset(
-                taken.receipt
+            received = frozenset(
+                received.receipt
                 for other in self.actors.values()
-                for taken in other.taken
-                if taken.request.key.id == name
+                for received in other.received
+                if received.request.key.id == name
             )
-            fetch = Fetch(key, taken, seen, None)
+            fetch = Fetch(key, received, seen, None)
             self.actors = {**self.actors, actor.name: actor._replace(fetch=fetch)}
         elif op.method == "list_active_entitlements" and after is None and actor.fetch is not None:
             fetch = actor.fetch._replace(entitlements=seen)
             self.actors = {**self.actors, actor.name: actor._replace(fetch=fetch)}
-        return answer
+        return response
 
     def _payload(self, actor: Actor, name: str) -> State:
-        """The state in an event's payload, which only a mutant looks at."""
+        """Return the state in an event's payload. Only a mutant reads it."""
         event = self.setup.script.events[name]
-        taken = frozenset(taken.receipt for taken in actor.taken)
+        received = frozenset(received.receipt for received in actor.received)
         seen = Seen(event.change, event.change)
-        fetch = Fetch(key_of(event.customer), taken, seen, seen)
+        fetch = Fetch(key_of(event.customer), received, seen, seen)
         self.actors = {**self.actors, actor.name: actor._replace(fetch=fetch)}
         return self.setup.script.changes[event.change].state
 
@@ -520,7 +519,7 @@ class World:
             check(self, actor, before, row)
         fetch = actor.fetch
         if fetch is not None and fetch.customer == row.key:
-            self.covered |= fetch.taken
+            self.covered |= fetch.received
             self.seen = {**self.seen, row.key: (fetch.profile, fetch.entitlements)}
         return Raised(StoreUnavailable, "timeout") if variant == "lost" else None
 
@@ -539,41 +538,43 @@ class World:
         return Raised(QueueUnavailable, "timeout") if variant == "lost" else None
 
     def _end(self, actor: Actor, op: Op) -> None:
-        """The function's answer: Stripe has its status, or SQS deletes what need not stay."""
+        """The function responds: Stripe gets a status, or SQS deletes the acknowledged messages."""
         if actor.event is not None:
-            self._answer(actor.event, op.args[0])
+            self._respond(actor.event, op.args[0])
         else:
             self._finish(actor, op.args[0])
         self.actors = {name: a for name, a in self.actors.items() if name != actor.name}
 
-    def _answer(self, event: str, status: int) -> None:
-        self._tell(f"webhook {event} is answered {status}")
+    def _respond(self, event: str, status: int) -> None:
+        self._record(f"webhook {event} returns {status}")
         if status == 200:
-            for check in self._checks["answer"]:
+            for check in self._checks["respond"]:
                 check(self, event)
             self.answered |= {event}
             self.pending = {e: at for e, at in self.pending.items() if e != event}
         elif event in self.pending:
             self.pending = {**self.pending, event: self.now + WEBHOOK_RETRY}
 
-    def _finish(self, actor: Actor, waiting: tuple[str, ...]) -> None:
-        done = [taken for taken in actor.taken if taken.id not in waiting]
-        self._tell(f"{actor.name} ends: {', '.join(t.id for t in done) or 'nothing'} acknowledged")
-        self._delete(actor.taken, tuple(taken.id for taken in done))
-        self.covered -= {taken.receipt for taken in actor.taken}
+    def _finish(self, actor: Actor, deferred: tuple[str, ...]) -> None:
+        done = [received for received in actor.received if received.id not in deferred]
+        self._record(
+            f"{actor.name} ends: {', '.join(t.id for t in done) or 'nothing'} acknowledged"
+        )
+        self._delete(actor.received, tuple(received.id for received in done))
+        self.covered -= {received.receipt for received in actor.received}
 
-    def _delete(self, messages: tuple[Taken, ...], ids: tuple[str, ...]) -> None:
-        for taken in messages:
-            if taken.id in ids:
+    def _delete(self, messages: tuple[Received, ...], ids: tuple[str, ...]) -> None:
+        for received in messages:
+            if received.id in ids:
                 for check in self._checks["acknowledge"]:
-                    check(self, taken)
-                self.queue.delete(taken.id)
-                self.acknowledged |= {taken.request.cause.id}
+                    check(self, received)
+                self.queue.delete(received.id)
+                self.acknowledged |= {received.request.cause.id}
 
     # Moments as values.
 
     def snapshot(self) -> tuple[Any, ...]:
-        """All there is to return to this moment. The actors must stand at remembered positions."""
+        """Return what `restore` needs. The actors must be at remembered positions."""
         return (
             self.now,
             self.stripe.snapshot(),
@@ -611,21 +612,24 @@ class World:
         self.store.restore(store)
 
     def fingerprint(self) -> int:
-        """Tells this moment from every other: the world's state and the actors' positions.
+        """Return a hash that identifies this moment: the world's state and the actors' positions.
 
-        Which of the workers stands at a position does not matter, so they go unnamed.
+        It leaves out the names of the workers, because workers are interchangeable.
         """
         return hash(
             (
                 self.now,
                 self.stripe.happened,
                 frozenset(self.queue.messages.values()),
-                len(self.queue.dead),
+                len(self.queue.dead_letters),
                 frozenset([self._mark(row) for row in self.store.rows.values()]),
                 frozenset(self.store.links.items()),
                 frozenset(self.seen.items()),
                 frozenset(
-                    [(id(a.position), a.taken, a.fetch, a.deadline) for a in self.actors.values()]
+                    [
+                        (id(a.position), a.received, a.fetch, a.deadline)
+                        for a in self.actors.values()
+                    ]
                 ),
                 self.budgets,
                 frozenset(self.pending.items()),
@@ -637,7 +641,7 @@ class World:
         )
 
     def _mark(self, outcome: object) -> Hashable:
-        """Tells an outcome from every other that the same operation may have."""
+        """Return what identifies an outcome among all outcomes of the same operation."""
         if not self._remembers:
             return None
         if isinstance(outcome, CustomerRow):
@@ -647,23 +651,23 @@ class World:
             if known is None:
                 known = self._marks[id(outcome)] = (
                     outcome,
-                    # Why access came and went is for people; no step depends on it.
+                    # Transitions are for people; no step depends on them.
                     hash(repr(replace(outcome, transitions=()))),
                 )
             return known[1]
         if isinstance(outcome, dict):
-            return id(outcome)  # Stripe's pages: the model keeps each and gives it out again
+            return id(outcome)  # a page of Stripe: always the same object
         if type(outcome) is tuple and outcome and isinstance(outcome[0], dict):
             return (id(outcome[0]), outcome[1])
         return outcome
 
     # The story.
 
-    def _tell(self, text: str) -> None:
+    def _record(self, text: str) -> None:
         if self.story is not None:
             self.story.append(f"{self.now - self.start:9.2f} s  {text}")
 
-    def _tell_step(self, name: str, op: Op, variant: str | int, outcome: Any) -> None:
+    def _record_step(self, name: str, op: Op, variant: str | int, outcome: Any) -> None:
         detail = ""
         match op.method:
             case "load" if isinstance(outcome, CustomerRow):
@@ -673,7 +677,7 @@ class World:
                 fetch = actor.fetch
                 if fetch is not None and type(outcome) is not Raised:
                     seen = fetch.profile if op.method == "retrieve_customer" else fetch.entitlements
-                    lag = f", {variant} behind" if variant else ""
+                    lag = f", {variant} versions stale" if variant else ""
                     detail = f"as of change {seen.version}{lag}" if seen else ""
             case "commit" | "commit_and_link" | "put":
                 row: CustomerRow = op.args[0]
@@ -686,7 +690,7 @@ class World:
             case "hide":
                 detail = f"{op.args[0].id} for {op.args[1]} s"
         ending = f": {outcome.error.__name__}" if type(outcome) is Raised else ""
-        self._tell(f"{name}: {op.service}.{op.method} {detail}{ending}")
+        self._record(f"{name}: {op.service}.{op.method} {detail}{ending}")
 
 
 def key_of(customer: str) -> CustomerKey:

@@ -13,22 +13,22 @@ from tests.unit.deploy.world import STACK_ID
 
 
 class Cloud:
-    """boto3's CloudFormation and Lambda, as far as an operator's rotation asks them."""
+    """The CloudFormation and Lambda clients of boto3, as far as a rotation uses them."""
 
-    def __init__(self, *answers: dict[str, Any]) -> None:
-        self.answers, self.asked = list(answers), list[dict[str, Any]]()
+    def __init__(self, *results: dict[str, Any]) -> None:
+        self.results, self.requests = list(results), list[dict[str, Any]]()
 
     def describe_stacks(self, **_: str) -> dict[str, Any]:
         outputs = [{"OutputKey": "StripeSetupFunction", "OutputValue": "f"}]
         return {"Stacks": [{"StackId": STACK_ID, "Outputs": outputs}]}
 
     def invoke(self, **how: Any) -> dict[str, Any]:
-        self.asked.append(json.loads(how["Payload"]))
-        return {"Payload": io.BytesIO(json.dumps(self.answers.pop(0)).encode())}
+        self.requests.append(json.loads(how["Payload"]))
+        return {"Payload": io.BytesIO(json.dumps(self.results.pop(0)).encode())}
 
 
 @pytest.mark.parametrize(
-    ("wait", "answers", "slept", "well"),
+    ("wait", "results", "slept", "succeeds"),
     [
         (True, [{"state": "overlapping", "seconds": 600}, {"state": "rotated"}], [600], True),
         (False, [{"state": "overlapping", "seconds": 600}], [], True),
@@ -36,11 +36,11 @@ class Cloud:
         (True, [{"errorMessage": "boom"}], [], False),
     ],
 )
-def test_an_operators_rotation_waits_out_the_overlap(
-    wait: bool, answers: list[dict[str, Any]], slept: list[float], well: bool
+def test_a_rotation_waits_for_the_end_of_the_overlap(
+    wait: bool, results: list[dict[str, Any]], slept: list[float], succeeds: bool
 ) -> None:
-    cloud, waits, said = Cloud(*answers), list[float](), list[str]()
-    done = rotate(cloud, cloud, stack_name="s", wait=wait, sleep=waits.append, say=said.append)
-    assert (done, waits, cloud.answers) == (well, slept, [])
-    assert cloud.asked[0] == {"rotate": {"StackId": STACK_ID, "overlap": 600}}
-    assert said
+    cloud, pauses, logged = Cloud(*results), list[float](), list[str]()
+    done = rotate(cloud, cloud, stack_name="s", wait=wait, sleep=pauses.append, log=logged.append)
+    assert (done, pauses, cloud.results) == (succeeds, slept, [])
+    assert cloud.requests[0] == {"rotate": {"StackId": STACK_ID, "overlap": 600}}
+    assert logged
