@@ -56,7 +56,7 @@ def rotate(
                 log("rotated: the old endpoint is deleted, and its secret is no longer accepted")
                 return True
             case "overlapping":
-                log(f"both secrets are accepted; the old one can be removed in {result['seconds']} s")
+                log(f"both secrets are accepted; the next step is due in {result['seconds']} s")
                 if not wait:
                     log("run this command again after that")
                     return True
