@@ -122,12 +122,12 @@ def test_a_function_imports_everything_from_the_built_layer_alone(
 def test_a_changed_configuration_file_ships_although_sam_caches_the_layer(tmp_path: Path) -> None:
     folder = project(tmp_path)
     assert "cached = true" in (folder / "samconfig.toml").read_text()
-    team_file = folder / "ours" / "portal.toml"
+    team_file = folder / "team" / "portal.toml"
     team_file.parent.mkdir()
     shipped = folder / ".aws-sam" / "build" / "BillingLayer" / "python" / "portcullis.toml"
     for text in (VALID, VALID + "# changed\n"):
         team_file.write_text(text)
-        make_build(folder, "CONFIG=ours/portal.toml")
+        make_build(folder, "CONFIG=team/portal.toml")
         assert shipped.read_text() == text
     make_build(folder)
     assert shipped.read_bytes() == (folder / "layers/billing/portcullis.toml").read_bytes()

@@ -1,4 +1,4 @@
-"""Stripe's adapters at the wire: what each call sends, and what each response becomes."""
+"""Stripe's adapters: the HTTP request of each call, and the result of each response."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from billing.adapters.stripe_client import MAX_IDEMPOTENCY_KEYS, connect
 from billing.errors import Conflict, CustomerNotFound, StripeRefused, StripeUnavailable
 from billing.settings import STRIPE_API_VERSION
 
-Answer = tuple[int, dict[str, str], Any]
+Response = tuple[int, dict[str, str], Any]
 
 DATE = {"Date": "Sun, 22 Nov 2026 12:00:00 GMT"}
 
 
 class Wire(stripe.HTTPClient):
-    """The library's transport: `answer(method, url, headers)` instead of a network."""
+    """The library's HTTP client: `respond(method, url, headers)` takes the place of the network."""
 
     name = "wire"
 
-    def __init__(self, answer: Callable[[str, str, dict[str, str]], Answer]) -> None:
+    def __init__(self, respond: Callable[[str, str, dict[str, str]], Response]) -> None:
         super().__init__()
-        self._answer = answer
+        self._respond = respond
         self.keys: list[str] = []
         self.urls: list[str] = []
 
@@ -39,15 +39,15 @@ class Wire(stripe.HTTPClient):
         self.urls.append(url)
         if "Idempotency-Key" in headers:
             self.keys.append(headers["Idempotency-Key"])
-        status, extra, body = self._answer(method, url, headers)
+        status, extra, body = self._respond(method, url, headers)
         return json.dumps(body), status, {**DATE, **extra}
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no connection is open."""
 
 
-def api(answer: Callable[[str, str, dict[str, str]], Answer]) -> tuple[StripeApi, Wire]:
-    wire = Wire(answer)
+def api(respond: Callable[[str, str, dict[str, str]], Response]) -> tuple[StripeApi, Wire]:
+    wire = Wire(respond)
     client = stripe.StripeClient(
         "sk_test_x", stripe_version=STRIPE_API_VERSION, http_client=wire, max_network_retries=0
     )
@@ -55,7 +55,7 @@ def api(answer: Callable[[str, str, dict[str, str]], Answer]) -> tuple[StripeApi
 
 
 @pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
 
 
@@ -65,7 +65,7 @@ FAILED = {"error": {"type": "api_error", "message": "An unknown error occurred"}
 def test_after_a_recorded_failure_the_next_key_of_the_series_is_used() -> None:
     recorded: set[str] = set()
 
-    def answer(method: str, url: str, headers: dict[str, str]) -> Answer:
+    def respond(method: str, url: str, headers: dict[str, str]) -> Response:
         key = headers["Idempotency-Key"]
         if key in recorded:
             return 500, {"Idempotent-Replayed": "true"}, FAILED
@@ -74,7 +74,7 @@ def test_after_a_recorded_failure_the_next_key_of_the_series_is_used() -> None:
             return 500, {}, FAILED
         return 200, {}, {"id": "cus_1", "object": "customer"}
 
-    found, wire = api(answer)
+    found, wire = api(respond)
     assert found.create_customer({"user_id": "ada"}, "k") == "cus_1"
     assert wire.keys == ["k-0", "k-0", "k-1"]
     assert found.create_customer({"user_id": "ada"}, "k") == "cus_1"
@@ -88,7 +88,7 @@ def test_an_unavailable_stripe_is_retried_once_and_then_reported() -> None:
     assert wire.keys == ["k-0", "k-0"]
 
 
-def test_a_series_of_recorded_failures_ends() -> None:
+def test_recorded_failures_end_after_the_last_key_of_the_series() -> None:
     found, wire = api(lambda method, url, headers: (500, {"idempotent-replayed": "true"}, FAILED))
     with pytest.raises(StripeUnavailable):
         found.create_customer({"user_id": "ada"}, "k")
@@ -102,7 +102,7 @@ def test_a_key_that_was_used_for_another_session_is_a_conflict() -> None:
         found.create_checkout_session({"mode": "subscription"}, "k")
 
 
-def test_a_session_that_is_not_open_any_more_is_as_good_as_expired() -> None:
+def test_a_session_that_is_no_longer_open_counts_as_expired() -> None:
     closed = {"error": {"type": "invalid_request_error", "message": "Only Checkout Sessions …"}}
     found, wire = api(lambda method, url, headers: (400, {}, closed))
     found.expire_checkout_session("cs_test_1")
@@ -116,8 +116,8 @@ def test_a_name_that_cannot_be_an_id_is_never_part_of_a_path() -> None:
     assert len(wire.urls) == 1
 
 
-def test_prices_are_found_by_lookup_key_ten_at_a_time_and_else_by_id() -> None:
-    def answer(method: str, url: str, headers: dict[str, str]) -> Answer:
+def test_prices_are_found_by_ten_lookup_keys_per_call_or_by_id() -> None:
+    def respond(method: str, url: str, headers: dict[str, str]) -> Response:
         if "/v1/prices?" in url:
             keys = [part for part in url.split("&") if "lookup_keys" in part]
             assert len(keys) <= 10
@@ -138,7 +138,7 @@ def test_prices_are_found_by_lookup_key_ten_at_a_time_and_else_by_id() -> None:
         }
         return 404, {}, {"error": missing}
 
-    found, _ = api(answer)
+    found, _ = api(respond)
     names = [f"key_{number}" for number in range(12)]
     prices, as_of = found.list_prices([*names, "price_b", "price_old"])
     assert [price.get("lookup_key") or price["id"] for price in prices] == [
@@ -155,7 +155,7 @@ def page(*ids: str, more: bool = False) -> dict[str, Any]:
     return {"object": "list", "data": data, "has_more": more, "url": "/v1/things"}
 
 
-def missing(param: str) -> Answer:
+def missing(param: str) -> Response:
     error = {"type": "invalid_request_error", "code": "resource_missing", "param": param}
     return 404, {}, {"error": {**error, "message": f"No such {param}"}}
 
@@ -165,7 +165,7 @@ def query(url: str) -> tuple[str, list[str]]:
     return path.removeprefix("https://api.stripe.com"), sorted(unquote(parameters).split("&"))
 
 
-def test_a_customer_is_read_with_everything_that_one_call_can_expand() -> None:
+def test_a_customer_is_read_with_all_expansions_in_one_call() -> None:
     customer = {"id": "cus_1", "object": "customer"}
     found, wire = api(lambda method, url, headers: (200, {}, customer))
     assert found.retrieve_customer("cus_1") == (customer, 1_795_348_800)
@@ -220,7 +220,7 @@ def test_a_customer_that_stripe_does_not_have_is_not_found() -> None:
         ),
     ],
 )
-def test_each_list_is_read_by_pages_of_a_hundred(
+def test_each_list_is_read_in_pages_of_a_hundred(
     list_page: Callable[[StripeApi, str | None], Any], path: str, parameters: list[str]
 ) -> None:
     found, wire = api(lambda method, url, headers: (200, {}, page("a", more=True)))
@@ -230,7 +230,7 @@ def test_each_list_is_read_by_pages_of_a_hundred(
     assert query(wire.urls[1]) == (path, sorted([*parameters, "limit=100", "starting_after=a"]))
 
 
-def test_only_open_checkout_sessions_are_listed_and_all_of_them() -> None:
+def test_all_open_checkout_sessions_are_listed_and_no_others() -> None:
     pages = iter([page("cs_1", more=True), page("cs_2")])
     found, wire = api(lambda method, url, headers: (200, {}, next(pages)))
     assert [each["id"] for each in found.list_open_checkout_sessions("cus_1")] == ["cs_1", "cs_2"]
@@ -239,7 +239,7 @@ def test_only_open_checkout_sessions_are_listed_and_all_of_them() -> None:
     assert "starting_after=cs_1" in query(wire.urls[1])[1]
 
 
-def test_the_newest_checkout_session_costs_one_entry() -> None:
+def test_the_newest_checkout_session_is_read_with_a_limit_of_one() -> None:
     found, wire = api(lambda method, url, headers: (200, {}, page("cs_9", more=True)))
     assert found.newest_checkout_session("cus_1") == "cs_9"
     assert query(wire.urls[0])[1] == ["customer=cus_1", "limit=1"]
@@ -261,14 +261,14 @@ def test_an_object_that_does_not_exist_is_none(retrieve: Callable[[StripeApi], A
     assert retrieve(found) is None
 
 
-def test_any_other_refusal_of_an_object_is_no_absence() -> None:
+def test_any_other_refusal_of_an_object_is_an_error() -> None:
     error = {"error": {"type": "invalid_request_error", "message": "Unrecognized request URL"}}
     found, _ = api(lambda method, url, headers: (404, {}, error))
     with pytest.raises(StripeRefused):
         found.retrieve_subscription("sub_1")
 
 
-def test_a_portal_configuration_comes_with_stripes_date() -> None:
+def test_a_portal_configuration_is_returned_with_stripes_date() -> None:
     found, wire = api(lambda method, url, headers: (200, {}, {"id": "bpc_1", "object": "x"}))
     configuration, as_of = found.retrieve_portal_configuration("bpc_1")
     assert (configuration["id"], as_of) == ("bpc_1", 1_795_348_800)
@@ -283,8 +283,8 @@ def test_a_price_is_found_by_its_lookup_key_or_not_at_all() -> None:
     assert found.find_price_id("team_monthly") is None
 
 
-def test_both_attempts_at_a_portal_session_have_one_idempotency_key() -> None:
-    responses: Iterator[Answer] = iter(
+def test_both_attempts_to_create_a_portal_session_have_the_same_idempotency_key() -> None:
+    responses: Iterator[Response] = iter(
         [(503, {}, FAILED), (200, {}, {"id": "bps_1", "object": "x", "url": "u"})]
     )
     found, wire = api(lambda method, url, headers: next(responses))
@@ -314,7 +314,7 @@ def test_only_a_missing_customer_of_a_portal_session_is_not_found(
         (500, "api_error", StripeUnavailable),
     ],
 )
-def test_stripes_errors_become_ours_by_their_status(
+def test_the_status_of_an_error_decides_which_error_is_raised(
     status: int, kind: str, error: type[Exception]
 ) -> None:
     body = {"error": {"type": kind, "message": "No."}}
@@ -323,7 +323,7 @@ def test_stripes_errors_become_ours_by_their_status(
         found.retrieve_customer("cus_1")
 
 
-def test_a_client_speaks_for_a_connected_account_only_if_one_is_named() -> None:
+def test_a_client_sends_a_connected_account_only_if_one_is_configured() -> None:
     def header(account: str) -> str | None:
         wire = Wire(lambda method, url, headers: (200, headers, {"id": "x", "object": "x"}))
         client = connect(
@@ -342,8 +342,8 @@ def test_a_client_speaks_for_a_connected_account_only_if_one_is_named() -> None:
 # ---------------------------------------------------------------- the account, for a deploy
 
 
-def account(answer: Callable[[str, str, dict[str, str]], Answer]) -> tuple[StripeAccount, Wire]:
-    wire = Wire(answer)
+def account(respond: Callable[[str, str, dict[str, str]], Response]) -> tuple[StripeAccount, Wire]:
+    wire = Wire(respond)
     client = stripe.StripeClient(
         "sk_test_x", stripe_version=STRIPE_API_VERSION, http_client=wire, max_network_retries=0
     )
@@ -388,7 +388,7 @@ def test_a_deploy_writes_plain_objects(call: Callable[[StripeAccount], Any], pat
     assert query(wire.urls[0])[0] == path
 
 
-def test_an_endpoint_that_is_gone_counts_as_deleted_and_any_other_refusal_does_not() -> None:
+def test_a_missing_endpoint_counts_as_deleted_and_any_other_refusal_is_an_error() -> None:
     found, _ = account(lambda method, url, headers: missing("id"))
     found.delete_webhook_endpoint("we_1")
     error = {"error": {"type": "invalid_request_error", "message": "No."}}

@@ -18,8 +18,8 @@ from billing.sync_request import SyncRequest
 from tests.unit.fakes import Reports
 
 STACK_ID = "arn:aws:cloudformation:eu-west-1:123456789012:stack/portcullis-prod/6b1f-uuid"
-OURS = "123456789012/eu-west-1/portcullis-prod"
-THEIRS = "123456789012/eu-west-1/portcullis-dev"
+OWN_STACK = "123456789012/eu-west-1/portcullis-prod"
+OTHER_STACK = "123456789012/eu-west-1/portcullis-dev"
 URL = "https://abc.execute-api.eu-west-1.amazonaws.com/webhooks/stripe"
 FILE = """
 [default]
@@ -44,7 +44,7 @@ PRICES: Mapping[str, StripeObject] = {
 
 
 class Account:
-    """A Stripe account in memory. `calls` are the changes made; `fails` raises before a call."""
+    """A Stripe account in memory. `calls` has each change; `fails` has errors to raise, by call."""
 
     def __init__(self) -> None:
         self.endpoints: list[dict[str, Any]] = []
@@ -187,11 +187,11 @@ class World:
             raise SecretUnavailable("ResourceNotFoundException")
         return self.key
 
-    def deploy(self, *, url: str = URL, stack: str = OURS) -> dict[str, str]:
+    def deploy(self, *, url: str = URL, stack: str = OWN_STACK) -> dict[str, str]:
         return self.setup().apply(stack=stack, url=url)
 
     def rotate(self, overlap: int = 600) -> dict[str, Any]:
-        return self.setup().rotate(stack=OURS, overlap=overlap)
+        return self.setup().rotate(stack=OWN_STACK, overlap=overlap)
 
     @contextmanager
     def changes_nothing(self) -> Iterator[None]:
