@@ -134,7 +134,7 @@ def print_story(history: str) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.explore")
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--states", type=int, default=MAX_STATES, help="stop each small world here")
+    parser.add_argument("--states", type=int, default=MAX_STATES, help="maximum per small world")
     parser.add_argument("--replay", metavar="SEED|NAME:MOVES")
     arguments = parser.parse_args()
     if arguments.replay:

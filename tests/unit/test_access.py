@@ -93,7 +93,7 @@ def test_a_paused_collection_keeps_access_unless_the_policy_revokes_it() -> None
     assert until(paused, pause_collection_keeps_access=False) is None
 
 
-def test_the_period_end_is_read_from_the_item_and_before_basil_from_the_subscription() -> None:
+def test_the_period_end_is_that_of_the_item_or_in_older_api_versions_of_the_subscription() -> None:
     assert until(subscription(items=[item(ends=NOW + DAY)])) == NOW + DAY + 72 * 3600
     old_shape = subscription(items=[item(ends=None)], current_period_end=NOW + 2 * DAY)
     assert until(old_shape) == NOW + 2 * DAY + 72 * 3600

@@ -127,8 +127,8 @@ def test_an_error_of_dynamodb_raises_store_unavailable(aws: None) -> None:
 def test_the_worker_can_read_what_the_queues_send(aws: None) -> None:
     sqs = client("sqs")
     events = sqs.create_queue(QueueName="events")["QueueUrl"]
-    dead = sqs.create_queue(QueueName="dead")["QueueUrl"]
-    queues = SqsQueues(sqs, events, dead)
+    dead_letters = sqs.create_queue(QueueName="dead-letters")["QueueUrl"]
+    queues = SqsQueues(sqs, events, dead_letters)
     queues.send(request())
     queues.send_confirm(request("evt_later"), 900)
     (received,) = sqs.receive_message(
@@ -147,9 +147,11 @@ def test_the_worker_can_read_what_the_queues_send(aws: None) -> None:
     queues.hide(message, 0)
     assert sqs.receive_message(QueueUrl=events)["Messages"]
     queues.dead_letter("the body", "its reason")
-    (kept,) = sqs.receive_message(QueueUrl=dead, MessageAttributeNames=["All"])["Messages"]
-    assert kept["Body"] == "the body"
-    assert kept["MessageAttributes"]["reason"]["StringValue"] == "its reason"
+    (stored,) = sqs.receive_message(QueueUrl=dead_letters, MessageAttributeNames=["All"])[
+        "Messages"
+    ]
+    assert stored["Body"] == "the body"
+    assert stored["MessageAttributes"]["reason"]["StringValue"] == "its reason"
 
 
 def test_an_error_of_sqs_raises_queue_unavailable(aws: None) -> None:
@@ -229,6 +231,6 @@ def test_a_configuration_is_found_by_its_name(store: DynamoDBStore) -> None:
     assert store.configuration_named("live", "default") is None
 
 
-def test_a_secret_that_does_not_exist_is_an_error_that_says_so(aws: None) -> None:
+def test_the_error_for_a_secret_that_does_not_exist_has_the_code_of_aws(aws: None) -> None:
     with pytest.raises(SecretUnavailable, match="ResourceNotFoundException"):
         Secret(client("secretsmanager"), "none", lambda: 0.0).current()

@@ -1,4 +1,4 @@
-"""What is for sale: from Stripe's prices to the public response."""
+"""The catalog: from Stripe's prices to the public response."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from billing.keys import CATALOG, DocumentKey
 from billing.sync_request import SyncRequest
 
 
-def price(named: str = "price_1", product: str = "prod_team", **fields: Any) -> dict[str, Any]:
+def price(price_id: str = "price_1", product: str = "prod_team", **fields: Any) -> dict[str, Any]:
     return {
-        "id": named,
+        "id": price_id,
         "active": True,
-        "lookup_key": f"{named}_key",
+        "lookup_key": f"{price_id}_key",
         "currency": "eur",
         "unit_amount": 2400,
         "recurring": {"interval": "month", "interval_count": 1},

@@ -32,9 +32,9 @@ SUBJECT = "user-1"
 LINK = SubjectKey("test", "https://issuer/", SUBJECT)
 
 
-def price(named: str = "price_team", key: str = "team_monthly", **fields: Any) -> dict[str, Any]:
+def price(price_id: str = "price_team", key: str = "team_monthly", **fields: Any) -> dict[str, Any]:
     return {
-        "id": named,
+        "id": price_id,
         "lookup_key": key,
         "active": True,
         "recurring": {"interval": "month"},
@@ -177,7 +177,8 @@ class World:
         assert session["url"] == created.url
         return session
 
-    def existing(self) -> None:
+    def add_customer(self) -> None:
+        """Create the subject's customer in Stripe and sync it."""
         self.stripe.customers["cus_1"] = customer(id="cus_1", metadata={"user_id": SUBJECT})
         self.sync(CustomerKey("own", "test", "cus_1"))
         self.synced.clear()
@@ -225,8 +226,8 @@ def test_two_clicks_that_both_find_no_customer_get_one_customer_and_one_session(
     world.store.links.clear()
     world.store.rows.clear()
     sessions, world.stripe.sessions = world.stripe.sessions, []
-    opened = world.sessions().create(SUBJECT, {"price": "team_monthly"})
-    assert opened.id == first["id"] == sessions[0]["id"]
+    second = world.sessions().create(SUBJECT, {"price": "team_monthly"})
+    assert second.id == first["id"] == sessions[0]["id"]
     assert list(world.stripe.customers) == ["cus_new0"]
 
 
@@ -275,7 +276,7 @@ def test_a_subject_that_is_too_long_is_not_sent_as_the_reference(world: World) -
         ("https://a/#/done", "https://a/?checkout_session_id={CHECKOUT_SESSION_ID}#/done"),
     ],
 )
-def test_the_success_url_carries_the_session_id(url: str, expected: str) -> None:
+def test_the_success_url_contains_the_session_id(url: str, expected: str) -> None:
     assert with_session_id(url) == expected
 
 
@@ -347,7 +348,7 @@ def test_a_listed_price_can_be_requested_by_its_id(world: World) -> None:
 @pytest.mark.parametrize("status", ["active", "trialing", "past_due", "unpaid", "paused", "new"])
 def test_a_product_that_is_held_is_not_sold_again(world: World, status: str) -> None:
     world.stripe.subscriptions_of["cus_1"] = [subscription(status)]
-    world.existing()
+    world.add_customer()
     with pytest.raises(AlreadySubscribed, match=r"sub_1 is .*POST /portal-sessions"):
         world.create()
     assert world.stripe.sessions == []
@@ -358,18 +359,18 @@ def test_a_subscription_that_has_ended_or_was_never_paid_does_not_count_as_held(
     world: World, status: str
 ) -> None:
     world.stripe.subscriptions_of["cus_1"] = [subscription(status)]
-    world.existing()
+    world.add_customer()
     assert world.create()["customer"] == "cus_1"
 
 
 def test_another_product_can_be_bought_too(world: World) -> None:
     world.stripe.subscriptions_of["cus_1"] = [subscription(items=[item("prod_other")])]
-    world.existing()
+    world.add_customer()
     assert world.create()["customer"] == "cus_1"
 
 
 def test_a_new_subscription_counts_as_held_before_its_webhook_arrives(world: World) -> None:
-    world.existing()
+    world.add_customer()
     world.stripe.subscriptions_of["cus_1"] = [subscription()]
     with pytest.raises(AlreadySubscribed):
         world.create()
@@ -401,7 +402,7 @@ def test_another_quantity_or_price_ends_the_open_session_and_creates_another(
     assert (first["status"], second["status"]) == ("expired", "open")
 
 
-def test_of_several_open_sessions_for_the_same_only_the_newest_stays(world: World) -> None:
+def test_only_the_newest_of_several_equal_open_sessions_stays_open(world: World) -> None:
     first = world.create()
     twin = {**first, "id": "cs_test_twin", "url": "https://checkout.stripe.com/twin"}
     world.stripe.sessions.append(twin)
@@ -409,8 +410,8 @@ def test_of_several_open_sessions_for_the_same_only_the_newest_stays(world: Worl
     assert first["status"] == "expired"
 
 
-def test_a_session_that_is_created_between_the_two_lists_is_found(world: World) -> None:
-    world.existing()
+def test_a_session_that_is_created_between_the_two_list_calls_is_found(world: World) -> None:
+    world.add_customer()
 
     def another_tab() -> None:
         world.stripe.before_list = None
@@ -440,14 +441,14 @@ def test_an_open_session_for_another_product_stays_open(world: World) -> None:
     assert first["status"] == "open"
 
 
-def test_a_session_that_is_paid_while_we_expire_it_counts_as_held(world: World) -> None:
+def test_a_product_that_is_paid_while_its_session_is_expired_counts_as_held(world: World) -> None:
     first = world.create()
     world.stripe.before_expire = lambda: world.stripe.pay(first)
     with pytest.raises(AlreadySubscribed):
         world.create(quantity=2)
 
 
-# ---------------------------------------------------------------- whose customer it is
+# ---------------------------------------------------------------- the subject's customer
 
 
 def test_a_purchase_after_the_customer_is_deleted_creates_a_new_customer(world: World) -> None:
@@ -555,7 +556,7 @@ def test_an_open_session_is_returned_without_a_sync(world: World) -> None:
 )
 def test_a_session_that_is_not_the_callers_own_is_a_404(world: World, session: str) -> None:
     world.create(subject="somebody-else")
-    world.existing()
+    world.add_customer()
     for subject in (SUBJECT, "without-customer"):
         with pytest.raises(NotFound, match="no such checkout session"):
             world.sessions().retrieve(subject, session)

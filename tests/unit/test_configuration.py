@@ -66,7 +66,7 @@ def _is_an_example(line: str) -> bool:
     return text != line and (text.startswith("[") or " = " in text)
 
 
-def test_the_parameters_are_stripes_and_the_name_is_the_tables() -> None:
+def test_a_table_becomes_stripes_parameters_and_its_name_becomes_theirs() -> None:
     (only,) = read(MINIMAL).configurations
     assert only.parameters == {
         "name": "default",
@@ -150,7 +150,7 @@ def test_a_configuration_without_a_rule_is_used_by_name_only() -> None:
     named = file.named("by_name")
     assert named is not None
     assert named.name == "by_name"
-    assert file.named("nobody") is None
+    assert file.named("unknown") is None
 
 
 ENTRY = "[[other.features.subscription_update.products]]\nprices = "

@@ -1,4 +1,4 @@
-"""The HTTP edge: bodies, claims, scopes, and every error as a problem."""
+"""HTTP: bodies, claims, scopes, and a problem details response for every error."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_an_unexpected_error_is_counted_and_logged_but_its_text_is_not_returned(
     assert '"RequestFailed":[1.0]' in capsys.readouterr().out
 
 
-def test_responses_are_never_cached_and_never_sniffed() -> None:
+def test_responses_forbid_caching_and_content_sniffing() -> None:
     for response in (http.respond(200, {}), http.problem(400, "bad-request", "Bad request", "x")):
         assert response["headers"]["cache-control"] == "no-store"
         assert response["headers"]["x-content-type-options"] == "nosniff"

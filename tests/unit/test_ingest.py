@@ -123,7 +123,7 @@ def test_a_bad_signature_is_refused_and_nothing_is_queued() -> None:
     with pytest.raises(SignatureRejected):
         world.ingest_webhook(event(), secret="whsec_forged")
     assert not world.queue.sent
-    assert not world.queue.dead
+    assert not world.queue.dead_letters
     assert world.reports.names == ["SignatureRejected"]
 
 
@@ -141,7 +141,7 @@ def test_a_valid_signature_causes_no_second_read_of_the_secret() -> None:
     assert secrets.refreshes == 0
 
 
-def test_a_secret_that_cannot_be_loaded_is_an_error_of_the_service() -> None:
+def test_a_secret_that_cannot_be_loaded_raises_secret_unavailable() -> None:
     class Down:
         def current(self) -> tuple[str, ...]:
             raise SecretUnavailable
@@ -186,9 +186,9 @@ def test_a_signed_but_unreadable_webhook_is_dead_lettered_with_its_reason(
 ) -> None:
     world = World()
     world.ingest_webhook(body)
-    ((kept, stored_reason),) = world.queue.dead
+    ((stored, stored_reason),) = world.queue.dead_letters
     assert stored_reason == reason
-    assert (base64.b64decode(kept) if "base64" in reason else kept.encode()) == body
+    assert (base64.b64decode(stored) if "base64" in reason else stored.encode()) == body
     assert world.queue.sent == []
 
 
@@ -203,7 +203,7 @@ def test_events_of_the_other_mode_or_of_an_unknown_account_are_dropped() -> None
     assert connected.queue.sent[0].key == CustomerKey("acct_1", "test", "cus_1")
 
 
-def test_other_types_are_dropped_and_counted() -> None:
+def test_events_of_other_types_are_dropped_and_counted() -> None:
     world = World()
     world.ingest_webhook(event("coupon.created"))
     assert world.queue.sent == []

@@ -1,4 +1,4 @@
-"""Links: one living customer per subject; every contradiction is reported."""
+"""Links: one customer per subject; a claim that contradicts a link is reported."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def test_each_commit_raises_the_revision_by_one() -> None:
     assert (once.revision, advanced(once, FULL).revision) == (1, 2)
 
 
-def test_a_transition_has_what_was_gained_and_lost_and_the_event() -> None:
+def test_a_transition_lists_what_was_gained_and_lost_and_its_event() -> None:
     row = advanced(CustomerRow(key=KEY), FULL, event="evt_bought")
     fewer = replace(FULL, features={}, products={"prod_a": ProductGrant(quantity=1, until=NOW)})
     row = advanced(row, fewer, event="evt_downgraded")

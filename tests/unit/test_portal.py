@@ -156,7 +156,7 @@ def world() -> World:
     return World()
 
 
-def test_the_customer_is_the_subjects_and_the_return_url_is_the_default(
+def test_a_session_is_for_the_subjects_customer_and_has_the_default_return_url(
     world: World,
 ) -> None:
     assert world.create().startswith("https://billing.stripe.com/")
@@ -175,7 +175,7 @@ def test_an_allowed_return_url_and_a_locale_are_passed_on(world: World) -> None:
     assert world.stripe.sessions[0]["locale"] == "pt-BR"
 
 
-def test_a_foreign_return_url_is_refused_before_anything_is_read(world: World) -> None:
+def test_a_foreign_return_url_is_refused_before_the_table_is_read(world: World) -> None:
     with pytest.raises(BadRequest):
         world.create({"return_url": "https://evil.example/"})
     assert world.store.reads == 0
@@ -382,7 +382,7 @@ def test_a_coupon_that_the_deployment_does_not_offer_is_refused(world: World) ->
         world.create({"flow": confirmed})
 
 
-def test_after_completion_leads_to_allowed_origins_only(world: World) -> None:
+def test_after_completion_redirects_only_to_allowed_origins(world: World) -> None:
     elsewhere = {"type": "redirect", "return_url": "https://evil.example/"}
     with pytest.raises(BadRequest):
         world.create({"flow": {**CANCEL, "after_completion": elsewhere}})
@@ -447,7 +447,7 @@ def test_the_configuration_is_the_named_one_or_the_first_whose_rule_matches(
     ]
 
 
-def test_a_named_configuration_is_refused_to_a_customer_who_does_not_meet_its_rule(
+def test_a_named_configuration_is_refused_if_its_rule_does_not_match_the_customer(
     world: World,
 ) -> None:
     with pytest.raises(Forbidden, match="another plan"):

@@ -70,7 +70,7 @@ def test_without_any_subscription_that_gives_access_no_entitlement_counts() -> N
     assert billing.products == {}
 
 
-def test_the_end_of_one_subscription_takes_nothing_that_another_one_gives() -> None:
+def test_the_end_of_one_subscription_revokes_nothing_that_another_one_grants() -> None:
     both = [subscription(), subscription(id="sub_2")]
     before = projected(subscriptions=both, active_entitlements=entitlements("sso"))
     after = projected(subscriptions=both[:1], active_entitlements=entitlements("sso"))
@@ -137,7 +137,7 @@ def test_an_expanded_product_is_read_by_its_id() -> None:
     }
 
 
-def test_the_profile_keeps_the_default_card_tax_ids_and_delinquency() -> None:
+def test_the_profile_has_the_default_card_the_tax_ids_and_the_delinquency() -> None:
     card = {"brand": "visa", "last4": "4242", "exp_month": 12, "exp_year": 2030}
     billing = projected(
         customer=customer(

@@ -1,4 +1,4 @@
-"""The operator's rotation: it waits for the overlap and reports what happened."""
+"""The rotation command: it waits for the end of the overlap and reports the result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.unit.deploy.world import STACK_ID
 
 
 class Cloud:
-    """The CloudFormation and Lambda clients of boto3, as far as a rotation uses them."""
+    """boto3's CloudFormation and Lambda clients: only the methods that a rotation calls."""
 
     def __init__(self, *results: dict[str, Any]) -> None:
         self.results, self.requests = list(results), list[dict[str, Any]]()
@@ -22,8 +22,8 @@ class Cloud:
         outputs = [{"OutputKey": "StripeSetupFunction", "OutputValue": "f"}]
         return {"Stacks": [{"StackId": STACK_ID, "Outputs": outputs}]}
 
-    def invoke(self, **how: Any) -> dict[str, Any]:
-        self.requests.append(json.loads(how["Payload"]))
+    def invoke(self, **arguments: Any) -> dict[str, Any]:
+        self.requests.append(json.loads(arguments["Payload"]))
         return {"Payload": io.BytesIO(json.dumps(self.results.pop(0)).encode())}
 
 

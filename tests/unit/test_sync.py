@@ -62,7 +62,7 @@ def test_a_sync_writes_stripes_state_as_the_next_revision(world: World) -> None:
     assert row.transitions[0].event == "evt_1"
 
 
-def test_a_typical_customer_needs_two_reads(world: World) -> None:
+def test_a_typical_customer_needs_two_reads_of_stripe(world: World) -> None:
     world.sync()
     assert world.stripe.calls == ["retrieve_customer", "list_active_entitlements"]
 
@@ -115,7 +115,7 @@ def test_a_sync_on_demand_always_fetches_and_requests_a_confirm(world: World) ->
     assert len(world.queue.confirms) == 1
 
 
-def test_the_cause_of_a_transition_of_a_sync_on_demand_is_the_demand(world: World) -> None:
+def test_a_transition_of_a_sync_on_demand_has_the_demand_as_its_cause(world: World) -> None:
     sync = sync_of(store=world.store, stripe=world.stripe, queue=world.queue, report=world.reports)
     sync(KEY, (), lambda: ENOUGH_MS, on_demand=True)
     assert world.row.transitions[0].type == DEMAND
@@ -165,7 +165,7 @@ def test_a_confirm_that_a_later_sync_has_outgrown_needs_no_fetch(world: World) -
     assert world.stripe.calls == []
 
 
-def test_without_its_confirm_nothing_is_written(world: World) -> None:
+def test_a_sync_that_cannot_request_its_confirm_writes_nothing(world: World) -> None:
     world.queue.error = QueueUnavailable()
     with pytest.raises(QueueUnavailable):
         world.sync()

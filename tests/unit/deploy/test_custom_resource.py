@@ -1,4 +1,4 @@
-"""CloudFormation's protocol: one response of limited size, sent again after a failure."""
+"""Responses to CloudFormation: their size is limited, and a failed request is sent again."""
 
 from __future__ import annotations
 

@@ -32,8 +32,8 @@ def test_only_a_changed_configuration_is_updated(deployed: World) -> None:
     deployed.account.calls.clear()
     deployed.file = FILE.replace("minimum = 2", "minimum = 3")
     deployed.deploy()
-    ((what, on, changes),) = deployed.account.calls
-    assert (what, on) == ("update", default["id"])
+    ((call, object_id, changes),) = deployed.account.calls
+    assert (call, object_id) == ("update", default["id"])
     offered = changes["features"]["subscription_update"]["products"]
     assert offered[0]["adjustable_quantity"]["minimum"] == 3
     assert small["active"]
@@ -95,7 +95,7 @@ def test_a_mistake_in_the_file_is_reported_before_anything_is_changed(
     world.file = file
     with world.changes_nothing():
         assert reason in world.refusal(world.deploy)
-    assert world.account.made == 0
+    assert world.account.created == 0
 
 
 def test_a_price_can_be_named_by_its_id(world: World) -> None:

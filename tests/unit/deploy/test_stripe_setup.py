@@ -39,7 +39,7 @@ def test_a_key_of_the_other_mode_is_refused_without_being_shown(world: World) ->
     assert "sk_live" not in message
 
 
-def test_stripes_own_message_is_passed_on() -> None:
+def test_the_reason_includes_stripes_own_message() -> None:
     cause = stripe.InvalidRequestError(  # type: ignore[no-untyped-call]
         "Not a valid URL", "url", code="url_invalid"
     )
@@ -70,7 +70,7 @@ def test_a_stack_that_is_created_again_reuses_what_it_left(deployed: World) -> N
     assert deployed.secrets.written == 1
 
 
-def test_a_stack_that_deletes_its_stripe_objects_removes_everything_removable(
+def test_a_stack_that_deletes_its_stripe_objects_leaves_no_endpoint_and_no_active_configuration(
     deployed: World,
 ) -> None:
     deployed.setup().retire(stack=OWN_STACK, delete=True)

@@ -1,4 +1,4 @@
-"""The webhook endpoint: the plan follows from Stripe's state, and the secret is stored first."""
+"""The webhook endpoint: each plan depends on Stripe's state, and a secret is stored first."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_an_interrupted_deploy_is_completed_by_the_next_deploy(
     deployed: World, failing_call: str
 ) -> None:
     deployed.secrets.stored = ()
-    deployed.account.fails[failing_call] = StripeUnavailable("APIConnectionError")
+    deployed.account.errors[failing_call] = StripeUnavailable("APIConnectionError")
     assert "did not answer" in deployed.refusal(deployed.deploy)
     deployed.deploy()
     (endpoint,) = deployed.account.endpoints
