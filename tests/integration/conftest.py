@@ -1,5 +1,5 @@
-"""One local stack for the whole run; each test brings a customer of its own, so none sees
-another's.
+"""One local stack for the whole run. Each test creates its own customers, so tests do not share
+them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ _numbers = count(1)
 
 @pytest.fixture(scope="session")
 def deployed() -> Iterator[LocalStack]:
-    """The stack itself; tests take `stack`, which also undoes what a test did to Stripe's
-    behaviour.
-    """
+    """The stack itself. Tests use `stack`, which also resets the simulator after each test."""
     with LocalStack(demo_users=False) as running:
         running.http.event_hooks["response"].append(partial(check, api_url=running.api_url))
         yield running
@@ -31,7 +29,7 @@ def deployed() -> Iterator[LocalStack]:
 def stack(deployed: LocalStack) -> Iterator[LocalStack]:
     """The deployed stack.
 
-    Faults and delivery rules of a test end with it, and its webhooks have been ingested.
+    After the test, its faults and delivery rules are removed, and its webhooks are ingested.
     """
     yield deployed
     deployed.control.clear_faults()
@@ -42,16 +40,14 @@ def stack(deployed: LocalStack) -> Iterator[LocalStack]:
 
 @pytest.fixture
 def begin(stack: LocalStack) -> Callable[..., Journey]:
-    """Make a fresh subject with a Stripe customer; see Journey.begin for the plan, seats, trial and
-    card.
-    """
+    """Create a new subject with a Stripe customer. Journey.begin has the options."""
 
-    def make(**how: object) -> Journey:
-        return Journey.begin(stack, f"user_{next(_numbers)}", **how)  # type: ignore[arg-type]
+    def create(**options: object) -> Journey:
+        return Journey.begin(stack, f"user_{next(_numbers)}", **options)  # type: ignore[arg-type]
 
-    return make
+    return create
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the look through the logs come last: it is about all that the others caused."""
+    """Run test_logs.py last: it checks the logs of all other tests."""
     items.sort(key=lambda item: item.path.name == "test_logs.py")

@@ -1,4 +1,4 @@
-"""Every response of the deployed API is compared with docs/openapi.json."""
+"""The contract of the deployed API: its responses are compared with docs/openapi.json."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from local.engine import ROOT
 
 OPENAPI: dict[str, Any] = json.loads((ROOT / "docs" / "openapi.json").read_text())
 
-#: What API Gateway answers by itself, before any route.
+#: The body of a response by API Gateway itself.
 GATEWAY_ONLY = {"message"}
 
 
 def check(response: httpx.Response, *, api_url: str) -> None:
-    """Raise AssertionError where a response of the API at `api_url` breaks the contract."""
+    """Raise AssertionError if a response of the API at `api_url` breaks the contract."""
     url = str(response.request.url)
     method = response.request.method
     if not url.startswith(f"{api_url}/") or method == "OPTIONS":
@@ -28,31 +28,40 @@ def check(response: httpx.Response, *, api_url: str) -> None:
     path = url.removeprefix(api_url).partition("?")[0]
     operation = operation_of(method, path)
     if operation is None:
-        assert response.status_code == HTTPStatus.NOT_FOUND, f"{method} {path} is no route"
+        assert response.status_code == HTTPStatus.NOT_FOUND, f"{method} {path} is not a route"
         return
-    said = f"{method} {path} → {response.status_code} {response.text}"
+    exchange = f"{method} {path} → {response.status_code} {response.text}"
     declared = operation["responses"].get(str(response.status_code))
-    assert declared is not None, f"undeclared status: {said}"
+    assert declared is not None, f"undeclared status: {exchange}"
     content = declared.get("content")
     if content is None:
-        assert not response.content, f"a body where none is declared: {said}"
+        assert not response.content, f"a body where none is declared: {exchange}"
         return
     ((kind, media),) = content.items()
-    assert response.headers["content-type"] == kind, f"not {kind}: {said}"
+    assert response.headers["content-type"] == kind, f"not {kind}: {exchange}"
     schema = {**media["schema"], "components": OPENAPI["components"]}
     try:
         jsonschema.Draft202012Validator(schema).validate(response.json())
     except jsonschema.ValidationError as error:
-        raise AssertionError(f"{error.message}: {said}") from None
+        raise AssertionError(f"{error.message}: {exchange}") from None
     if set(response.json()) != GATEWAY_ONLY:
-        assert response.headers["x-content-type-options"] == "nosniff", said
+        assert response.headers["x-content-type-options"] == "nosniff", exchange
 
 
 def operation_of(method: str, path: str) -> dict[str, Any] | None:
-    """The operation that API Gateway would route this request to."""
+    """Return the operation to which API Gateway routes this request, if any."""
     for template, operations in OPENAPI["paths"].items():
         pattern = re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template))
         if re.fullmatch(pattern, path) and method.lower() in operations:
             found: dict[str, Any] = operations[method.lower()]
             return found
     return None
+
+
+def problem(response: httpx.Response, status: int) -> str:
+    """Return the detail of an error response, which must have this status."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body = response.json()
+    assert body["status"] == status
+    return str(body["detail"])

@@ -1,5 +1,5 @@
-"""Webhooks of our own making, posted to the deployed API: Stripe's events as often and in whatever
-order a test wants, signed or mis-signed as it says.
+"""Webhooks that a test posts to the deployed API itself: any event, any number of times, in any
+order, with a valid or an invalid signature.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ JSON = "application/json; charset=utf-8"
 
 
 def signature(body: bytes, secret: str, at: float) -> str:
-    """Sign exact bytes as Stripe does; the library's own helper signs text only."""
+    """Sign bytes as Stripe does. The helper of Stripe's library signs text only."""
     moment = str(int(at))
     mac = hmac.new(secret.encode(), moment.encode() + b"." + body, hashlib.sha256)
     return f"t={moment},v1={mac.hexdigest()}"
@@ -34,7 +34,7 @@ def post(
     header: str | bytes | None = None,
     content_type: str = JSON,
 ) -> httpx.Response:
-    """POST a webhook; validly signed now unless `header` is given."""
+    """POST a webhook. Without `header`, its signature is valid."""
     if isinstance(body, dict):
         body = json.dumps(body).encode()
     if header is None:
@@ -45,7 +45,7 @@ def post(
 def post_unsigned(
     stack: LocalStack, body: bytes, content_type: str, *more: tuple[str, str | bytes]
 ) -> httpx.Response:
-    """POST a webhook with these headers and no others of our own."""
+    """POST a webhook with only these headers."""
     headers = [(b"content-type", content_type.encode())]
     headers += [
         (name.encode(), value.encode() if isinstance(value, str) else value) for name, value in more
@@ -54,7 +54,7 @@ def post_unsigned(
 
 
 class EventLog:
-    """Stripe's own list of events, read on from where the last read ended."""
+    """Stripe's list of events. Each read continues where the last one ended."""
 
     def __init__(self, stack: LocalStack) -> None:
         self._stack = stack
@@ -62,7 +62,7 @@ class EventLog:
         self._seen: str | None = newest[0].id if newest else None
 
     def new(self) -> list[dict[str, Any]]:
-        """Answer the events since, oldest first, of the types that the endpoint is sent."""
+        """Return the events since the last read, oldest first, of the types that we ingest."""
         found: list[dict[str, Any]] = []
         while True:
             parameters: dict[str, Any] = {"limit": 100}
@@ -77,7 +77,7 @@ class EventLog:
 
 @contextmanager
 def worker_paused(stack: LocalStack) -> Iterator[None]:
-    """Keep what arrives on the event queue until the end of the block: it then makes one batch."""
+    """Pause the worker for the block. All messages that arrive meanwhile make one batch."""
     functions = stack.client("lambda")
     name = stack.deployment.functions["SyncCustomer"]
     (mapping,) = functions.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
@@ -89,7 +89,7 @@ def worker_paused(stack: LocalStack) -> Iterator[None]:
 
 
 def dead_letters(stack: LocalStack) -> list[tuple[str, str]]:
-    """Take everything off the dead-letter queue: body and reason of each."""
+    """Remove all messages from the dead-letter queue. Return their bodies and reasons."""
     sqs = stack.client("sqs")
     url = stack.deployment.dead_letter_queue_url
     found: list[tuple[str, str]] = []

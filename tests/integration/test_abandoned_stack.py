@@ -1,4 +1,4 @@
-"""Nothing of a stack outlives the process that started it, even one that could not clean up."""
+"""A stack ends with the process that started it, even if that process could not clean up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from local.engine import ROOT
 from local.journey import eventually
 
-# Both parts, as a stack starts them, without the deploy: only their end is looked at here.
+# Starts the engine and the simulator as a stack does, without the deploy, which is not needed here.
 ABANDONED = """
 import time
 from local.stack import LocalStack
@@ -26,7 +26,7 @@ time.sleep(600)
 """
 
 
-def answers(url: str) -> bool:
+def responds(url: str) -> bool:
     try:
         httpx.get(url, trust_env=False, timeout=1)
     except httpx.HTTPError:
@@ -45,10 +45,10 @@ def test_the_engine_and_the_simulator_end_when_their_parent_is_killed() -> None:
     ) as parent:
         assert parent.stdout is not None
         engine, simulator, folder = parent.stdout.readline().split()
-        assert answers(engine)
-        assert answers(simulator)
+        assert responds(engine)
+        assert responds(simulator)
         parent.send_signal(signal.SIGKILL)
         parent.wait(5)
-    eventually(lambda: (answers(engine), answers(simulator)), lambda now: now == (False, False))
-    # A killed parent cannot remove the engine's folder; nobody else may.
+    eventually(lambda: (responds(engine), responds(simulator)), lambda now: now == (False, False))
+    # A killed parent cannot remove the engine's folder, so this test does.
     shutil.rmtree(folder)

@@ -13,6 +13,7 @@ import pytest
 
 from local.journey import Journey, eventually
 from local.stack import LocalStack
+from tests.integration.contract import problem
 
 TEAM = {"projects", "api_access", "priority_support"}
 AT_ONCE = 4
@@ -21,28 +22,21 @@ _numbers = count(1)
 
 
 @pytest.fixture
-def stranger(stack: LocalStack) -> Callable[[], Journey]:
-    """Make a subject that Stripe has never heard of."""
+def newcomer(stack: LocalStack) -> Callable[[], Journey]:
+    """Create a subject that does not exist in Stripe."""
     return lambda: Journey(stack, f"buyer_{next(_numbers)}")
 
 
 def customers_of(stack: LocalStack, subject: str) -> list[str]:
-    everybody = stack.stripe.v1.customers.list({"limit": 100}).auto_paging_iter()
-    plain = [customer.to_dict(for_json=True) for customer in everybody]
+    everyone = stack.stripe.v1.customers.list({"limit": 100}).auto_paging_iter()
+    plain = [customer.to_dict(for_json=True) for customer in everyone]
     return [each["id"] for each in plain if each["metadata"].get("user_id") == subject]
 
 
-def problem(answer: httpx.Response, status: int) -> str:
-    """The detail of a problem answer with this status."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    return str(answer.json()["detail"])
-
-
-def test_back_from_checkout_one_is_entitled_before_any_webhook_has_come(
-    stack: LocalStack, stranger: Callable[[], Journey]
+def test_a_subject_is_entitled_on_the_way_back_from_checkout_before_any_webhook_arrives(
+    stack: LocalStack, newcomer: Callable[[], Journey]
 ) -> None:
-    ada = stranger()
+    ada = newcomer()
     stack.control.hold_deliveries()
     visit = ada.buy("team_monthly", quantity=3)
     assert "Team" in visit.page().text
@@ -61,53 +55,56 @@ def test_back_from_checkout_one_is_entitled_before_any_webhook_has_come(
     assert ada.features() == TEAM
 
 
-def test_who_does_not_come_back_is_entitled_by_the_webhook(
-    stack: LocalStack, stranger: Callable[[], Journey]
+def test_a_subject_who_does_not_come_back_is_entitled_by_the_webhook(
+    stack: LocalStack, newcomer: Callable[[], Journey]
 ) -> None:
-    ada = stranger()
+    ada = newcomer()
     ada.buy("starter_monthly").pay()
     eventually(ada.features, lambda now: now == {"projects"})
 
 
-def test_a_read_of_stripe_that_lags_does_not_show_a_paying_user_as_unpaid(
-    stack: LocalStack, stranger: Callable[[], Journey]
+def test_a_stale_read_of_stripe_does_not_show_a_paid_purchase_as_unpaid(
+    stack: LocalStack, newcomer: Callable[[], Journey]
 ) -> None:
-    ada = stranger()
+    ada = newcomer()
     stack.control.hold_deliveries()
     visit = ada.buy("team_monthly")
     visit.pay()
-    # The first read of the customer sees it as it was before the purchase.
+    # The first read of the customer returns its state before the purchase.
     stack.control.stale_reads(changes=1, count=1, path="/v1/customers/")
     assert set(ada.come_back(visit.session)["entitlements"]["features"]) == TEAM
 
 
-def test_clicks_at_once_in_several_tabs_give_one_customer_and_one_session(
-    stack: LocalStack, stranger: Callable[[], Journey]
+def test_simultaneous_clicks_in_several_tabs_create_one_customer_and_one_session(
+    stack: LocalStack, newcomer: Callable[[], Journey]
 ) -> None:
     for _ in range(3):
-        ada = stranger()
+        ada = newcomer()
         with ThreadPoolExecutor(AT_ONCE) as tabs:
             sent = [
                 tabs.submit(ada.post, "/checkout-sessions", {"price": "team_monthly"})
                 for _ in range(AT_ONCE)
             ]
-            answers = [each.result() for each in sent]
-        assert {answer.status_code for answer in answers} <= {201, 503}, [a.text for a in answers]
+            responses = [each.result() for each in sent]
+        statuses = {each.status_code for each in responses}
+        assert statuses <= {201, 503}, [each.text for each in responses]
         assert len(customers_of(stack, ada.subject)) == 1
-        open_ones = [
+        open_sessions = [
             session.id
             for session in stack.stripe.v1.checkout.sessions.list(
                 {"customer": customers_of(stack, ada.subject)[0], "status": "open"}
             ).data
         ]
-        assert len(open_ones) == 1
-        assert open_ones[0] in {a.json()["id"] for a in answers if a.status_code == 201}
+        assert len(open_sessions) == 1
+        assert open_sessions[0] in {
+            each.json()["id"] for each in responses if each.status_code == 201
+        }
 
 
-def test_what_one_already_holds_is_changed_in_the_portal_and_not_bought_again(
-    stack: LocalStack, stranger: Callable[[], Journey]
+def test_a_product_that_the_customer_holds_cannot_be_bought_again(
+    stack: LocalStack, newcomer: Callable[[], Journey]
 ) -> None:
-    ada = stranger()
+    ada = newcomer()
     stack.control.hold_deliveries()
     ada.buy("team_monthly").pay()
     detail = problem(ada.post("/checkout-sessions", {"price": "team_monthly"}), 409)
@@ -115,10 +112,10 @@ def test_what_one_already_holds_is_changed_in_the_portal_and_not_bought_again(
     assert ada.buy("starter_monthly").page().status_code == httpx.codes.OK
 
 
-def test_of_two_checkouts_for_one_product_only_the_last_can_be_paid(
-    stranger: Callable[[], Journey],
+def test_only_the_last_of_two_checkouts_for_one_product_can_be_paid(
+    newcomer: Callable[[], Journey],
 ) -> None:
-    ada = stranger()
+    ada = newcomer()
     first = ada.buy("team_monthly")
     second = ada.buy("team_monthly", quantity=2)
     assert first.page().status_code == httpx.codes.GONE
@@ -127,10 +124,10 @@ def test_of_two_checkouts_for_one_product_only_the_last_can_be_paid(
     assert set(ada.come_back(second.session)["entitlements"]["features"]) == TEAM
 
 
-def test_after_the_subscription_has_ended_it_can_be_bought_again_by_the_same_customer(
-    stack: LocalStack, stranger: Callable[[], Journey]
+def test_a_product_whose_subscription_has_ended_can_be_bought_again_by_the_same_customer(
+    stack: LocalStack, newcomer: Callable[[], Journey]
 ) -> None:
-    ada = stranger()
+    ada = newcomer()
     visit = ada.buy("team_monthly")
     visit.pay()
     bought = ada.come_back(visit.session)["entitlements"]
@@ -142,10 +139,10 @@ def test_after_the_subscription_has_ended_it_can_be_bought_again_by_the_same_cus
     assert seen["customer"] == bought["customer"]
 
 
-def test_a_customer_deleted_in_stripe_is_followed_by_a_new_one(
-    stack: LocalStack, stranger: Callable[[], Journey]
+def test_a_checkout_after_the_customer_is_deleted_in_stripe_creates_a_new_customer(
+    stack: LocalStack, newcomer: Callable[[], Journey]
 ) -> None:
-    ada = stranger()
+    ada = newcomer()
     stack.control.hold_deliveries()
     ada.buy("team_monthly")
     (first,) = customers_of(stack, ada.subject)
@@ -157,14 +154,16 @@ def test_a_customer_deleted_in_stripe_is_followed_by_a_new_one(
     assert seen["customer"] != first
 
 
-def test_a_checkout_session_is_its_customers_alone(stranger: Callable[[], Journey]) -> None:
-    ada, ben = stranger(), stranger()
+def test_only_its_own_customer_can_retrieve_a_checkout_session(
+    newcomer: Callable[[], Journey],
+) -> None:
+    ada, ben = newcomer(), newcomer()
     visit = ada.buy("team_monthly")
     ben.buy("team_monthly")
     visit.pay()
-    for asked in (visit.session, "cs_test_unknown", "cus_1"):
-        problem(ben.get(f"/checkout-sessions/{asked}"), 404)
-        problem(stranger().get(f"/checkout-sessions/{asked}"), 404)
+    for session in (visit.session, "cs_test_unknown", "cus_1"):
+        problem(ben.get(f"/checkout-sessions/{session}"), 404)
+        problem(newcomer().get(f"/checkout-sessions/{session}"), 404)
 
 
 @pytest.mark.parametrize(
@@ -177,16 +176,16 @@ def test_a_checkout_session_is_its_customers_alone(stranger: Callable[[], Journe
         ({"price": "team_monthly", "cancel_url": "https://elsewhere.example/"}, "cancel_url"),
     ],
 )
-def test_what_is_not_of_the_contract_is_a_400_that_names_it(
-    stack: LocalStack, stranger: Callable[[], Journey], body: dict[str, Any], named: str
+def test_a_request_outside_the_contract_is_a_400_that_names_the_field(
+    stack: LocalStack, newcomer: Callable[[], Journey], body: dict[str, Any], named: str
 ) -> None:
-    ada = stranger()
+    ada = newcomer()
     assert named in problem(ada.post("/checkout-sessions", body), 400)
     assert customers_of(stack, ada.subject) == []
 
 
-def test_a_price_in_stripe_that_is_not_listed_is_refused_even_by_its_id(
-    stack: LocalStack, stranger: Callable[[], Journey]
+def test_a_price_that_the_configuration_does_not_list_is_refused_even_by_its_id(
+    stack: LocalStack, newcomer: Callable[[], Journey]
 ) -> None:
     hidden = stack.stripe.v1.prices.create(
         {
@@ -196,15 +195,15 @@ def test_a_price_in_stripe_that_is_not_listed_is_refused_even_by_its_id(
             "recurring": {"interval": "month"},
         }
     )
-    assert hidden.id in problem(stranger().post("/checkout-sessions", {"price": hidden.id}), 400)
+    assert hidden.id in problem(newcomer().post("/checkout-sessions", {"price": hidden.id}), 400)
     listed = stack.catalog.prices["team_monthly"]
-    assert stranger().buy(listed).page().status_code == httpx.codes.OK
+    assert newcomer().buy(listed).page().status_code == httpx.codes.OK
 
 
-def test_a_double_click_leads_to_one_live_page_at_the_cost_of_three_calls(
-    stack: LocalStack, stranger: Callable[[], Journey]
+def test_a_repeated_checkout_returns_the_open_session_with_three_calls_to_stripe(
+    stack: LocalStack, newcomer: Callable[[], Journey]
 ) -> None:
-    ada = stranger()
+    ada = newcomer()
     first = ada.buy("team_monthly")
     stack.wait_until_quiet()
     before = len(stack.control.requests())
@@ -220,59 +219,59 @@ def test_a_double_click_leads_to_one_live_page_at_the_cost_of_three_calls(
     assert set(ada.come_back(first.session)["entitlements"]["features"]) == TEAM
 
 
-def test_a_price_that_cannot_be_an_id_is_a_400(stranger: Callable[[], Journey]) -> None:
-    answer = stranger().post("/checkout-sessions", {"price": "price_a/../b"})
-    assert "is not for sale" in problem(answer, 400)
+def test_a_price_that_cannot_be_an_id_is_a_400(newcomer: Callable[[], Journey]) -> None:
+    response = newcomer().post("/checkout-sessions", {"price": "price_a/../b"})
+    assert "is not for sale" in problem(response, 400)
 
 
 @pytest.mark.parametrize(
     ("method", "path"),
     [("GET", "/v1/prices"), ("POST", "/v1/customers"), ("GET", "/v1/checkout/sessions")],
 )
-def test_stripe_down_is_retried_once_and_then_a_503(
-    stack: LocalStack, stranger: Callable[[], Journey], method: str, path: str
+def test_an_unavailable_stripe_is_retried_once_and_then_a_503(
+    stack: LocalStack, newcomer: Callable[[], Journey], method: str, path: str
 ) -> None:
-    ada, ben = stranger(), stranger()
+    ada, ben = newcomer(), newcomer()
     if path == "/v1/checkout/sessions":
-        # Only a customer who exists already can have sessions.
+        # Only an existing customer can have sessions.
         ada.buy("starter_monthly")
         ben.buy("starter_monthly")
     stack.control.fail_calls(503, count=1, path=path, method=method)
     ada.buy("team_monthly")
     stack.control.clear_requests()
     stack.control.fail_calls(503, count=None, path=path, method=method)
-    answer = ben.post("/checkout-sessions", {"price": "team_monthly"})
-    problem(answer, 503)
-    assert int(answer.headers["retry-after"]) > 0
+    response = ben.post("/checkout-sessions", {"price": "team_monthly"})
+    problem(response, 503)
+    assert int(response.headers["retry-after"]) > 0
     assert len(stack.control.requests(method, path)) == 2
 
 
-def test_a_customer_whose_creation_was_answered_to_nobody_is_not_created_twice(
-    stack: LocalStack, stranger: Callable[[], Journey]
+def test_a_customer_is_not_created_twice_when_stripes_response_is_lost(
+    stack: LocalStack, newcomer: Callable[[], Journey]
 ) -> None:
-    ada = stranger()
+    ada = newcomer()
     stack.control.drop_calls(count=1, path="/v1/customers", method="POST", applied=True)
     ada.buy("team_monthly")
     assert len(customers_of(stack, ada.subject)) == 1
 
 
-def test_without_a_token_nothing_is_sold(stack: LocalStack) -> None:
+def test_a_checkout_without_a_token_is_a_401(stack: LocalStack) -> None:
     for method, path in (("POST", "/checkout-sessions"), ("GET", "/checkout-sessions/cs_test_1")):
-        answer = stack.http.request(method, stack.api_url + path)
-        assert answer.status_code == httpx.codes.UNAUTHORIZED
+        response = stack.http.request(method, stack.api_url + path)
+        assert response.status_code == httpx.codes.UNAUTHORIZED
 
 
-# ---------------------------------------------------------------- the catalogue
+# ---------------------------------------------------------------- the catalog
 
 
-def catalogue(stack: LocalStack) -> dict[str, Any]:
-    """The public catalogue: products by the lookup key of their first price."""
-    answer = stack.http.get(f"{stack.api_url}/catalog").raise_for_status()
-    return {each["prices"][0]["lookup_key"]: each for each in answer.json()["products"]}
+def catalog(stack: LocalStack) -> dict[str, Any]:
+    """Return the public catalog: products by the lookup key of their first price."""
+    response = stack.http.get(f"{stack.api_url}/catalog").raise_for_status()
+    return {each["prices"][0]["lookup_key"]: each for each in response.json()["products"]}
 
 
-def test_the_catalogue_says_to_everybody_what_is_for_sale(stack: LocalStack) -> None:
-    plans = eventually(lambda: catalogue(stack), lambda now: len(now) == 3)
+def test_the_catalog_lists_what_is_for_sale_without_a_token(stack: LocalStack) -> None:
+    plans = eventually(lambda: catalog(stack), lambda now: len(now) == 3)
     team = plans["team_monthly"]
     assert team["id"] == stack.catalog.products["team_monthly"]
     assert team["prices"] == [
@@ -289,8 +288,8 @@ def test_the_catalogue_says_to_everybody_what_is_for_sale(stack: LocalStack) -> 
     assert "API access" in {each["name"] for each in team["features"]}
 
 
-def test_the_catalogue_is_cached_by_its_tag(stack: LocalStack) -> None:
-    eventually(lambda: catalogue(stack), lambda now: len(now) == 3)
+def test_the_catalog_returns_304_for_its_current_etag(stack: LocalStack) -> None:
+    eventually(lambda: catalog(stack), lambda now: len(now) == 3)
     first = stack.http.get(f"{stack.api_url}/catalog")
     assert first.headers["cache-control"] == "public, max-age=60"
     again = stack.http.get(
@@ -299,28 +298,28 @@ def test_the_catalogue_is_cached_by_its_tag(stack: LocalStack) -> None:
     assert (again.status_code, again.content) == (httpx.codes.NOT_MODIFIED, b"")
 
 
-def test_the_catalogue_follows_products_and_prices(stack: LocalStack) -> None:
+def test_the_catalog_follows_changes_to_products_and_prices(stack: LocalStack) -> None:
     product = stack.catalog.products["enterprise_monthly"]
     price = stack.catalog.prices["enterprise_monthly"]
     api = stack.stripe.v1
     try:
         api.products.update(product, {"name": "Enterprise, renamed"})
         eventually(
-            lambda: catalogue(stack),
+            lambda: catalog(stack),
             lambda now: now.get("enterprise_monthly", {}).get("name") == "Enterprise, renamed",
         )
         api.prices.update(price, {"active": False})
-        eventually(lambda: catalogue(stack), lambda now: "enterprise_monthly" not in now)
+        eventually(lambda: catalog(stack), lambda now: "enterprise_monthly" not in now)
     finally:
         api.prices.update(price, {"active": True})
         api.products.update(product, {"name": "Enterprise"})
     eventually(
-        lambda: catalogue(stack),
+        lambda: catalog(stack),
         lambda now: now.get("enterprise_monthly", {}).get("name") == "Enterprise",
     )
 
 
-def test_a_feature_that_is_attached_comes_with_the_products_next_event(stack: LocalStack) -> None:
+def test_an_attached_feature_appears_with_the_next_event_of_its_product(stack: LocalStack) -> None:
     api = stack.stripe.v1
     product = stack.catalog.products["enterprise_monthly"]
     feature = api.entitlements.features.create({"lookup_key": "sandbox", "name": "Sandbox"})
@@ -328,7 +327,7 @@ def test_a_feature_that_is_attached_comes_with_the_products_next_event(stack: Lo
     try:
         api.products.update(product, {"metadata": {"touched": "1"}})
         eventually(
-            lambda: catalogue(stack),
+            lambda: catalog(stack),
             lambda now: (
                 "sandbox"
                 in {

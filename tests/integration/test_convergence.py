@@ -1,5 +1,7 @@
-"""When the queue is quiet the table equals Stripe, on the deployed template: over HTTP, through the
-engine's own SQS, Lambda workers and DynamoDB, with the official library on both sides.
+"""When the queue is quiet, the table equals Stripe: tested on the deployed template.
+
+The events go over HTTP, through the engine's SQS, Lambda workers and DynamoDB. Both sides use
+Stripe's library.
 """
 
 from __future__ import annotations
@@ -21,10 +23,10 @@ from local.stack import LocalStack
 from tests.integration.deliveries import EventLog, post
 from tests.integration.truth import Writes, differing, in_stripe, stored
 
-AT_ONCE = 16
+POSTERS_AT_ONCE = 16
 
 
-def test_sixteen_deliveries_at_once_never_take_a_row_backwards(
+def test_sixteen_simultaneous_deliveries_never_move_a_row_backwards(
     begin: Callable[..., Journey], stack: LocalStack
 ) -> None:
     log = EventLog(stack)
@@ -36,23 +38,23 @@ def test_sixteen_deliveries_at_once_never_take_a_row_backwards(
     (item,) = stack.stripe.v1.subscription_items.list({"subscription": ada.subscription}).data
     product = stack.catalog.products["team_monthly"]
 
-    # A read that takes a while leaves room for another worker's; each change is delivered twice.
+    # A slow read gives other workers time to read too. Each change is delivered twice.
     stack.control.slow_calls(0.05, count=None, path=f"/v1/customers/{ada.customer}")
     stack.control.duplicate_deliveries(copies=2)
-    together = threading.Barrier(AT_ONCE + 1)
+    together = threading.Barrier(POSTERS_AT_ONCE + 1)
 
     def deliver(number: int) -> list[int]:
         dice = random.Random(number)
         together.wait()
         return [post(stack, dice.choice(events)).status_code for _ in range(5)]
 
-    with ThreadPoolExecutor(AT_ONCE) as posters:
-        answers = [posters.submit(deliver, number) for number in range(AT_ONCE)]
+    with ThreadPoolExecutor(POSTERS_AT_ONCE) as posters:
+        statuses = [posters.submit(deliver, number) for number in range(POSTERS_AT_ONCE)]
         together.wait()
         for seats in range(2, 14):
             stack.stripe.v1.subscription_items.update(item.id, {"quantity": seats})
             events += log.new()
-    assert {status for each in answers for status in each.result()} == {200}
+    assert {status for each in statuses for status in each.result()} == {200}
     stack.wait_until_quiet()
 
     last = stored(stack, ada.customer)
@@ -60,16 +62,16 @@ def test_sixteen_deliveries_at_once_never_take_a_row_backwards(
     assert last.billing.products[product].quantity == 13
 
     states = [row for row in writes.of(ada.customer) if row.revision > first.revision]
-    # One revision a commit, none left out, none twice: whatever lost a race did not write.
+    # Each commit has its own revision, without gaps: a worker that loses a race does not write.
     assert [row.revision for row in states] == [
         first.revision + number + 1 for number in range(len(states))
     ]
     assert last.revision == first.revision + len(states)
     assert len(states) > 1
     seats_seen = [row.billing.products[product].quantity for row in [first, *states]]
-    assert seats_seen == sorted(seats_seen), "a row went back to what Stripe had said before"
+    assert seats_seen == sorted(seats_seen), "a row went back to an older state of Stripe"
     assert all(earlier.as_of <= later.as_of for earlier, later in pairwise(states))
-    # What a transition takes away is what the one before it gave.
+    # A transition loses only what the previous one gained.
     assert all(set(new.lost) <= set(old.gained) for new, old in pairwise(last.transitions))
     assert last.transitions[0].gained == (f"{product}×13",)
 
@@ -77,11 +79,11 @@ def test_sixteen_deliveries_at_once_never_take_a_row_backwards(
 @pytest.mark.parametrize(
     ("first_takes", "second_takes"),
     [
-        pytest.param(1.0, 1.6, id="the one with the news loses the race"),
-        pytest.param(1.6, 0.0, id="the one with the older state writes last"),
+        pytest.param(1.0, 1.6, id="the worker with the newer state loses the race"),
+        pytest.param(1.6, 0.0, id="the worker with the older state writes last"),
     ],
 )
-def test_of_two_workers_at_one_customer_neither_order_of_writing_loses_the_change(
+def test_two_workers_with_one_customer_lose_no_change_in_either_order_of_writing(
     begin: Callable[..., Journey], stack: LocalStack, first_takes: float, second_takes: float
 ) -> None:
     log = EventLog(stack)
@@ -89,14 +91,14 @@ def test_of_two_workers_at_one_customer_neither_order_of_writing_loses_the_chang
     stack.wait_until_quiet()
     stack.control.lose_deliveries()
     event = log.new()[-1]
-    # Both workers warm, or the second comes too late to race: one is held up, the other called.
+    # Start both workers, or the second one starts too late to race: the first call is slow.
     stack.control.slow_calls(0.5, path="/v1/customers/")
     for _ in range(2):
         post(stack, event)
         time.sleep(0.2)
     stack.wait_until_quiet()
     before = stored(stack, ada.customer)
-    # Both have read the customer when this read holds them up: the first before the change.
+    # Both workers have read the customer before this slow read; the first one before the change.
     for seconds in (first_takes, second_takes):
         stack.control.slow_calls(seconds, path="/v1/entitlements/active_entitlements")
     read = len(reads(stack, ada))
@@ -108,14 +110,14 @@ def test_of_two_workers_at_one_customer_neither_order_of_writing_loses_the_chang
     post(stack, change)
     eventually(lambda: len(reads(stack, ada)), lambda now: now >= read + 2)
     stack.wait_until_quiet()
-    # They did race, and whoever lost began anew: three fetches, two writes.
+    # They raced, and the loser started over: three fetches, two writes.
     assert len(reads(stack, ada)) == read + 3
     assert stored(stack, ada.customer).revision == before.revision + 2
     assert stored(stack, ada.customer).billing == in_stripe(stack, ada.customer)
 
 
 def reads(stack: LocalStack, journey: Journey) -> list[Any]:
-    """The reads of this customer that Stripe has answered so far."""
+    """Return the reads of this customer that Stripe has responded to."""
     return stack.control.requests("GET", f"/v1/customers/{journey.customer}")
 
 
@@ -126,15 +128,15 @@ CHANGES = 200
 POSTERS = 8
 
 
-def test_a_storm_of_shuffled_and_duplicated_events_ends_with_every_row_equal(
+def test_after_a_storm_of_shuffled_and_duplicated_events_every_row_equals_stripe(
     stack: LocalStack,
 ) -> None:
     dice = random.Random(20_261_028)
     log = EventLog(stack)
-    # Stripe's own deliveries are lost: what the worker hears is what the storm below tells it.
+    # Stripe's own deliveries are lost: the worker gets only the deliveries of the storm.
     stack.control.lose_deliveries()
     people = [Journey.begin(stack, f"user_in_the_storm_{number}") for number in range(CUSTOMERS)]
-    # So that what told of their beginnings is old by now, and outgrown as soon as a row is fetched.
+    # Make the first events older than the margin: one fetch of a row then covers all of them.
     stack.control.advance(seconds=2 * MARGIN_SECONDS)
     storm = Storm(stack, dice)
     storm.add(log.new(), share=0)
@@ -143,7 +145,7 @@ def test_a_storm_of_shuffled_and_duplicated_events_ends_with_every_row_equal(
         working = [posters.submit(storm.deliver) for _ in range(POSTERS)]
         with storm.ending_on_failure():
             for number in range(CHANGES):
-                # Changes and deliveries side by side, from the first to the last.
+                # Changes and deliveries happen concurrently until the end.
                 share = 0.8 * number / CHANGES
                 storm.add(log.new(), share=share)
                 while storm.posted < share * DELIVERIES and not storm.over:
@@ -154,19 +156,19 @@ def test_a_storm_of_shuffled_and_duplicated_events_ends_with_every_row_equal(
                 each.result()
     stack.wait_until_quiet(timeout=90)
     took = time.monotonic() - started
-    print(f"{storm.posted / took:.0f} events/s: {storm.posted} taken in in {took:.1f} s")
+    print(f"{storm.posted / took:.0f} events/s: {storm.posted} ingested in {took:.1f} s")
 
     assert storm.posted == DELIVERIES
     assert storm.distinct == DELIVERIES - DUPLICATES
     customers = [person.customer for person in people]
     assert differing(stack, customers) == {}
     assert stack.queue_depth(stack.deployment.dead_letter_queue_url) == 0
-    ended = [row for each in customers if (row := stored(stack, each)).deleted]
-    assert 0 < len(ended) < CUSTOMERS
+    deleted = [row for each in customers if (row := stored(stack, each)).deleted]
+    assert 0 < len(deleted) < CUSTOMERS
 
 
 def change(stack: LocalStack, person: Journey, dice: random.Random) -> None:
-    """Do one thing to a customer that a person or an operator might; nothing to a deleted one."""
+    """Make one change that a person or an operator could make; none to a deleted customer."""
     v1 = stack.stripe.v1
     if getattr(v1.customers.retrieve(person.customer), "deleted", False):
         return
@@ -190,7 +192,7 @@ def change(stack: LocalStack, person: Journey, dice: random.Random) -> None:
 class Storm:
     """Stripe's events in random order, each at least once; 20% of the deliveries are duplicates.
 
-    Where there are fewer changes than events, several events tell of one change, as Stripe's do.
+    There are more events than changes, so several events report one change, as in Stripe.
     """
 
     def __init__(self, stack: LocalStack, dice: random.Random) -> None:
@@ -201,24 +203,24 @@ class Storm:
         self._dice = dice
         self._complete = False
         self._known: list[dict[str, Any]] = []
-        self._waiting: list[dict[str, Any]] = []
+        self._pending: list[dict[str, Any]] = []
         self._delivered: list[dict[str, Any]] = []
         self._lock = threading.Lock()
 
     def add(self, events: list[dict[str, Any]], *, share: float) -> None:
-        """Have these delivered, some time. `share`: how much of the storm is raised by now."""
+        """Add events to deliver, until `share` of all events of the storm exist."""
         with self._lock:
             self._known += events
-            self._waiting += events
+            self._pending += events
             self.distinct += len(events)
             for _ in range(self.distinct, round(share * (DELIVERIES - DUPLICATES))):
                 self.distinct += 1
                 event = self._dice.choice(self._known)
-                self._waiting.append({**event, "id": f"evt_storm_{self.distinct}"})
+                self._pending.append({**event, "id": f"evt_storm_{self.distinct}"})
             self._complete = share == 1
 
     def deliver(self) -> None:
-        """Post until all is posted, or something failed."""
+        """Post events until all are posted or something fails."""
         with self.ending_on_failure():
             while not self.over:
                 with self._lock:
@@ -233,7 +235,7 @@ class Storm:
 
     @contextmanager
     def ending_on_failure(self) -> Iterator[None]:
-        """Neither the posters nor whoever feeds them wait for ever for the other."""
+        """End the storm on an exception, so that no thread waits for a failed one."""
         try:
             yield
         except BaseException:
@@ -241,13 +243,13 @@ class Storm:
             raise
 
     def _next(self) -> dict[str, Any] | None:
-        again = self.posted - len(self._delivered)
-        if again < DUPLICATES and self._delivered and self._dice.random() < 0.2:
+        repeated = self.posted - len(self._delivered)
+        if repeated < DUPLICATES and self._delivered and self._dice.random() < 0.2:
             return self._dice.choice(self._delivered)
-        if self._waiting:
-            event = self._waiting.pop(self._dice.randrange(len(self._waiting)))
+        if self._pending:
+            event = self._pending.pop(self._dice.randrange(len(self._pending)))
             self._delivered.append(event)
             return event
-        if self._complete and again < DUPLICATES:
+        if self._complete and repeated < DUPLICATES:
             return self._dice.choice(self._delivered)
         return None

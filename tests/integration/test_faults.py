@@ -1,5 +1,5 @@
-"""What goes wrong on the way and must cost nothing: a killed worker, a Stripe that fails, a read
-that lags, poison on the queue. On the deployed template.
+"""Faults that must lose nothing, on the deployed template: a killed worker, a failing Stripe, a
+stale read, unprocessable messages.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from local.stack import LocalStack
 from tests.integration.deliveries import dead_letters, post, worker_paused
 from tests.integration.truth import differing, stored
 
-VISIBILITY = 4
+VISIBILITY_SECONDS = 4
 
 
 @pytest.fixture
 def short_visibility(stack: LocalStack) -> Iterator[None]:
-    """What a dead worker held comes back after seconds, not the template's minutes."""
+    """The messages of a killed worker become visible after seconds, not the template's minutes."""
     sqs, url = stack.client("sqs"), stack.deployment.event_queue_url
     name = "VisibilityTimeout"
     before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"]
-    sqs.set_queue_attributes(QueueUrl=url, Attributes={name: str(VISIBILITY)})
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={name: str(VISIBILITY_SECONDS)})
     yield
     sqs.set_queue_attributes(QueueUrl=url, Attributes=before)
 
 
 def workers(stack: LocalStack, function: str) -> list[int]:
-    """The processes, children of this stack's engine, that run a function."""
+    """Return the processes of this stack's engine that run a function."""
     process = stack.engine._process
     assert process is not None
-    mine = f"AWS_LAMBDA_FUNCTION_NAME={stack.deployment.functions[function]}".encode()
+    variable = f"AWS_LAMBDA_FUNCTION_NAME={stack.deployment.functions[function]}".encode()
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == process.pid and mine in (folder / "environ").read_bytes().split(b"\0"):
+            if parent == process.pid and variable in (folder / "environ").read_bytes().split(b"\0"):
                 found.append(int(folder.name))
         except OSError:
-            continue  # it ended meanwhile, or belongs to somebody else
+            continue  # it has ended, or belongs to another user
     return found
 
 
@@ -62,7 +62,7 @@ def test_a_worker_killed_in_the_middle_of_a_batch_loses_nothing(
         assert stack.control.wait_until_quiet()
         stack.control.clear_requests()
         stack.control.slow_calls(30, path=f"/v1/customers/{slow}")
-    # The others' rows are written, this one's is not, and no message has been acknowledged.
+    # The other rows are written, this one is not, and no message is acknowledged.
     eventually(
         lambda: [stored(stack, each.customer).revision for each in people[1:]],
         lambda now: now == [before[each.customer].revision + 1 for each in people[1:]],
@@ -80,7 +80,7 @@ def test_a_worker_killed_in_the_middle_of_a_batch_loses_nothing(
     assert stack.queue_depth(stack.deployment.dead_letter_queue_url) == 0
 
 
-def test_while_stripe_fails_messages_wait_and_then_everything_is_taken_in(
+def test_messages_are_deferred_while_stripe_fails_and_all_are_ingested_afterwards(
     begin: Callable[..., Journey], stack: LocalStack
 ) -> None:
     people = [begin(plan="team_monthly") for _ in range(3)]
@@ -96,9 +96,9 @@ def test_while_stripe_fails_messages_wait_and_then_everything_is_taken_in(
             person.subscription, options={"max_network_retries": 9}
         )
     for path, status in zip(paths, (503, 429, "dropped"), strict=True):
-        # Tried again and again, by the same message: it was neither dropped nor dead-lettered.
-        tried = eventually(lambda path=path: reads(stack, path), lambda now: len(now) >= 3)  # type: ignore[misc]
-        assert set(tried) == {status}
+        # The same message causes every attempt: it is neither dropped nor dead-lettered.
+        attempts = eventually(lambda path=path: reads(stack, path), lambda now: len(now) >= 3)  # type: ignore[misc]
+        assert set(attempts) == {status}
     for customer, row in before.items():
         assert stored(stack, customer) == row
     assert all("api_access" in person.features() for person in people)
@@ -112,7 +112,7 @@ def test_while_stripe_fails_messages_wait_and_then_everything_is_taken_in(
     assert stack.queue_depth(stack.deployment.dead_letter_queue_url) == 0
 
 
-def test_a_customer_that_stripe_does_not_find_keeps_access_and_is_asked_for_again(
+def test_a_customer_that_stripe_does_not_find_keeps_access_and_is_fetched_again(
     begin: Callable[..., Journey], stack: LocalStack
 ) -> None:
     ada = begin(plan="team_monthly")
@@ -120,7 +120,7 @@ def test_a_customer_that_stripe_does_not_find_keeps_access_and_is_asked_for_agai
     before = stored(stack, ada.customer)
     path = f"/v1/customers/{ada.customer}"
     stack.control.clear_requests()
-    # A read that lags behind the customer's creation answers the genuine 404 resource_missing.
+    # A read from before the customer's creation returns Stripe's own 404, resource_missing.
     stack.control.stale_reads(seconds=3600, count=2, path=path)
     (item,) = stack.stripe.v1.subscription_items.list({"subscription": ada.subscription}).data
     stack.stripe.v1.subscription_items.update(item.id, {"quantity": 9})
@@ -134,7 +134,7 @@ def test_a_customer_that_stripe_does_not_find_keeps_access_and_is_asked_for_agai
     assert stack.queue_depth(stack.deployment.dead_letter_queue_url) == 0
 
 
-def test_the_dead_letter_queue_holds_exactly_the_poison(
+def test_exactly_the_unprocessable_messages_are_dead_lettered(
     begin: Callable[..., Journey], stack: LocalStack
 ) -> None:
     assert dead_letters(stack) == []
@@ -147,11 +147,11 @@ def test_the_dead_letter_queue_holds_exactly_the_poison(
         (b'{"object":"event","id":"evt_1","type":"customer.updated"}', "not an event"),
         (b"[" * 100_000, "not JSON"),
     ]
-    poison = [
+    unprocessable = [
         ("neither JSON", "not JSON"),
         ("[]", "not a sync request"),
         ('{"key": 7}', "not a sync request"),
-        # A request without the key of a row, spaces and all.
+        # A request without a row's key; its spaces are kept.
         (
             '{"up_to": 1,  "cause": {"id": "evt_1", "type": "customer.updated"}}',
             "not a sync request",
@@ -159,20 +159,20 @@ def test_the_dead_letter_queue_holds_exactly_the_poison(
     ]
     sqs = stack.client("sqs")
     with worker_paused(stack):
-        # One batch: the poison beside good messages, which must not suffer from it.
-        for body, _ in poison:
+        # One batch has the unprocessable messages and valid ones, which must still be processed.
+        for body, _ in unprocessable:
             sqs.send_message(QueueUrl=stack.deployment.event_queue_url, MessageBody=body)
         ada.subscribe("starter_monthly")
         for raw, _ in unreadable:
-            answer = post(stack, raw, content_type="application/octet-stream")
-            assert (answer.status_code, answer.json()) == (200, {"received": True})
+            response = post(stack, raw, content_type="application/octet-stream")
+            assert (response.status_code, response.json()) == (200, {"received": True})
         assert stack.control.wait_until_quiet()
     stack.wait_until_quiet()
     assert ada.features() == {"projects"}
     assert differing(stack, [ada.customer]) == {}
 
     found = sorted(dead_letters(stack))
-    expected = sorted([*poison, *((_as_text(raw), reason) for raw, reason in unreadable)])
+    expected = sorted([*unprocessable, *((_as_text(raw), reason) for raw, reason in unreadable)])
     assert [body for body, _ in found] == [body for body, _ in expected]
     for (_, reason), (_, wanted) in zip(found, expected, strict=True):
         assert reason.startswith(wanted)
@@ -186,6 +186,6 @@ def _as_text(raw: bytes) -> str:
 
 
 def reads(stack: LocalStack, path: str) -> list[int | str | None]:
-    """How Stripe answered each read below this path; unanswered ones are left out."""
-    answers = (entry["status"] for entry in stack.control.requests("GET", path))
-    return [answer for answer in answers if answer is not None]
+    """Return the status of each read below this path, except reads without a response so far."""
+    statuses = (entry["status"] for entry in stack.control.requests("GET", path))
+    return [status for status in statuses if status is not None]

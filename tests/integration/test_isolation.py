@@ -1,7 +1,7 @@
-"""Two subjects: no request ever yields a URL or an entitlement of the other.
+"""Two subjects: no request of one returns a URL or an entitlement of the other.
 
-The bulk runs the handlers in this process, on stand-ins whose every answer carries a mark of whose
-it is; a few hundred requests go over HTTP to the deployed template, with tokens bent in every way.
+Most requests run the handlers in this process, on fakes that mark every response with its owner. A
+few hundred requests go over HTTP to the deployed template, with all kinds of forged tokens.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ FILE = configuration_file.parse(
 
 
 class Stripe(MemoryStripe):
-    """Ada's and Ben's account. Each URL and each feature carries the mark of whom it is about:
-    whoever's customer, subscription or item a session was made for."""
+    """The account of Ada and Ben. Each URL and each feature has the mark of its owner: of the
+    subject whose customer, subscription or item the session was created for."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,8 +69,8 @@ class Stripe(MemoryStripe):
             ]
             self.entitlements_of[of] = entitlements(f"feature_{self.marks[subject]}")
 
-    def _about(self, parameters: Mapping[str, Any]) -> str:
-        # Not the whole: a subject may itself be called like somebody's customer.
+    def _marks_of(self, parameters: Mapping[str, Any]) -> str:
+        # Only these two fields: a subject may have the same name as another one's customer.
         text = json.dumps([parameters["customer"], parameters.get("flow_data")])
         return "-".join(
             self.marks[subject]
@@ -88,7 +88,7 @@ class Stripe(MemoryStripe):
         return None
 
     def create_portal_session(self, parameters: Mapping[str, Any]) -> str:
-        return f"https://billing.stripe.com/{self._about(parameters)}/{secrets.token_hex(8)}"
+        return f"https://billing.stripe.com/{self._marks_of(parameters)}/{secrets.token_hex(8)}"
 
     # checkout.CheckoutApi
 
@@ -105,9 +105,9 @@ class Stripe(MemoryStripe):
         }
 
     def create_customer(self, metadata: Mapping[str, str], key: str) -> str:
-        made = f"cus_new{len(self.customers)}"
-        self.customers[made] = customer(id=made, metadata=dict(metadata))
-        return made
+        customer_id = f"cus_new{len(self.customers)}"
+        self.customers[customer_id] = customer(id=customer_id, metadata=dict(metadata))
+        return customer_id
 
     def newest_checkout_session(self, customer_id: str) -> str | None:
         theirs = [each["id"] for each in self.sessions if each["customer"] == customer_id]
@@ -137,7 +137,7 @@ class Stripe(MemoryStripe):
                 "created": int(time.time()),
                 "expires_at": int(time.time()) + 86_400,
                 "subscription": None,
-                "url": f"https://checkout.stripe.com/{self._about(parameters)}",
+                "url": f"https://checkout.stripe.com/{self._marks_of(parameters)}",
                 "line_items": {"data": [{"price": price, "quantity": line["quantity"]}]},
             }
         )
@@ -145,8 +145,7 @@ class Stripe(MemoryStripe):
 
 
 class Functions:
-    """The functions' own handlers on memory; nothing between the request and the answer is left
-    out but AWS and Stripe."""
+    """The functions' own handlers on fakes in memory. Only AWS and Stripe are replaced."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.stripe = Stripe()
@@ -211,7 +210,7 @@ class Functions:
 
         for subject in SUBJECTS:
             sync_now(CustomerKey("own", "test", f"cus_{subject}"))
-            # A session of each, to be asked for by the other.
+            # Each subject has sessions that the other one tries to retrieve.
             checkout.create(subject, {"price": "team_monthly"})
             checkout.create(subject, {"price": "extra_monthly"})
 
@@ -233,35 +232,35 @@ def functions() -> Any:
         yield Functions(monkeypatch)
 
 
-# ---------------------------------------------------------------- what may be tried
+# ---------------------------------------------------------------- the requests
 
-WHO = st.sampled_from(SUBJECTS)
+SUBJECT = st.sampled_from(SUBJECTS)
 
-#: Values that name somebody, or nearly.
-NEARLY = st.one_of(
+#: Values that are almost a subject.
+ALMOST = st.one_of(
     st.builds(
         str.__mod__,
         st.sampled_from(
             ["%s ", " %s", "%s\x00", "%s\n", "%s#", "%s/../ben", "[%s]", '"%s"', "ada,%s", "%s%%00"]
         ),
-        WHO,
+        SUBJECT,
     ),
-    st.builds(str.upper, WHO),
+    st.builds(str.upper, SUBJECT),
 )
 IDS = st.builds(
     str.__add__,
     st.sampled_from(["cus_", "sub_", "si_prod_", "prod_", "cs_test_", f"{ISSUER}#", "test#"]),
     st.sampled_from([*SUBJECTS, "0", "1", "2", "3"]),
 )
-NAMES = st.one_of(WHO, NEARLY, IDS, st.text(max_size=12))
-SUBSCRIPTIONS = st.builds(str.__add__, st.just("sub_"), WHO)
+NAMES = st.one_of(SUBJECT, ALMOST, IDS, st.text(max_size=12))
+SUBSCRIPTIONS = st.builds(str.__add__, st.just("sub_"), SUBJECT)
 ODD = st.one_of(NAMES, st.none(), st.booleans(), st.integers(), st.lists(NAMES, max_size=2))
 
 CLAIMS = st.one_of(
-    # Somebody genuine, with other claims that name the other one.
+    # A genuine subject, with other claims that name the other one.
     st.builds(
         lambda subject, extra: {**extra, "sub": subject},
-        WHO,
+        SUBJECT,
         st.dictionaries(
             st.sampled_from(
                 ["customer", "org_id", "username", "email", "client_id", "SUB", "scope"]
@@ -270,9 +269,9 @@ CLAIMS = st.one_of(
             max_size=3,
         ),
     ),
-    # Nobody, by nearly somebody's name.
-    st.builds(lambda subject: {"sub": subject}, NEARLY),
-    # Something odd.
+    # Almost a subject.
+    st.builds(lambda subject: {"sub": subject}, ALMOST),
+    # Other values and types.
     st.dictionaries(
         st.sampled_from(["sub", "Sub", "customer", "org_id", "scope"]), ODD, max_size=3
     ),
@@ -296,7 +295,7 @@ ANY_FLOW = st.fixed_dictionaries(
         "items": st.lists(st.fixed_dictionaries({"id": NAMES}), min_size=1, max_size=2),
     },
 )
-# What a careless portal would open: a well-formed flow on anybody's subscription.
+# Includes the flow that a careless portal would open: well-formed, on any subscription.
 FLOW = st.one_of(
     st.fixed_dictionaries({"type": st.just("subscription_cancel"), "subscription": SUBSCRIPTIONS}),
     ANY_FLOW,
@@ -322,7 +321,7 @@ MADE_UP = st.dictionaries(
 
 
 def requests(function: str, key: str, body: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Requests of one route: mostly well formed, some made up, some not even JSON."""
+    """Requests of one route: most are well formed, some have other fields, some are not JSON."""
     bodies = st.one_of(body.map(json.dumps), body.map(json.dumps), MADE_UP.map(json.dumps))
     return st.tuples(st.just(function), st.just(key), st.one_of(bodies, st.text(max_size=20)))
 
@@ -358,7 +357,7 @@ HEADERS = st.dictionaries(
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-def test_no_claim_body_path_or_header_yields_what_is_the_others(
+def test_no_claim_body_path_or_header_returns_anything_of_the_other_subject(
     functions: Functions,
     claims: dict[str, Any],
     request: tuple[str, str, str],
@@ -380,14 +379,14 @@ def test_no_claim_body_path_or_header_yields_what_is_the_others(
     }
     response = functions.handlers[function](event, None)
     assert response["statusCode"] != 500, response
-    answer = json.dumps(response)
+    text_of_response = json.dumps(response)
     for subject, mark in functions.stripe.marks.items():
         if claims.get("sub") != subject:
-            assert mark not in answer, (claims, key, body)
+            assert mark not in text_of_response, (claims, key, body)
 
 
-def test_the_marks_are_seen_where_they_belong(functions: Functions) -> None:
-    """Without this the test above could pass on answers that never say anything."""
+def test_every_subjects_own_responses_have_its_mark(functions: Functions) -> None:
+    """The test above depends on this: without marks it would always pass."""
     for subject in SUBJECTS:
         context = {"authorizer": {"jwt": {"claims": {"sub": subject}}}}
         mark = functions.stripe.marks[subject]
@@ -413,14 +412,14 @@ def test_the_marks_are_seen_where_they_belong(functions: Functions) -> None:
 def two(deployed: LocalStack) -> dict[str, Journey]:
     """Two customers of the deployed template, on plans whose features differ."""
     plans = {"isolated_ada": "starter_monthly", "isolated_ben": "enterprise_monthly"}
-    made = {name: Journey.begin(deployed, name, plan=plan) for name, plan in plans.items()}
-    for journey in made.values():
+    created = {name: Journey.begin(deployed, name, plan=plan) for name, plan in plans.items()}
+    for journey in created.values():
         eventually(journey.features, bool)
-    return made
+    return created
 
 
-def bent(stack: LocalStack, how: str, subject: str, other: str) -> tuple[str, str | None]:
-    """A token bent in one way, and whose it is by rights: nobody's unless it is genuine."""
+def forged_token(stack: LocalStack, how: str, subject: str, other: str) -> tuple[str, str | None]:
+    """Return a token and its rightful owner, which is None unless the token is genuine."""
     genuine = stack.token(subject)
     head, _, signature = genuine.split(".")
     claims = jwt.decode(genuine, options={"verify_signature": False})
@@ -433,7 +432,7 @@ def bent(stack: LocalStack, how: str, subject: str, other: str) -> tuple[str, st
             return genuine, subject
         case "more claims":
             return stack.token(subject, customer=other, org_id=other, username=other), subject
-        case "payload exchanged":
+        case "payload replaced":
             return f"{head}.{forged}.{signature}", None
         case "no algorithm":
             return f"{no_algorithm}.{forged}.", None
@@ -448,26 +447,26 @@ def bent(stack: LocalStack, how: str, subject: str, other: str) -> tuple[str, st
         case "symmetric":
             secret = stack.site.issuer.keys()["keys"][0]["n"]
             return jwt.encode({**claims, "sub": other}, secret, algorithm="HS256"), None
-        case "nearly the name":
+        case "almost the name":
             return stack.token(f"{subject} "), f"{subject} "
-        case "cut":
+        case "truncated":
             return genuine[:-4], None
         case _:
             return subject, None
 
 
-BENDS = (
+TOKENS = (
     "genuine",
     "more claims",
-    "payload exchanged",
+    "payload replaced",
     "no algorithm",
     "another's key",
     "another issuer",
     "another audience",
     "expired",
     "symmetric",
-    "nearly the name",
-    "cut",
+    "almost the name",
+    "truncated",
     "no token",
 )
 
@@ -480,12 +479,12 @@ BENDS = (
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-def test_no_token_and_no_body_yields_what_is_the_others_over_http(
+def test_no_token_and_no_body_returns_anything_of_the_other_subject_over_http(
     deployed: LocalStack, two: dict[str, Journey], data: st.DataObject
 ) -> None:
     subject = data.draw(st.sampled_from(sorted(two)))
     (other,) = set(two) - {subject}
-    token, owner = bent(deployed, data.draw(st.sampled_from(BENDS)), subject, other)
+    token, owner = forged_token(deployed, data.draw(st.sampled_from(TOKENS)), subject, other)
     theirs = two[other]
     body: dict[str, Any] = data.draw(
         st.sampled_from(
@@ -508,25 +507,25 @@ def test_no_token_and_no_body_yields_what_is_the_others_over_http(
             ]
         )
     )
-    answer = deployed.http.request(
+    response = deployed.http.request(
         method,
         f"{deployed.api_url}{path}?sub={other}&customer={theirs.customer}",
         json=body if method == "POST" else None,
         headers={"authorization": f"Bearer {token}", "x-user": other, "cookie": f"sub={other}"},
     )
     if owner is None:
-        assert answer.status_code == httpx.codes.UNAUTHORIZED, answer.text
+        assert response.status_code == httpx.codes.UNAUTHORIZED, response.text
         return
-    assert answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR, answer.text
+    assert response.status_code < httpx.codes.INTERNAL_SERVER_ERROR, response.text
     if method == "GET":
-        entitled = "features" in answer.text and "single_sign_on" in answer.text
-        held = answer.json().get("entitled", entitled and path == "/entitlements")
+        entitled = "features" in response.text and "single_sign_on" in response.text
+        held = response.json().get("entitled", entitled and path == "/entitlements")
         assert not held or owner == "isolated_ben"
-        assert theirs.customer not in answer.text
-        assert theirs.subscription not in answer.text
-    elif answer.status_code == httpx.codes.CREATED:
-        # Whose session it is says Stripe, not we.
+        assert theirs.customer not in response.text
+        assert theirs.subscription not in response.text
+    elif response.status_code == httpx.codes.CREATED:
+        # Stripe's own record shows whose session it is.
         kind = "billing_portal" if path == "/portal-sessions" else "checkout"
-        made = deployed.control.requests("POST", f"/v1/{kind}/sessions")[-1]
-        assert made["params"]["customer"] != theirs.customer
-        assert theirs.subscription not in json.dumps(made["params"])
+        created = deployed.control.requests("POST", f"/v1/{kind}/sessions")[-1]
+        assert created["params"]["customer"] != theirs.customer
+        assert theirs.subscription not in json.dumps(created["params"])

@@ -1,7 +1,6 @@
 """A web page open in the developer's browser cannot use the stack that runs on their machine.
 
-Each request is sent as a program sends it, which works, and as a foreign page sends it, which is
-refused.
+Each request succeeds when a program sends it and is refused when a foreign page sends it.
 """
 
 from __future__ import annotations
@@ -19,18 +18,18 @@ from botocore.exceptions import ClientError
 from local.journey import Journey
 from local.stack import API_KEY, LocalStack
 
-EVIL = "https://evil.example"
+FOREIGN_ORIGIN = "https://evil.example"
 
-# What a browser adds to the request of a foreign page. Each of these alone is enough.
+# Headers that a browser adds to a request of a foreign page. Each one alone causes a refusal.
 FOREIGN = {
-    "an origin": {"origin": EVIL},
+    "an origin": {"origin": FOREIGN_ORIGIN},
     "an opaque origin": {"origin": "null"},
     "a name that DNS points here": {"host": "evil.example"},
     "a page of another site": {"sec-fetch-site": "cross-site"},
     "a page on another port": {"sec-fetch-site": "same-site"},
 }
 
-# The type that a page may send to any address without asking it first.
+# A content type that a page may send to any address without a preflight request.
 PLAIN = {"content-type": "text/plain"}
 
 Headers = dict[str, str]
@@ -83,7 +82,7 @@ def list_stripe_customers(stack: LocalStack, headers: Headers) -> httpx.Response
     return stack.http.get(f"{stack.simulator_url}/v1/customers", headers={**key, **headers})
 
 
-def take_a_token(stack: LocalStack, headers: Headers) -> httpx.Response:
+def create_a_token(stack: LocalStack, headers: Headers) -> httpx.Response:
     body = json.dumps({"subject": "user_ada"})
     return stack.http.post(f"{stack.site.url}/token", content=body, headers={**PLAIN, **headers})
 
@@ -107,7 +106,7 @@ def assert_foreign_pages_are_refused(stack: LocalStack, send: Send) -> None:
         read_the_simulator_s_requests,
         move_the_simulator_s_clock,
         list_stripe_customers,
-        take_a_token,
+        create_a_token,
         read_the_demo_s_description,
     ],
 )
@@ -134,11 +133,11 @@ def test_the_demo_s_page_calls_the_deployed_api_from_its_own_origin(
 ) -> None:
     page = {"origin": stack.site.url, "sec-fetch-site": "same-site", "sec-fetch-mode": "cors"}
     url = f"{stack.api_url}/entitlements"
-    asks = {
+    requested = {
         "access-control-request-method": "GET",
         "access-control-request-headers": "authorization",
     }
-    preflight = stack.http.options(url, headers={**page, **asks})
+    preflight = stack.http.options(url, headers={**page, **requested})
     assert preflight.headers["access-control-allow-origin"] == stack.site.url
     token = stack.token(begin().subject)
     response = stack.http.get(url, headers={**page, "authorization": f"Bearer {token}"})
@@ -146,13 +145,17 @@ def test_the_demo_s_page_calls_the_deployed_api_from_its_own_origin(
     assert response.headers["access-control-allow-origin"] == stack.site.url
 
 
-def test_the_deployed_api_s_own_cors_answers_another_origin(stack: LocalStack) -> None:
-    page = {"origin": EVIL, "sec-fetch-site": "cross-site", "access-control-request-method": "GET"}
+def test_the_deployed_api_does_not_allow_another_origin(stack: LocalStack) -> None:
+    page = {
+        "origin": FOREIGN_ORIGIN,
+        "sec-fetch-site": "cross-site",
+        "access-control-request-method": "GET",
+    }
     preflight = stack.http.options(f"{stack.api_url}/entitlements", headers=page)
     assert "access-control-allow-origin" not in preflight.headers
 
 
-def test_a_link_leads_to_the_portal_and_back_and_the_portal_s_forms_work(
+def test_links_lead_to_the_portal_and_back_and_only_the_portal_s_own_page_can_submit_its_forms(
     stack: LocalStack, begin: Callable[..., Journey]
 ) -> None:
     link = {
@@ -161,7 +164,7 @@ def test_a_link_leads_to_the_portal_and_back_and_the_portal_s_forms_work(
         "sec-fetch-dest": "document",
     }
     ada = begin()
-    # The portal opens once the webhook about the new customer is processed.
+    # The portal needs the row of the new customer.
     stack.wait_until_quiet()
     visit = ada.visit(return_url=f"{stack.site.url}/")
     assert stack.http.get(visit.url, headers=link).status_code == httpx.codes.OK

@@ -1,6 +1,6 @@
-"""What no log may hold, looked for in all that the functions of this run have logged.
+"""What no log may contain. The test searches everything that the functions logged in this run.
 
-conftest.py moves it behind all other tests, which share its stack.
+conftest.py runs it after all other tests, which share its stack.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FORBIDDEN = {
 }
 
 
-def test_no_function_logged_a_portal_url_a_secret_a_token_or_an_address(
+def test_no_function_logs_a_portal_url_a_secret_a_token_or_an_address(
     begin: Callable[..., Journey], stack: LocalStack
 ) -> None:
     ada = begin()
@@ -36,7 +36,7 @@ def test_no_function_logged_a_portal_url_a_secret_a_token_or_an_address(
         for what, pattern in FORBIDDEN.items():
             found = [line for line in lines if re.search(pattern, line)]
             assert not found, f"{function} logged {what}: {found[0]}"
-    # There was something to look at, of the functions that have something to say.
+    # The functions have logged something, so the search above is not empty.
     assert any('"EventAccepted"' in line for line in stack.logs("IngestWebhook"))
     assert len(stack.logs("SyncCustomer")) > 10
     assert stack.logs("CreatePortalSession")

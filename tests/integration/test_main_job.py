@@ -1,4 +1,4 @@
-"""The main job on the deployed template: sign in, see, open the portal, change, come back."""
+"""The main job on the deployed template: sign in, open the portal, make a change, come back."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import httpx
 
 from local.journey import Journey, eventually
 from local.stack import LocalStack
+from tests.integration.contract import problem
 
 TEAM = {"projects", "api_access", "priority_support"}
 
@@ -36,7 +37,7 @@ def test_cancelling_in_the_portal_keeps_access_and_names_its_end(
     assert all(each["until"] == subscription["cancel_at"] for each in seen["features"].values())
 
 
-def test_an_upgrade_in_the_portal_is_seen_without_signing_in_again(
+def test_an_upgrade_in_the_portal_shows_without_a_new_sign_in(
     begin: Callable[..., Journey], stack: LocalStack
 ) -> None:
     ada = begin(plan="starter_monthly")
@@ -45,7 +46,7 @@ def test_an_upgrade_in_the_portal_is_seen_without_signing_in_again(
     eventually(ada.features, lambda now: {"audit_log", "single_sign_on"} <= now)
 
 
-def test_another_card_shows_as_the_payment_method(begin: Callable[..., Journey]) -> None:
+def test_a_new_card_shows_as_the_payment_method(begin: Callable[..., Journey]) -> None:
     ada = begin()
     eventually(ada.entitlements, lambda now: bool(now["payment_method"]))
     ada.visit().pay_by("5555555555554444")
@@ -54,6 +55,5 @@ def test_another_card_shows_as_the_payment_method(begin: Callable[..., Journey])
 
 
 def test_the_portal_is_refused_to_a_subject_without_a_customer(stack: LocalStack) -> None:
-    answer = Journey(stack, "user_without_customer").post("/portal-sessions", {})
-    assert answer.status_code == httpx.codes.NOT_FOUND
-    assert answer.headers["content-type"] == "application/problem+json"
+    response = Journey(stack, "user_without_customer").post("/portal-sessions", {})
+    problem(response, httpx.codes.NOT_FOUND)

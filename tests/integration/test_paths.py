@@ -1,5 +1,5 @@
-"""What is asked of every path, asked of the deployed template over HTTP: refusals, drops, long
-lists, and Stripe not answering the portal.
+"""The less common paths on the deployed template, over HTTP: refused requests, dropped events, long
+lists, and a portal session without a response from Stripe.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pytest
 from local.identity import Issuer
 from local.journey import Journey, eventually
 from local.stack import LocalStack
+from tests.integration.contract import problem
 from tests.integration.deliveries import (
     JSON,
     EventLog,
@@ -38,11 +39,11 @@ BODY = json.dumps(EVENT).encode()
 
 
 def queued(stack: LocalStack) -> list[str]:
-    """The messages on either queue about EVENT; confirms of other tests may come meanwhile."""
+    """Return the messages on both queues about EVENT; confirms of other tests may arrive too."""
     sqs = stack.client("sqs")
     found: list[str] = []
     for url in (stack.deployment.event_queue_url, stack.deployment.dead_letter_queue_url):
-        # Each is hidden just long enough to be seen once.
+        # The visibility timeout is long enough to receive each message only once.
         while messages := sqs.receive_message(
             QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=5
         ).get("Messages"):
@@ -50,7 +51,7 @@ def queued(stack: LocalStack) -> list[str]:
     return found
 
 
-def test_a_webhook_whose_signature_does_not_hold_is_a_400_and_queues_nothing(
+def test_a_webhook_with_an_invalid_signature_is_a_400_and_queues_nothing(
     stack: LocalStack,
 ) -> None:
     now, secret = time.time(), stack.webhook_secret
@@ -60,7 +61,7 @@ def test_a_webhook_whose_signature_does_not_hold_is_a_400_and_queues_nothing(
         "garbage": "what is this",
         "no signature": f"t={int(now)}",
         "no time": genuine.partition(",")[2],
-        "a time that is none": genuine.replace(f"t={int(now)}", "t=soon"),
+        "an invalid time": genuine.replace(f"t={int(now)}", "t=soon"),
         "not ASCII": f"t={int(now)},v1=é".encode(),
         "another secret": signature(BODY, "whsec_of_somebody_else", now),
         "another body": signature(BODY + b" ", secret, now),
@@ -69,38 +70,36 @@ def test_a_webhook_whose_signature_does_not_hold_is_a_400_and_queues_nothing(
         "from the future": signature(BODY, secret, now + 301),
     }
     with worker_paused(stack):
-        answers = {name: post(stack, BODY, header=header) for name, header in headers.items()}
-        answers["missing"] = post_unsigned(stack, BODY, JSON)
-        assert {name: answer.status_code for name, answer in answers.items()} == dict.fromkeys(
-            answers, 400
-        )
-        for answer in answers.values():
-            assert answer.headers["content-type"] == "application/problem+json"
-            assert answer.json()["status"] == 400
+        responses = {name: post(stack, BODY, header=header) for name, header in headers.items()}
+        responses["missing"] = post_unsigned(stack, BODY, JSON)
+        statuses = {name: response.status_code for name, response in responses.items()}
+        assert statuses == dict.fromkeys(responses, 400)
+        for response in responses.values():
+            problem(response, 400)
         assert queued(stack) == []
 
 
 @pytest.mark.parametrize(
-    "unlike_ours",
+    "difference",
     [
         {"livemode": True},
         {"account": "acct_of_another"},
         {"type": "charge.succeeded"},
         {"type": "payment_method.detached", "data": {"object": {"id": "pm_1"}}},
     ],
-    ids=["other mode", "unknown account", "other type", "detached, nobody named"],
+    ids=["other mode", "unknown account", "other type", "detached, without a customer"],
 )
-def test_a_genuine_webhook_that_is_none_of_ours_is_a_200_and_queues_nothing(
-    stack: LocalStack, unlike_ours: dict[str, Any]
+def test_a_genuine_webhook_that_does_not_concern_us_is_a_200_and_queues_nothing(
+    stack: LocalStack, difference: dict[str, Any]
 ) -> None:
     with worker_paused(stack):
-        answer = post(stack, EVENT | unlike_ours)
-        assert (answer.status_code, answer.json()) == (200, {"received": True})
+        response = post(stack, EVENT | difference)
+        assert (response.status_code, response.json()) == (200, {"received": True})
         assert queued(stack) == []
     assert any("EventDropped" in line for line in stack.logs("IngestWebhook"))
 
 
-def test_the_exact_bytes_are_verified_also_when_they_arrive_as_base64(
+def test_the_exact_bytes_are_verified_if_they_arrive_as_base64_too(
     begin: Callable[..., Journey], stack: LocalStack
 ) -> None:
     ada = begin(plan=None)
@@ -108,9 +107,9 @@ def test_the_exact_bytes_are_verified_also_when_they_arrive_as_base64(
     revision = stored(stack, ada.customer).revision
     about_ada = EVENT | {"created": stack.control.now()}
     about_ada["data"] = {"object": {"id": ada.customer, "object": "customer", "name": "Zoë ✓"}}
-    # Unusual white space: verifying what was parsed and written again would fail.
+    # Unusual white space: a signature of parsed and serialized JSON would not match.
     body = json.dumps(about_ada, indent=3, ensure_ascii=False).encode()
-    # API Gateway hands over as base64 whatever its type does not call text.
+    # API Gateway encodes a body as base64 unless its content type is text.
     assert post(stack, body, content_type="application/octet-stream").status_code == 200
     eventually(lambda: stored(stack, ada.customer).revision, lambda now: now == revision + 1)
 
@@ -118,7 +117,7 @@ def test_the_exact_bytes_are_verified_also_when_they_arrive_as_base64(
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/entitlements"), ("POST", "/portal-sessions")]
 )
-def test_a_token_that_does_not_hold_is_a_401(stack: LocalStack, method: str, path: str) -> None:
+def test_an_invalid_token_is_a_401(stack: LocalStack, method: str, path: str) -> None:
     tokens = {
         "none": "",
         "no token at all": "garbage",
@@ -129,8 +128,8 @@ def test_a_token_that_does_not_hold_is_a_401(stack: LocalStack, method: str, pat
     }
     for name, token in tokens.items():
         headers = {"authorization": f"Bearer {token}"} if token else {}
-        answer = stack.http.request(method, stack.api_url + path, headers=headers)
-        assert answer.status_code == 401, name
+        response = stack.http.request(method, stack.api_url + path, headers=headers)
+        assert response.status_code == 401, name
 
 
 def test_a_deleted_customer_has_no_portal_and_no_entitlements(
@@ -147,7 +146,7 @@ def test_a_deleted_customer_has_no_portal_and_no_entitlements(
     assert ada.get("/entitlements/projects").json() == {"feature": "projects", "entitled": False}
 
 
-def test_a_request_for_the_portal_that_is_wrong_is_refused_and_asks_stripe_for_nothing(
+def test_an_invalid_portal_request_is_refused_without_creating_a_session(
     begin: Callable[..., Journey], stack: LocalStack
 ) -> None:
     ada, ben = begin(), begin()
@@ -167,39 +166,37 @@ def test_a_request_for_the_portal_that_is_wrong_is_refused_and_asks_stripe_for_n
         "text",
     ]
     for body in refused:
-        answer = ada.post("/portal-sessions", body)
-        assert answer.status_code == 400, body
-        assert answer.headers["content-type"] == "application/problem+json"
-        assert ben.customer not in answer.text
+        response = ada.post("/portal-sessions", body)
+        problem(response, 400)
+        assert ben.customer not in response.text
     assert stack.control.requests("POST", "/v1/billing_portal/sessions") == []
     foreign = {"flow": {"type": "subscription_cancel", "subscription": ben.subscription}}
     assert ada.post("/portal-sessions", foreign).status_code == 404
     assert stack.control.requests("POST", "/v1/billing_portal/sessions") == []
 
 
-@pytest.mark.parametrize("misfortune", [429, 500, 503, "the connection is cut", "no answer"])
-def test_the_portal_asks_stripe_once_more_and_then_answers_503(
-    begin: Callable[..., Journey], stack: LocalStack, misfortune: int | str
+@pytest.mark.parametrize("fault", [429, 500, 503, "the connection is closed", "no response"])
+def test_a_portal_session_is_retried_once_and_then_a_503(
+    begin: Callable[..., Journey], stack: LocalStack, fault: int | str
 ) -> None:
     ada = begin(plan=None)
     stack.wait_until_quiet()
     path = "/v1/billing_portal/sessions"
 
-    def strike(count: int) -> httpx.Response:
+    def create(count: int) -> httpx.Response:
         stack.control.clear_requests()
-        if isinstance(misfortune, int):
-            stack.control.fail_calls(misfortune, count=count, path=path)
-        elif misfortune == "no answer":
+        if isinstance(fault, int):
+            stack.control.fail_calls(fault, count=count, path=path)
+        elif fault == "no response":
             stack.control.slow_calls(15, count=count, path=path)
         else:
             stack.control.drop_calls(count=count, path=path)
         return ada.post("/portal-sessions", {})
 
-    assert strike(1).status_code == 201
-    answer = strike(2)
-    assert answer.status_code == 503
-    assert int(answer.headers["retry-after"]) > 0
-    assert answer.headers["content-type"] == "application/problem+json"
+    assert create(1).status_code == 201
+    response = create(2)
+    problem(response, 503)
+    assert int(response.headers["retry-after"]) > 0
     assert len(stack.control.requests("POST", path)) == 2
     assert ada.post("/portal-sessions", {}).status_code == 201
 
@@ -210,7 +207,7 @@ def test_every_page_of_entitlements_and_of_subscriptions_is_read(
     features, subscriptions = 12, 103
     v1 = stack.stripe.v1
     log = EventLog(stack)
-    # Only the last webhook is delivered: what is asked for is one sync of it all.
+    # Only the last webhook is delivered, so one sync must read everything.
     stack.control.lose_deliveries()
     ada = begin(plan=None)
     product = v1.products.create({"name": "A dozen features"}).id
@@ -237,7 +234,7 @@ def test_every_page_of_entitlements_and_of_subscriptions_is_read(
     assert seen["products"][product]["quantity"] == subscriptions
     assert len({each["id"] for each in seen["subscriptions"]}) == subscriptions
     assert differing(stack, [ada.customer]) == {}
-    # Losing one never takes what another gives.
+    # The end of one subscription takes nothing that another one gives.
     v1.subscriptions.cancel(seen["subscriptions"][0]["id"])
     assert post(stack, log.new()[-1]).status_code == 200
     stack.wait_until_quiet()
@@ -245,5 +242,5 @@ def test_every_page_of_entitlements_and_of_subscriptions_is_read(
     assert len(ada.features()) == features
 
 
-def test_nothing_above_was_dead_lettered(stack: LocalStack) -> None:
+def test_the_tests_above_dead_letter_nothing(stack: LocalStack) -> None:
     assert dead_letters(stack) == []

@@ -1,4 +1,4 @@
-"""Each portal flow on the deployed template: to the hosted page and back, and each refusal."""
+"""Each portal flow on the deployed template: to its hosted page and back, and every refusal."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from billing.portal.flows import FLOWS
 from local.journey import Journey, eventually
 from local.stack import LocalStack
+from tests.integration.contract import problem
 
 CARD = {"number": "5555555555554444", "exp_month": "12", "exp_year": "2034", "cvc": "123"}
 
@@ -19,28 +20,28 @@ CARD = {"number": "5555555555554444", "exp_month": "12", "exp_year": "2034", "cv
 @pytest.fixture(scope="module")
 def coupon(deployed: LocalStack) -> str:
     """The coupon that local/portcullis.toml lets a flow name."""
-    made = deployed.stripe.v1.coupons.create(
+    created = deployed.stripe.v1.coupons.create(
         {"id": "stay_with_us", "percent_off": 20, "duration": "once"}
     )
-    return made.id
+    return created.id
 
 
 def ready(journey: Journey) -> Journey:
-    """The journey once the table knows its subscription."""
+    """Return the journey once the table has its subscription."""
     eventually(journey.entitlements, lambda now: bool(now["subscriptions"]))
     return journey
 
 
 def submit(stack: LocalStack, url: str, path: str, form: Mapping[str, str]) -> httpx.Response:
-    answer = stack.http.post(url + path, data=form)
-    assert answer.status_code == httpx.codes.SEE_OTHER, answer.text
-    return answer
+    response = stack.http.post(url + path, data=form)
+    assert response.status_code == httpx.codes.SEE_OTHER, response.text
+    return response
 
 
 @dataclass(frozen=True)
 class Completion:
-    """How a person completes a flow in the portal: the form on its page, and what then shows in the
-    entitlements. `fields` are the flow's own fields for the customer's subscription."""
+    """How a person completes a flow in the portal: the form on its page, and the result in the
+    entitlements. `fields` returns the flow's own fields for the customer's subscription."""
 
     path: str
     form: Mapping[str, str]
@@ -108,10 +109,10 @@ def test_every_flow_leads_to_its_page_and_back_to_its_return_url(
         **completion.fields(ada),
         "after_completion": {"type": "redirect", "return_url": back},
     }
-    answer = ada.post("/portal-sessions", {"flow": flow})
-    assert answer.status_code == httpx.codes.CREATED, answer.text
-    assert answer.headers["cache-control"] == "no-store"
-    url = answer.json()["url"]
+    response = ada.post("/portal-sessions", {"flow": flow})
+    assert response.status_code == httpx.codes.CREATED, response.text
+    assert response.headers["cache-control"] == "no-store"
+    url = response.json()["url"]
     assert stack.http.get(url, follow_redirects=True).status_code == httpx.codes.OK
     enterprise = stack.catalog.prices["enterprise_monthly"]
     form = {name: value.format(enterprise=enterprise) for name, value in completion.form.items()}
@@ -120,7 +121,7 @@ def test_every_flow_leads_to_its_page_and_back_to_its_return_url(
     eventually(ada.entitlements, completion.shows)
 
 
-def test_a_hosted_confirmation_says_what_the_flow_was_given(
+def test_a_hosted_confirmation_shows_the_custom_message_of_the_flow(
     stack: LocalStack, begin: Callable[..., Journey]
 ) -> None:
     ada = ready(begin())
@@ -152,27 +153,23 @@ def test_a_retention_coupon_is_offered_before_the_cancellation(
     assert kept.discounts
 
 
-def test_a_configuration_is_chosen_by_name(
+def test_a_request_can_name_its_configuration(
     stack: LocalStack, begin: Callable[..., Journey]
 ) -> None:
     ada = ready(begin())
-    answer = ada.post("/portal-sessions", {"configuration": "invoices_only"})
-    assert answer.status_code == httpx.codes.CREATED
-    page = stack.http.get(answer.json()["url"], follow_redirects=True)
+    response = ada.post("/portal-sessions", {"configuration": "invoices_only"})
+    assert response.status_code == httpx.codes.CREATED
+    page = stack.http.get(response.json()["url"], follow_redirects=True)
     assert f"/subscriptions/{ada.subscription}/cancel" not in page.text
     default = stack.http.get(ada.visit().url, follow_redirects=True)
     assert f"/subscriptions/{ada.subscription}/cancel" in default.text
 
 
 def refused(journey: Journey, status: int, words: str, **body: Any) -> None:
-    answer = journey.post("/portal-sessions", body)
-    problem = answer.json()
-    assert (answer.status_code, problem["status"]) == (status, status), answer.text
-    assert words in problem["detail"]
-    assert answer.headers["content-type"] == "application/problem+json"
+    assert words in problem(journey.post("/portal-sessions", body), status)
 
 
-def test_what_is_another_customers_is_a_404(begin: Callable[..., Journey]) -> None:
+def test_an_object_of_another_customer_is_a_404(begin: Callable[..., Journey]) -> None:
     ada, ben = ready(begin()), ready(begin())
     flow: dict[str, Any] = {"type": "subscription_cancel", "subscription": ben.subscription}
     refused(ada, 404, "no such subscription", flow=flow)
@@ -184,7 +181,7 @@ def test_what_is_another_customers_is_a_404(begin: Callable[..., Journey]) -> No
     refused(ada, 404, "no such item", flow=flow)
 
 
-def test_what_the_portal_would_refuse_is_a_409(
+def test_a_flow_that_the_portal_would_refuse_is_a_409(
     stack: LocalStack, begin: Callable[..., Journey]
 ) -> None:
     ada = ready(begin())
@@ -204,7 +201,9 @@ def test_what_the_portal_would_refuse_is_a_409(
     refused(ada, 409, "has ended", flow=cancel)
 
 
-def test_what_the_request_may_not_name_is_a_400(begin: Callable[..., Journey], coupon: str) -> None:
+def test_a_value_that_the_request_may_not_name_is_a_400(
+    begin: Callable[..., Journey], coupon: str
+) -> None:
     ada = ready(begin())
     cancel = {"type": "subscription_cancel", "subscription": ada.subscription}
     refused(ada, 400, "configuration", configuration="no such")
@@ -214,7 +213,7 @@ def test_what_the_request_may_not_name_is_a_400(begin: Callable[..., Journey], c
     refused(ada, 400, "customer", customer=ada.customer)
 
 
-def test_a_price_the_portal_does_not_offer_is_a_409_of_stripes(
+def test_a_price_that_the_portal_does_not_offer_is_a_409(
     stack: LocalStack, begin: Callable[..., Journey]
 ) -> None:
     ada = ready(begin())
@@ -234,11 +233,11 @@ def test_a_price_the_portal_does_not_offer_is_a_409_of_stripes(
     refused(ada, 409, "does not offer this flow", flow=flow)
 
 
-def test_a_customer_deleted_in_stripe_is_told_so(
+def test_a_portal_request_of_a_deleted_customer_is_a_404_that_says_so(
     stack: LocalStack, begin: Callable[..., Journey]
 ) -> None:
     ada = ready(begin())
-    # Else a webhook of before would tell of the deletion too.
+    # A pending webhook would otherwise sync the deletion.
     stack.wait_until_quiet()
     stack.control.hold_deliveries()
     stack.stripe.v1.customers.delete(ada.customer)
@@ -249,7 +248,7 @@ def test_a_customer_deleted_in_stripe_is_told_so(
     refused(ada, 404, "No Stripe customer")
 
 
-def test_a_subscription_billed_by_usage_is_a_409_to_change(
+def test_a_change_of_a_subscription_billed_by_usage_is_a_409(
     stack: LocalStack, begin: Callable[..., Journey]
 ) -> None:
     price = stack.stripe.v1.prices.create(
@@ -261,8 +260,8 @@ def test_a_subscription_billed_by_usage_is_a_409_to_change(
         }
     )
     ada = begin(plan=None)
-    made = stack.stripe.v1.subscriptions.create(
+    created = stack.stripe.v1.subscriptions.create(
         {"customer": ada.customer, "items": [{"price": price.id}]}
     )
     eventually(ada.entitlements, lambda now: bool(now["subscriptions"]))
-    refused(ada, 409, "usage", flow={"type": "subscription_update", "subscription": made.id})
+    refused(ada, 409, "usage", flow={"type": "subscription_update", "subscription": created.id})

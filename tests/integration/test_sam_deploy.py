@@ -1,6 +1,4 @@
-"""The real way out: `make build` of the template, `sam deploy` into the local engine, then the main
-job.
-"""
+"""The real deploy: `make build`, then `sam deploy` to the local engine, then the main job."""
 
 from __future__ import annotations
 
@@ -20,7 +18,7 @@ from requirements import prepare_layer
 
 STACK_NAME = "portcullis-by-sam"
 
-#: What a layer may weigh, unpacked. Lambda unpacks it at each cold start.
+#: The maximum size of the unpacked layer. Lambda unpacks it at each cold start.
 MAX_LAYER_BYTES = 25_000_000
 
 VALID = "[default.features.invoice_history]\nenabled = true\n"
@@ -35,9 +33,9 @@ for module in pkgutil.walk_packages(billing.__path__, "billing."):
 
 
 def run(command: list[str | Path], folder: Path, **environment: str) -> str:
-    """Run a command of this environment as a user would; fail with its output."""
+    """Run a command of this environment as a user does. On a failure, fail with its output."""
     own = Path(sys.prefix) / "bin"
-    # This run's own `make test`, its variables among them, is none of theirs.
+    # The variables of this run's own `make test` must not reach the command.
     clean = {
         key: value
         for key, value in os.environ.items()
@@ -56,12 +54,12 @@ def run(command: list[str | Path], folder: Path, **environment: str) -> str:
         stdin=subprocess.DEVNULL,
     )
     if done.returncode:
-        pytest.fail(f"{command[0]} {command[1]} answered {done.returncode}\n{done.stdout}")
+        pytest.fail(f"{command[0]} {command[1]} returned {done.returncode}\n{done.stdout}")
     return done.stdout
 
 
 def project(folder: Path) -> Path:
-    """A copy of what is built: a `make build` in the project itself keeps its result."""
+    """Copy what `make build` needs, so that the build output of the project itself is kept."""
     for name in ("Makefile", "samconfig.toml", "template.yaml"):
         shutil.copy2(ROOT / name, folder / name)
     for name in ("functions", "layers", "requirements"):
@@ -73,7 +71,7 @@ def project(folder: Path) -> Path:
 
 
 def make_build(folder: Path, *variables: str) -> str:
-    # What this test runs in is installed already.
+    # The environment of this test is installed already.
     return run(["make", "build", "-o", ".venv/.installed", *variables], folder)
 
 
@@ -81,23 +79,23 @@ def make_build(folder: Path, *variables: str) -> str:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The result of one `make build`."""
     folder = project(tmp_path_factory.mktemp("project"))
-    said = make_build(folder)
-    assert said == "" or (said.startswith("No Python 3.13 found") and said.count("\n") == 1)
+    output = make_build(folder)
+    assert output == "" or (output.startswith("No Python 3.13 found") and output.count("\n") == 1)
     return folder / ".aws-sam" / "build"
 
 
-def test_the_layer_is_small_and_holds_nothing_for_another_platform(built: Path) -> None:
+def test_the_layer_is_small_and_has_no_binary_for_another_platform(built: Path) -> None:
     layer = built / "BillingLayer"
     files = [path for path in layer.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= MAX_LAYER_BYTES
     foreign = [path for path in files if path.suffix == ".so" and "aarch64" not in path.name]
-    assert foreign == [], "the layer holds binaries of another platform than Lambda's"
+    assert foreign == [], "the layer has binaries for another platform than Lambda's"
     assert (layer / "python" / "portcullis.toml").read_bytes() == (
         ROOT / "layers" / "billing" / "portcullis.toml"
     ).read_bytes()
 
 
-def test_every_source_has_bytecode_where_lambdas_python_is_installed(built: Path) -> None:
+def test_every_source_has_bytecode_if_lambdas_python_is_installed(built: Path) -> None:
     layer = built / "BillingLayer"
     compiled = {path.name.partition(".")[0] for path in layer.rglob("*.cpython-313.pyc")}
     sources = {path.stem for path in layer.rglob("*.py")}
@@ -105,7 +103,7 @@ def test_every_source_has_bytecode_where_lambdas_python_is_installed(built: Path
 
 
 @pytest.mark.parametrize("function", sorted(path.name for path in ROOT.glob("functions/*")))
-def test_a_function_imports_all_it_needs_from_the_built_layer_alone(
+def test_a_function_imports_everything_from_the_built_layer_alone(
     built: Path, function: str
 ) -> None:
     settings = re.findall(r"PORTCULLIS_\w+", (ROOT / "template.yaml").read_text())
@@ -121,21 +119,21 @@ def test_a_function_imports_all_it_needs_from_the_built_layer_alone(
     )
 
 
-def test_a_changed_file_of_the_teams_ships_although_sam_caches_the_layer(tmp_path: Path) -> None:
+def test_a_changed_configuration_file_ships_although_sam_caches_the_layer(tmp_path: Path) -> None:
     folder = project(tmp_path)
     assert "cached = true" in (folder / "samconfig.toml").read_text()
-    team_file = folder / "ours" / "portal.toml"
+    team_file = folder / "team" / "portal.toml"
     team_file.parent.mkdir()
     shipped = folder / ".aws-sam" / "build" / "BillingLayer" / "python" / "portcullis.toml"
     for text in (VALID, VALID + "# changed\n"):
         team_file.write_text(text)
-        make_build(folder, "CONFIG=ours/portal.toml")
+        make_build(folder, "CONFIG=team/portal.toml")
         assert shipped.read_text() == text
     make_build(folder)
     assert shipped.read_bytes() == (folder / "layers/billing/portcullis.toml").read_bytes()
 
 
-def test_what_make_builds_and_sam_deploys_does_the_main_job(built: Path) -> None:
+def test_the_stack_that_make_builds_and_sam_deploys_does_the_main_job(built: Path) -> None:
     with LocalStack(deployed_by_sam=True, demo_users=False) as stack:
         overrides = [f"{key}={value}" for key, value in stack.parameters().items()]
         run(

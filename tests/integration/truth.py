@@ -1,5 +1,5 @@
-"""What the table holds, each write to it, and what it ought to hold: a fresh read of Stripe through
-the real adapter, projected.
+"""What the table holds, each write to it, and what it should hold: the projection of a new read of
+Stripe through the real adapter.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ def key_of(customer: str) -> CustomerKey:
 
 
 def stored(stack: LocalStack, customer: str) -> CustomerRow:
-    """The customer's row as the table has it."""
+    """Return the customer's row in the table."""
     store = DynamoDBStore(stack.client("dynamodb"), stack.deployment.table_name)
     return store.load(key_of(customer))
 
 
 def in_stripe(stack: LocalStack, customer: str) -> Billing:
-    """The customer's billing as Stripe has it at this moment."""
+    """Return the customer's billing as it is in Stripe now."""
     return project(fetch(StripeApi(lambda: stack.stripe), customer), POLICY, SUBJECT_KEY)
 
 
 def differing(stack: LocalStack, customers: Iterable[str]) -> dict[str, tuple[Billing, Billing]]:
-    """The customers whose row is not what Stripe says: the row's billing, then Stripe's."""
+    """Return the customers whose row differs from Stripe: the row's billing, then Stripe's."""
     found = {}
     for customer in customers:
         row, truth = stored(stack, customer).billing, in_stripe(stack, customer)
@@ -51,7 +51,7 @@ def differing(stack: LocalStack, customers: Iterable[str]) -> dict[str, tuple[Bi
 
 
 class Writes:
-    """Each state that a row is given from now on, told by DynamoDB itself: the table's stream."""
+    """Each state of a row that is written from now on, read from the table's stream."""
 
     def __init__(self, stack: LocalStack) -> None:
         table = stack.deployment.table_name
@@ -69,7 +69,7 @@ class Writes:
         self._arn = described["LatestStreamArn"]
 
     def of(self, customer: str) -> list[CustomerRow]:
-        """The states of this customer's row that were written, in order."""
+        """Return the written states of this customer's row, in order."""
         read = TypeDeserializer().deserialize
         key = key_of(customer)
         rows = []
@@ -89,8 +89,8 @@ class Writes:
                 ShardIteratorType="TRIM_HORIZON",
             )["ShardIterator"]
             while iterator:
-                answer = self._streams.get_records(ShardIterator=iterator, Limit=1000)
-                yield from answer["Records"]
-                if not answer["Records"]:
+                response = self._streams.get_records(ShardIterator=iterator, Limit=1000)
+                yield from response["Records"]
+                if not response["Records"]:
                     break
-                iterator = answer.get("NextShardIterator")
+                iterator = response.get("NextShardIterator")

@@ -1,4 +1,4 @@
-"""In-memory stands-in for the adapters, as small as their protocols allow."""
+"""In-memory fakes of the adapters. They implement only what the protocols require."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.unit.stripe_objects import NOW, POLICY
 
 @dataclass
 class Reports:
-    """Remembers what was reported."""
+    """A reporter that records its reports."""
 
     all: list[tuple[str, dict[str, object]]] = field(default_factory=list)
 
@@ -57,16 +57,16 @@ class MemoryStore(StoreModel):
         return super().linked_customer(subject)
 
     def commit(self, row: CustomerRow | DocumentRow) -> None:
-        self._hook()
+        self._run_hook()
         super().commit(row)
 
     def commit_and_link(
         self, row: CustomerRow, subject: SubjectKey, *, replacing: CustomerKey | None
     ) -> None:
-        self._hook()
+        self._run_hook()
         super().commit_and_link(row, subject, replacing=replacing)
 
-    def _hook(self) -> None:
+    def _run_hook(self) -> None:
         hook, self.before_commit = self.before_commit, None
         if hook:
             hook()
@@ -74,7 +74,7 @@ class MemoryStore(StoreModel):
 
 @dataclass
 class MemoryStripe:
-    """stripe_state.StripeReads over one dict of whole customers; lists come in pages of `page`."""
+    """stripe_state.StripeReads in memory. A page of a list has at most `page` objects."""
 
     customers: dict[str, StripeObject] = field(default_factory=dict)
     subscriptions_of: dict[str, list[StripeObject]] = field(default_factory=dict)
@@ -117,8 +117,8 @@ class MemoryStripe:
         self.calls.append("list_subscription_items")
         owner = next(
             each
-            for all_of_one in self.subscriptions_of.values()
-            for each in all_of_one
+            for subscriptions in self.subscriptions_of.values()
+            for each in subscriptions
             if each["id"] == subscription
         )
         return self._list(owner["_all_items"], after)
@@ -142,12 +142,12 @@ class MemoryStripe:
 
 @dataclass
 class MemoryQueue:
-    """The queue's four verbs; `error` makes each fail."""
+    """The queue's four methods. Each one raises `error` if it is set."""
 
     sent: list[SyncRequest] = field(default_factory=list)
     confirms: list[tuple[SyncRequest, int]] = field(default_factory=list)
     hidden: dict[str, int] = field(default_factory=dict)
-    dead: list[tuple[str, str]] = field(default_factory=list)
+    dead_letters: list[tuple[str, str]] = field(default_factory=list)
     error: PortcullisError | None = None
 
     def _fail(self) -> None:
@@ -168,13 +168,13 @@ class MemoryQueue:
 
     def dead_letter(self, body: str, reason: str) -> None:
         self._fail()
-        self.dead.append((body, reason))
+        self.dead_letters.append((body, reason))
 
 
 def request(
     event: str = "evt_1", *, up_to: int = NOW, customer: str = "cus_1", key: Key | None = None
 ) -> SyncRequest:
-    """A request to sync that an event gave rise to."""
+    """A sync request whose cause is an event."""
     return SyncRequest(
         key or CustomerKey("own", "test", customer),
         up_to,
@@ -192,7 +192,7 @@ def sync_of(
     for_sale: Sequence[str] = (),
     issuer: str = "https://issuer/",
 ) -> Sync:
-    """The sync as it is deployed, on these fakes."""
+    """The deployed sync, with fakes instead of adapters."""
     customers = CustomerReplica(
         store=store,
         stripe=stripe,

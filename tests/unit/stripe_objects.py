@@ -1,4 +1,4 @@
-"""Stripe's objects for pure tests: only the fields the projection reads, in the pinned shape."""
+"""Stripe objects for the unit tests: only the fields that the projection reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The access policy, row by row of its table."""
+"""The access policy: each row of its table."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_renewing_subscription_gives_access_until_its_period_end_plus_slack(st
 
 
 @pytest.mark.parametrize("status", ["active", "trialing"])
-def test_cancel_at_ends_access_exactly_then(status: str) -> None:
+def test_cancel_at_ends_access_exactly_at_that_time(status: str) -> None:
     assert until(subscription(status, cancel_at=NOW + 5 * DAY)) == NOW + 5 * DAY
 
 
@@ -46,12 +46,12 @@ def test_cancel_at_period_end_ends_access_exactly_at_the_period_end(status: str)
     assert until(subscription(status, cancel_at_period_end=True)) == END
 
 
-def test_cancel_at_wins_over_cancel_at_period_end_where_both_are_set() -> None:
+def test_cancel_at_takes_precedence_over_cancel_at_period_end() -> None:
     both = subscription(cancel_at=NOW + 3 * DAY, cancel_at_period_end=True)
     assert until(both) == NOW + 3 * DAY
 
 
-def test_a_reactivated_subscription_has_its_slack_back() -> None:
+def test_a_reactivated_subscription_gets_its_slack_again() -> None:
     cancelled = subscription(cancel_at=END)
     assert until(cancelled) == END
     assert until({**cancelled, "cancel_at": None}) == END + 72 * 3600
@@ -62,18 +62,18 @@ def test_past_due_gives_access_for_the_grace_days_from_the_unpaid_invoice() -> N
     assert until(subscription("past_due", latest_invoice=unpaid)) == NOW + 6 * DAY
 
 
-def test_past_due_is_not_measured_from_the_period_end_that_renewal_has_moved_on() -> None:
+def test_the_grace_days_do_not_count_from_the_end_of_the_renewed_period() -> None:
     unpaid = {"status": "open", "created": NOW - 10 * DAY}
     assert until(subscription("past_due", latest_invoice=unpaid)) == NOW - 3 * DAY
 
 
-def test_past_due_with_another_latest_invoice_counts_from_the_start_of_the_period() -> None:
+def test_without_an_unpaid_invoice_the_grace_days_count_from_the_start_of_the_period() -> None:
     assert until(subscription("past_due", latest_invoice=None)) == NOW + 7 * DAY
     paid = {"status": "paid", "created": NOW + DAY}
     assert until(subscription("past_due", latest_invoice=paid)) == NOW + 7 * DAY
 
 
-def test_past_due_ends_at_the_scheduled_end_if_that_comes_before_the_grace_does() -> None:
+def test_past_due_ends_at_the_scheduled_end_if_that_is_before_the_end_of_the_grace_days() -> None:
     unpaid = {"status": "open", "created": NOW}
     ending = subscription("past_due", latest_invoice=unpaid, cancel_at=NOW + 2 * DAY)
     assert until(ending) == NOW + 2 * DAY
@@ -81,19 +81,19 @@ def test_past_due_ends_at_the_scheduled_end_if_that_comes_before_the_grace_does(
 
 @pytest.mark.parametrize(
     "status",
-    ["unpaid", "paused", "incomplete", "incomplete_expired", "canceled", "a_status_of_tomorrow"],
+    ["unpaid", "paused", "incomplete", "incomplete_expired", "canceled", "a_future_status"],
 )
 def test_every_other_status_gives_no_access(status: str) -> None:
     assert until(subscription(status)) is None
 
 
-def test_a_paused_collection_keeps_access_unless_the_policy_says_otherwise() -> None:
+def test_a_paused_collection_keeps_access_unless_the_policy_revokes_it() -> None:
     paused = subscription(pause_collection={"behavior": "void"})
     assert until(paused) == END + 72 * 3600
     assert until(paused, pause_collection_keeps_access=False) is None
 
 
-def test_the_period_end_is_read_from_the_item_and_before_basil_from_the_subscription() -> None:
+def test_the_period_end_is_that_of_the_item_or_in_older_api_versions_of_the_subscription() -> None:
     assert until(subscription(items=[item(ends=NOW + DAY)])) == NOW + DAY + 72 * 3600
     old_shape = subscription(items=[item(ends=None)], current_period_end=NOW + 2 * DAY)
     assert until(old_shape) == NOW + 2 * DAY + 72 * 3600
@@ -103,7 +103,7 @@ def test_a_subscription_without_any_period_end_gives_no_access() -> None:
     assert until(subscription(items=[item(ends=None)])) is None
 
 
-def test_the_scheduled_end_of_items_with_different_periods_is_the_last_of_them() -> None:
+def test_the_scheduled_end_of_items_with_different_periods_is_the_latest_period_end() -> None:
     mixed = subscription(
         items=[item(ends=NOW + DAY), item("prod_x", ends=NOW + 9 * DAY)], cancel_at_period_end=True
     )
@@ -126,7 +126,7 @@ EXAMPLES = {
 
 
 @pytest.mark.parametrize("status", EXAMPLES)
-def test_a_status_gives_access_and_counts_as_held_as_its_example_says(status: str) -> None:
+def test_each_status_gives_access_and_counts_as_held_like_its_example(status: str) -> None:
     assert (until(subscription(status)) is not None, is_held(status)) == EXAMPLES[status]
 
 
@@ -134,7 +134,7 @@ def test_every_standing_has_an_example() -> None:
     assert set(EXAMPLES) == set(STANDINGS)
 
 
-def test_every_status_of_stripes_has_its_standing() -> None:
+def test_every_status_in_stripes_library_has_a_standing() -> None:
     annotation = str(stripe.Subscription.__annotations__["status"])
     literal = annotation.partition("Literal[")[2].partition("]")[0]
     assert set(re.findall(r"['\"](\w+)['\"]", literal)) == set(STANDINGS)

@@ -1,4 +1,4 @@
-"""The AWS adapters against moto: conditions, transactions, what is sent, what an error becomes."""
+"""The AWS adapters on moto: conditions, transactions, messages, errors."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ def row(revision: int, key: CustomerKey = KEY, **fields: Any) -> CustomerRow:
     return CustomerRow(key=key, revision=revision, as_of=revision, **fields)
 
 
-def test_a_row_that_was_never_written_has_revision_0(store: DynamoDBStore) -> None:
+def test_a_row_that_does_not_exist_has_revision_0(store: DynamoDBStore) -> None:
     assert store.load(KEY) == CustomerRow(key=KEY)
 
 
-def test_a_commit_holds_only_over_the_revision_before_it(store: DynamoDBStore) -> None:
+def test_a_commit_succeeds_only_over_the_previous_revision(store: DynamoDBStore) -> None:
     store.commit(row(1))
     store.commit(row(2))
     for stale in (1, 2, 4):
@@ -80,7 +80,7 @@ def test_a_commit_holds_only_over_the_revision_before_it(store: DynamoDBStore) -
     assert store.load(KEY) == row(2)
 
 
-def test_a_first_commit_holds_only_where_there_is_no_row(store: DynamoDBStore) -> None:
+def test_a_first_commit_succeeds_only_without_a_row(store: DynamoDBStore) -> None:
     with pytest.raises(Conflict):
         store.commit(row(2))
     store.commit(row(1))
@@ -99,13 +99,13 @@ def test_a_link_is_written_with_the_row_or_not_at_all(store: DynamoDBStore) -> N
     assert store.load(KEY) == row(1)
 
 
-def test_a_link_to_this_very_customer_may_be_written_again(store: DynamoDBStore) -> None:
+def test_a_link_to_the_same_customer_can_be_written_again(store: DynamoDBStore) -> None:
     store.commit_and_link(row(1), SUBJECT, replacing=None)
     store.commit_and_link(row(2), SUBJECT, replacing=None)
     assert store.load(KEY).revision == 2
 
 
-def test_a_link_is_replaced_only_where_its_customer_is_a_tombstone(store: DynamoDBStore) -> None:
+def test_a_link_is_replaced_only_if_its_customer_is_a_tombstone(store: DynamoDBStore) -> None:
     store.commit_and_link(row(1), SUBJECT, replacing=None)
     with pytest.raises(SubjectTaken):
         store.commit_and_link(row(1, OTHER), SUBJECT, replacing=KEY)
@@ -114,7 +114,7 @@ def test_a_link_is_replaced_only_where_its_customer_is_a_tombstone(store: Dynamo
     assert store.linked_customer(SUBJECT) == OTHER
 
 
-def test_dynamodb_out_of_order_is_said_as_unavailable(aws: None) -> None:
+def test_an_error_of_dynamodb_raises_store_unavailable(aws: None) -> None:
     store = DynamoDBStore(client("dynamodb"), "no-such-table")
     with pytest.raises(StoreUnavailable, match="ResourceNotFoundException"):
         store.load(KEY)
@@ -124,11 +124,11 @@ def test_dynamodb_out_of_order_is_said_as_unavailable(aws: None) -> None:
         store.commit_and_link(row(1), SUBJECT, replacing=None)
 
 
-def test_the_queues_send_what_the_worker_reads(aws: None) -> None:
+def test_the_worker_can_read_what_the_queues_send(aws: None) -> None:
     sqs = client("sqs")
     events = sqs.create_queue(QueueName="events")["QueueUrl"]
-    dead = sqs.create_queue(QueueName="dead")["QueueUrl"]
-    queues = SqsQueues(sqs, events, dead)
+    dead_letters = sqs.create_queue(QueueName="dead-letters")["QueueUrl"]
+    queues = SqsQueues(sqs, events, dead_letters)
     queues.send(request())
     queues.send_confirm(request("evt_later"), 900)
     (received,) = sqs.receive_message(
@@ -147,14 +147,16 @@ def test_the_queues_send_what_the_worker_reads(aws: None) -> None:
     queues.hide(message, 0)
     assert sqs.receive_message(QueueUrl=events)["Messages"]
     queues.dead_letter("the body", "its reason")
-    (kept,) = sqs.receive_message(QueueUrl=dead, MessageAttributeNames=["All"])["Messages"]
-    assert kept["Body"] == "the body"
-    assert kept["MessageAttributes"]["reason"]["StringValue"] == "its reason"
+    (stored,) = sqs.receive_message(QueueUrl=dead_letters, MessageAttributeNames=["All"])[
+        "Messages"
+    ]
+    assert stored["Body"] == "the body"
+    assert stored["MessageAttributes"]["reason"]["StringValue"] == "its reason"
 
 
-def test_sqs_out_of_order_is_said_as_unavailable(aws: None) -> None:
-    nowhere = "https://sqs.us-east-1.amazonaws.com/123456789012/none"
-    queues = SqsQueues(client("sqs"), nowhere, nowhere)
+def test_an_error_of_sqs_raises_queue_unavailable(aws: None) -> None:
+    missing = "https://sqs.us-east-1.amazonaws.com/123456789012/none"
+    queues = SqsQueues(client("sqs"), missing, missing)
     with pytest.raises(QueueUnavailable):
         queues.send(request())
     with pytest.raises(QueueUnavailable):
@@ -180,7 +182,7 @@ def test_a_secret_without_a_value_is_an_error(text: str) -> None:
         parse(text)
 
 
-def test_a_secret_is_kept_for_minutes_and_refreshed_once_a_minute_at_most(aws: None) -> None:
+def test_a_secret_is_cached_for_minutes_and_refreshed_at_most_once_a_minute(aws: None) -> None:
     secrets = client("secretsmanager")
     secrets.create_secret(Name="s", SecretString="one")
     now = [1000.0]
@@ -199,7 +201,7 @@ def test_a_secret_is_kept_for_minutes_and_refreshed_once_a_minute_at_most(aws: N
     assert secret.current() == ("three",)
 
 
-def test_signing_secrets_are_made_where_there_are_none_and_kept_side_by_side(aws: None) -> None:
+def test_signing_secrets_are_created_and_then_several_are_stored_together(aws: None) -> None:
     secrets = SigningSecrets(client("secretsmanager"), "webhook")
     assert secrets.read() == ()
     secrets.write(["whsec_1"])
@@ -208,12 +210,12 @@ def test_signing_secrets_are_made_where_there_are_none_and_kept_side_by_side(aws
     assert secrets.read() == ("whsec_2", "whsec_1")
 
 
-def test_a_signing_secret_that_is_of_no_use_counts_as_lost(aws: None) -> None:
+def test_an_unusable_signing_secret_counts_as_missing(aws: None) -> None:
     client("secretsmanager").create_secret(Name="webhook", SecretString="[1")
     assert SigningSecrets(client("secretsmanager"), "webhook").read() == ()
 
 
-def test_a_secret_that_is_being_deleted_is_not_taken_for_an_absent_one(aws: None) -> None:
+def test_a_secret_that_is_being_deleted_does_not_count_as_missing(aws: None) -> None:
     aws_secrets = client("secretsmanager")
     aws_secrets.create_secret(Name="webhook", SecretString="whsec_1")
     aws_secrets.delete_secret(SecretId="webhook")
@@ -221,7 +223,7 @@ def test_a_secret_that_is_being_deleted_is_not_taken_for_an_absent_one(aws: None
         SigningSecrets(aws_secrets, "webhook").read()
 
 
-def test_a_configurations_name_leads_to_its_id(store: DynamoDBStore) -> None:
+def test_a_configuration_is_found_by_its_name(store: DynamoDBStore) -> None:
     assert store.configuration_named("test", "default") is None
     store.name_configuration("test", "default", "bpc_1")
     store.name_configuration("test", "default", "bpc_2")
@@ -229,6 +231,6 @@ def test_a_configurations_name_leads_to_its_id(store: DynamoDBStore) -> None:
     assert store.configuration_named("live", "default") is None
 
 
-def test_a_secret_that_does_not_exist_is_said_so(aws: None) -> None:
+def test_the_error_for_a_secret_that_does_not_exist_has_the_code_of_aws(aws: None) -> None:
     with pytest.raises(SecretUnavailable, match="ResourceNotFoundException"):
         Secret(client("secretsmanager"), "none", lambda: 0.0).current()

@@ -1,4 +1,4 @@
-"""A batch: one sync for each customer, and the right end for each message."""
+"""A batch: one sync per customer; each message is acknowledged, deferred or dead-lettered."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def one_by_one(tasks: Sequence[Callable[[], None]]) -> None:
 
 
 class Run:
-    """One batch over messages for the customers named, whose sync ends as `outcomes` says."""
+    """One batch. `outcomes` has the error that the sync of a customer raises."""
 
     def __init__(self, outcomes: dict[str, Outcome] | None = None) -> None:
         self.outcomes = outcomes or {}
@@ -73,7 +73,7 @@ class Run:
         )(messages, lambda: 60_000)
 
 
-def test_all_messages_of_one_customer_cost_one_sync() -> None:
+def test_all_messages_of_one_customer_need_one_sync() -> None:
     run = Run()
     deferred = run(
         message(1, request("evt_1").to_message()),
@@ -97,7 +97,7 @@ def test_the_same_customer_id_in_two_modes_or_accounts_is_two_customers() -> Non
 @pytest.mark.parametrize(
     "error", [StripeUnavailable("429"), Conflict(), StripeRefused(401, None, None, "key")]
 )
-def test_what_cannot_be_done_now_waits_with_a_backoff_and_others_go_on(
+def test_a_message_that_cannot_succeed_now_is_deferred_with_a_backoff_and_the_others_are_processed(
     error: PortcullisError,
 ) -> None:
     run = Run({"cus_1": error})
@@ -107,24 +107,24 @@ def test_what_cannot_be_done_now_waits_with_a_backoff_and_others_go_on(
     )
     assert deferred == ["m1"]
     assert run.queue.hidden == {"m1": 16}
-    assert run.queue.dead == []
+    assert run.queue.dead_letters == []
 
 
-def test_a_message_is_deferred_for_stripe_for_three_days_without_using_up_its_receives() -> None:
+def test_without_stripe_a_message_is_deferred_for_three_days_regardless_of_its_receives() -> None:
     run = Run({"cus_1": StripeUnavailable("5xx")})
     body = request().to_message()
     assert run(message(1, body, receives=500), now=NOW + MAX_DEFERRAL_SECONDS) == ["m1"]
-    assert run.queue.dead == []
+    assert run.queue.dead_letters == []
     assert run(message(1, body, receives=501), now=NOW + MAX_DEFERRAL_SECONDS + 1) == []
-    assert run.queue.dead == [(body, "StripeUnavailable")]
+    assert run.queue.dead_letters == [(body, "StripeUnavailable")]
 
 
-def test_a_customer_that_stripe_does_not_know_waits_and_is_then_dead_lettered() -> None:
+def test_a_message_for_an_unknown_customer_is_deferred_and_then_dead_lettered() -> None:
     run = Run({"cus_1": CustomerNotFound()})
     body = request().to_message()
     assert run(message(1, body), now=NOW + MAX_NOT_FOUND_SECONDS) == ["m1"]
     assert run(message(1, body), now=NOW + MAX_NOT_FOUND_SECONDS + 1) == []
-    assert run.queue.dead == [(body, "customer_not_found")]
+    assert run.queue.dead_letters == [(body, "customer_not_found")]
 
 
 @pytest.mark.parametrize("body", ["", "not json", "[]", "{}", '{"key": 1}', "[" * 100_000])
@@ -133,49 +133,49 @@ def test_a_message_that_can_never_succeed_is_dead_lettered_unchanged_with_its_re
 ) -> None:
     run = Run()
     assert run(message(1, body), message(2, request().to_message())) == []
-    ((dead, reason),) = run.queue.dead
-    assert dead == body
+    ((stored, reason),) = run.queue.dead_letters
+    assert stored == body
     assert reason in {"not JSON", "not a sync request"}
     assert run.synced == [("cus_1", ["evt_1"])]
 
 
-def test_an_unexpected_error_dead_letters_that_customer_and_the_others_go_on() -> None:
+def test_an_unexpected_error_dead_letters_only_the_messages_of_that_customer() -> None:
     run = Run({"cus_1": KeyError("items")})
     deferred = run(
         message(1, request().to_message()), message(2, request(customer="cus_2").to_message())
     )
     assert deferred == []
-    assert [reason for _, reason in run.queue.dead] == ["unexpected KeyError"]
+    assert [reason for _, reason in run.queue.dead_letters] == ["unexpected KeyError"]
     assert ("cus_2", ["evt_1"]) in run.synced
     assert "SyncFailed" in run.reports.names
 
 
-def test_without_time_left_the_messages_go_back_at_once() -> None:
+def test_without_time_left_the_messages_go_back_to_the_queue_at_once() -> None:
     run = Run({"cus_1": OutOfTime()})
     assert run(message(1, request().to_message(), receives=9)) == ["m1"]
     assert run.queue.hidden == {"m1": 0}
 
 
-def test_a_message_stays_on_the_queue_when_the_dead_letter_queue_does_not_take_it() -> None:
+def test_a_message_stays_on_the_queue_if_it_cannot_be_dead_lettered() -> None:
     run = Run()
     run.queue.error = QueueUnavailable()
-    assert run(message(1, "poison")) == ["m1"]
+    assert run(message(1, "not json")) == ["m1"]
 
 
-def test_a_backoff_that_cannot_be_set_still_leaves_the_message_on_the_queue() -> None:
+def test_a_message_stays_on_the_queue_if_its_backoff_cannot_be_set() -> None:
     run = Run({"cus_1": StripeUnavailable()})
     run.queue.error = QueueUnavailable()
     assert run(message(1, request().to_message())) == ["m1"]
     assert "BackoffFailed" in run.reports.names
 
 
-def test_backoff_doubles_up_to_fifteen_minutes_half_of_it_at_random() -> None:
+def test_the_backoff_doubles_up_to_fifteen_minutes_and_half_of_it_is_random() -> None:
     assert [backoff(receives, 1.0) for receives in (1, 2, 3)] == [2, 4, 8]
     assert backoff(1000, 1.0) == MAX_BACKOFF_SECONDS == 900
     assert backoff(1000, 0.0) == 450
 
 
-def test_a_record_is_read_as_lambda_hands_it_over() -> None:
+def test_a_message_is_read_from_lambdas_record() -> None:
     record: dict[str, Any] = {
         "messageId": "m1",
         "receiptHandle": "r1",
@@ -185,18 +185,18 @@ def test_a_record_is_read_as_lambda_hands_it_over() -> None:
     assert Message.from_record(record) == message(1, "b", receives=3, sent_at=1790000000.5)
 
 
-def test_customers_are_synced_side_by_side_and_boundedly() -> None:
-    now_running, most = 0, 0
+def test_at_most_five_customers_are_synced_concurrently() -> None:
+    running, most = 0, 0
     lock = threading.Lock()
 
     def task() -> None:
-        nonlocal now_running, most
+        nonlocal running, most
         with lock:
-            now_running += 1
-            most = max(most, now_running)
+            running += 1
+            most = max(most, running)
         time.sleep(0.02)
         with lock:
-            now_running -= 1
+            running -= 1
 
     threads([task] * 20)
     assert 1 < most <= 5

@@ -1,6 +1,4 @@
-"""How the layer is built: what is installed, left out and compiled, and which configuration file
-ships.
-"""
+"""The build of the layer: its packages, its bytecode, and its configuration file."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 VALID = "[default.features.invoice_history]\nenabled = true\n"
 
 
-def written(folder: Path, files: dict[str, str]) -> Path:
+def write_files(folder: Path, files: dict[str, str]) -> Path:
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,10 +36,10 @@ def written(folder: Path, files: dict[str, str]) -> Path:
 
 def test_a_lock_that_installs_nothing_for_lambda_fails_the_build(tmp_path: Path) -> None:
     lock = (LAYER / "requirements.txt").read_text()
-    never = re.sub(r"(?m)^(\S+==\S+) ;.* \\$", r"\1 ; python_full_version < '3.5' \\", lock)
-    assert never.count("< '3.5'") == lock.count("==")
-    source = written(tmp_path, {"requirements.txt": never, "portcullis.toml": VALID})
-    written(source, {"billing/__init__.py": "import stripe\nfrom boto3.session import Session"})
+    excluded = re.sub(r"(?m)^(\S+==\S+) ;.* \\$", r"\1 ; python_full_version < '3.5' \\", lock)
+    assert excluded.count("< '3.5'") == lock.count("==")
+    source = write_files(tmp_path, {"requirements.txt": excluded, "portcullis.toml": VALID})
+    write_files(source, {"billing/__init__.py": "import stripe\nfrom boto3.session import Session"})
 
     with pytest.raises(SystemExit, match=r"lacks boto3.session, stripe, which its functions im"):
         build_layer.build(source, tmp_path / "built", python=None)
@@ -51,14 +49,16 @@ def test_a_lock_that_lacks_a_dependency_of_its_packages_fails_the_build(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     lock = (LAYER / "requirements.txt").read_text()
-    never = re.sub(r"(?m)^(requests==\S+) ;.* \\$", r"\1 ; python_full_version < '3.5' \\", lock)
-    assert never != lock
+    excluded = re.sub(r"(?m)^(requests==\S+) ;.* \\$", r"\1 ; python_full_version < '3.5' \\", lock)
+    assert excluded != lock
     with pytest.raises(SystemExit, match="packages could not be installed"):
-        build_layer.install(written(tmp_path, {"lock": never}) / "lock", tmp_path / "target")
+        build_layer.install(write_files(tmp_path, {"lock": excluded}) / "lock", tmp_path / "target")
     assert "requests" in capfd.readouterr().err
 
 
-def test_imports_are_those_of_a_running_package(tmp_path: Path) -> None:
+def test_type_checking_imports_and_imports_of_the_package_itself_are_ignored(
+    tmp_path: Path,
+) -> None:
     text = """
 from __future__ import annotations
 import os.path
@@ -70,22 +70,22 @@ if TYPE_CHECKING:
 def late():
     import late.loaded
 """
-    package = written(tmp_path / "package", {"room/module.py": text})
+    package = write_files(tmp_path / "package", {"room/module.py": text})
     assert set(build_layer.imports(package)) == {"outside.module", "late.loaded"}
 
 
-def test_the_target_is_the_python_that_the_template_runs() -> None:
+def test_the_build_targets_the_python_version_of_the_template() -> None:
     template = (ROOT / "template.yaml").read_text()
     assert set(re.findall(r"\bpython3\.\d+\b", template)) == {f"python{build_layer.TARGET_VERSION}"}
 
 
-def test_every_aws_service_that_the_package_calls_is_kept() -> None:
+def test_the_layer_keeps_every_aws_service_that_the_package_calls() -> None:
     source = "\n".join(path.read_text() for path in (LAYER / "billing").rglob("*.py"))
     called = set(re.findall(r"""(?:\b_aws|\bclient)\(\s*["']([a-z0-9-]+)["']""", source))
     assert called == build_layer.KEPT_SUBFOLDERS["botocore/data"]
 
 
-def test_the_layer_leaves_out_what_no_function_loads(tmp_path: Path) -> None:
+def test_the_layer_leaves_out_files_that_no_function_loads(tmp_path: Path) -> None:
     kept = {
         "boto3/session.py",
         "botocore/data/endpoints.json",
@@ -101,7 +101,7 @@ def test_the_layer_leaves_out_what_no_function_loads(tmp_path: Path) -> None:
         "stripe/params/_charge_create_params.py",
         "stripe-1.dist-info/RECORD",
     }
-    target = written(tmp_path, dict.fromkeys(kept | dropped, ""))
+    target = write_files(tmp_path, dict.fromkeys(kept | dropped, ""))
     build_layer.leave_out(target)
     assert {
         path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()
@@ -111,18 +111,18 @@ def test_the_layer_leaves_out_what_no_function_loads(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------- what is compiled
 
 
-def compiled(folder: Path) -> bytes:
-    module = written(folder / "python", {"room/module.py": 'NAMES = {"a", "b", "c"}\n'})
+def compile_module(folder: Path) -> bytes:
+    module = write_files(folder / "python", {"room/module.py": 'NAMES = {"a", "b", "c"}\n'})
     build_layer.compile_folder(module, Path(sys.executable))
     source = module / "room" / "module.py"
-    assert source.exists(), "tracebacks show the sources"
+    assert source.exists(), "tracebacks need the source"
     return Path(importlib.util.cache_from_source(str(source))).read_bytes()
 
 
-def test_bytecode_does_not_depend_on_dates_and_names_the_paths_in_lambda(tmp_path: Path) -> None:
-    bytecode = compiled(tmp_path)
+def test_bytecode_does_not_depend_on_timestamps_and_has_lambdas_paths(tmp_path: Path) -> None:
+    bytecode = compile_module(tmp_path)
     assert bytecode[:4] == importlib.util.MAGIC_NUMBER
-    assert bytecode[4:8] == b"\x01\0\0\0", "found by hash, and the hash is not checked"
+    assert bytecode[4:8] == b"\x01\0\0\0", "the bytecode must be hash-based and unchecked"
     code = marshal.loads(bytecode[16:])
     assert isinstance(code, CodeType)
     assert code.co_filename == "/opt/python/room/module.py"
@@ -132,18 +132,18 @@ def test_the_same_source_gives_the_same_bytecode(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONHASHSEED", "1")
-    first = compiled(tmp_path / "first")
+    first = compile_module(tmp_path / "first")
     monkeypatch.setenv("PYTHONHASHSEED", "2")
-    assert compiled(tmp_path / "second") == first
+    assert compile_module(tmp_path / "second") == first
 
 
 def test_source_that_cannot_be_compiled_fails_the_build(tmp_path: Path) -> None:
-    target = written(tmp_path / "python", {"module.py": "print 'two'\n"})
+    target = write_files(tmp_path / "python", {"module.py": "print 'two'\n"})
     with pytest.raises(SystemExit, match="could not compile"):
         build_layer.compile_folder(target, Path(sys.executable))
 
 
-def found(version: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def find_interpreter(version: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["/bin/sh", ROOT / "requirements" / "python.sh", version],
         env={"PATH": "/nowhere"} | environment,
@@ -153,7 +153,7 @@ def found(version: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def installed(folder: Path) -> None:
+def install_interpreter(folder: Path) -> None:
     folder.mkdir(parents=True)
     python = folder / "python"
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
@@ -169,35 +169,35 @@ def installed(folder: Path) -> None:
         ("HOME", f".local/share/uv/python/cpython-{RUNNING}.1-linux/bin"),
     ],
 )
-def test_a_python_of_a_version_is_found_where_pyenv_and_uv_keep_theirs(
+def test_an_interpreter_is_found_in_the_folders_of_pyenv_and_uv(
     tmp_path: Path, variable: str, folder: str
 ) -> None:
-    installed(tmp_path / folder)
-    answer = found(RUNNING, **{variable: str(tmp_path)})
-    assert answer.stdout.strip() == sys.executable
+    install_interpreter(tmp_path / folder)
+    result = find_interpreter(RUNNING, **{variable: str(tmp_path)})
+    assert result.stdout.strip() == sys.executable
 
 
-def test_a_python_that_does_not_run_or_is_another_version_is_not_taken(tmp_path: Path) -> None:
-    installed(tmp_path / "versions" / "3.999.1" / "bin")
-    written(tmp_path / "versions", {"3.999.2/bin/python": "#!/bin/sh\nexit 127\n"})
-    answer = found("3.999", PYENV_ROOT=str(tmp_path))
-    assert (answer.returncode, answer.stdout, answer.stderr) == (1, "", "")
+def test_an_interpreter_that_does_not_run_or_has_another_version_is_ignored(tmp_path: Path) -> None:
+    install_interpreter(tmp_path / "versions" / "3.999.1" / "bin")
+    write_files(tmp_path / "versions", {"3.999.2/bin/python": "#!/bin/sh\nexit 127\n"})
+    result = find_interpreter("3.999", PYENV_ROOT=str(tmp_path))
+    assert (result.returncode, result.stdout, result.stderr) == (1, "", "")
 
 
-def test_python_names_the_one_to_work_with_and_no_other_is_taken(tmp_path: Path) -> None:
-    assert found("", PYTHON=sys.executable).stdout.strip() == sys.executable
-    answer = found("", PYTHON=str(tmp_path / "python"), PATH=os.environ["PATH"])
-    assert (answer.returncode, answer.stdout) == (1, "")
-    assert f"PYTHON={tmp_path}/python is none" in answer.stderr
+def test_the_variable_python_sets_the_interpreter_without_a_fallback(tmp_path: Path) -> None:
+    assert find_interpreter("", PYTHON=sys.executable).stdout.strip() == sys.executable
+    result = find_interpreter("", PYTHON=str(tmp_path / "python"), PATH=os.environ["PATH"])
+    assert (result.returncode, result.stdout) == (1, "")
+    assert f"PYTHON={tmp_path}/python is none" in result.stderr
 
 
-def test_without_lambdas_python_the_build_goes_on_and_says_what_that_costs(
+def test_without_lambdas_python_the_build_continues_with_a_warning(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prepared: list[dict[str, Any]] = []
     monkeypatch.setattr(sys, "argv", ["prepare_layer", "dev"])
     monkeypatch.setattr(prepare_layer, "find_python", lambda: None)
-    monkeypatch.setattr(prepare_layer, "prepare", lambda **how: prepared.append(how))
+    monkeypatch.setattr(prepare_layer, "prepare", lambda **options: prepared.append(options))
     prepare_layer.main()
     assert prepared == [{"stage": "dev", "team_file": None, "python": None}]
     assert capsys.readouterr().err == (
@@ -211,16 +211,16 @@ def test_without_lambdas_python_the_build_goes_on_and_says_what_that_costs(
 
 @pytest.fixture
 def layer(tmp_path: Path) -> Path:
-    return written(tmp_path / "layer", {"portcullis.toml": VALID})
+    return write_files(tmp_path / "layer", {"portcullis.toml": VALID})
 
 
-def prepare(layer: Path, team_file: Path | None = None, **how: Any) -> None:
-    how = {"stage": "dev", "python": None} | how
-    prepare_layer.prepare(team_file=team_file, layer=layer, **how)
+def prepare(layer: Path, team_file: Path | None = None, **options: Any) -> None:
+    options = {"stage": "dev", "python": None} | options
+    prepare_layer.prepare(team_file=team_file, layer=layer, **options)
 
 
-def test_a_teams_file_ships_until_a_build_without_it(layer: Path, tmp_path: Path) -> None:
-    team_file = written(tmp_path, {"ours.toml": VALID + "# ours\n"}) / "ours.toml"
+def test_a_teams_file_ships_until_a_build_without_one(layer: Path, tmp_path: Path) -> None:
+    team_file = write_files(tmp_path, {"team.toml": VALID + "# team\n"}) / "team.toml"
     prepare(layer, team_file)
     assert (layer / ".build" / "portcullis.toml").read_text() == team_file.read_text()
     prepare(layer)
@@ -228,24 +228,26 @@ def test_a_teams_file_ships_until_a_build_without_it(layer: Path, tmp_path: Path
 
 
 def test_a_teams_file_that_does_not_exist_is_refused(layer: Path, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"ours\.toml' is no file"):
-        prepare(layer, tmp_path / "ours.toml")
+    with pytest.raises(SystemExit, match=r"team\.toml' is no file"):
+        prepare(layer, tmp_path / "team.toml")
 
 
-def test_a_file_that_is_not_valid_is_refused_with_its_line_and_nothing_is_prepared(
+def test_an_invalid_file_is_refused_with_its_line_and_nothing_is_prepared(
     layer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prepare(layer)
-    team_file = written(tmp_path, {"ours.toml": VALID + "color = 1\n"}) / "ours.toml"
-    with pytest.raises(SystemExit, match=r"ours\.toml is not valid for stage dev in test mode"):
+    team_file = write_files(tmp_path, {"team.toml": VALID + "color = 1\n"}) / "team.toml"
+    with pytest.raises(SystemExit, match=r"team\.toml is not valid for stage dev in test mode"):
         prepare(layer, team_file)
-    assert "ours.toml, line 3" in capsys.readouterr().err
-    assert not (layer / ".build").exists(), "a build that follows must not find the older one"
+    assert "team.toml, line 3" in capsys.readouterr().err
+    assert not (layer / ".build").exists(), "the next build must not use the older file"
 
 
-def test_a_file_is_checked_for_the_stages_own_mode_or_for_both(layer: Path, tmp_path: Path) -> None:
+def test_a_file_is_checked_in_the_stages_own_mode_or_in_both_modes(
+    layer: Path, tmp_path: Path
+) -> None:
     live = VALID + "[default.mode.live.features.subscription_update]\nenabled = true\n"
-    team_file = written(tmp_path, {"ours.toml": live}) / "ours.toml"
+    team_file = write_files(tmp_path, {"team.toml": live}) / "team.toml"
     samconfig = tmp_path / "samconfig.toml"
     samconfig.write_text(
         '[dev.deploy.parameters]\nparameter_overrides = ["Stage=dev", "StripeMode=test"]\n'
@@ -257,7 +259,7 @@ def test_a_file_is_checked_for_the_stages_own_mode_or_for_both(layer: Path, tmp_
             prepare(layer, team_file, stage=stage, samconfig=samconfig)
 
 
-def test_what_else_decides_what_is_built_is_recorded_where_sam_looks_for_changes(
+def test_every_other_input_of_the_build_is_recorded_where_sam_detects_changes(
     layer: Path,
 ) -> None:
     recorded = layer / ".build" / "inputs.json"
@@ -269,7 +271,7 @@ def test_what_else_decides_what_is_built_is_recorded_where_sam_looks_for_changes
     assert recorded.read_bytes() == without
 
 
-def test_sam_build_alone_is_refused_with_a_sentence() -> None:
+def test_sam_build_alone_is_refused_with_the_command_to_use() -> None:
     clean = {key: value for key, value in os.environ.items() if key != "PORTCULLIS_ROOT"}
     done = subprocess.run(
         ["make", "build-BillingLayer"],

@@ -1,4 +1,4 @@
-"""What is for sale: from Stripe's prices to the public response."""
+"""The catalog: from Stripe's prices to the public response."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from billing.keys import CATALOG, DocumentKey
 from billing.sync_request import SyncRequest
 
 
-def price(named: str = "price_1", product: str = "prod_team", **fields: Any) -> dict[str, Any]:
+def price(price_id: str = "price_1", product: str = "prod_team", **fields: Any) -> dict[str, Any]:
     return {
-        "id": named,
+        "id": price_id,
         "active": True,
-        "lookup_key": f"{named}_key",
+        "lookup_key": f"{price_id}_key",
         "currency": "eur",
         "unit_amount": 2400,
         "recurring": {"interval": "month", "interval_count": 1},
@@ -32,7 +32,7 @@ def attached(lookup_key: str) -> dict[str, Any]:
     }
 
 
-def test_a_product_comes_with_all_its_prices_and_features() -> None:
+def test_a_product_has_all_its_prices_and_features() -> None:
     document = catalog.content(
         [price("price_m"), price("price_y"), price("price_s", "prod_starter")],
         {"prod_team": [attached("api_access"), attached("audit_log")]},
@@ -70,7 +70,7 @@ def test_a_price_that_no_subscription_can_use_is_left_out(unsold: dict[str, Any]
     assert catalog.content([unsold], {}) == {"products": []}
 
 
-def test_a_price_that_is_not_listed_any_more_is_left_out() -> None:
+def test_a_price_that_is_no_longer_listed_is_left_out() -> None:
     document = catalog.content([price("price_m"), price("price_y")], {})
     (team,) = catalog.response(document, {"price_y_key"})["products"]
     assert [each["id"] for each in team["prices"]] == ["price_y"]
@@ -81,7 +81,7 @@ def test_before_the_first_event_nothing_is_for_sale() -> None:
     assert catalog.response({}, {"price_m_key"}) == {"products": []}
 
 
-def test_numbers_from_dynamodb_and_prices_with_tiers_can_be_answered() -> None:
+def test_numbers_from_dynamodb_and_prices_with_tiers_can_be_serialized() -> None:
     document = catalog.content([price("price_m"), price("price_t", unit_amount=None)], {})
     first, _ = document["products"][0]["prices"]
     first["unit_amount"], first["interval_count"] = Decimal(2400), Decimal(1)
@@ -90,7 +90,7 @@ def test_numbers_from_dynamodb_and_prices_with_tiers_can_be_answered() -> None:
     assert [each["unit_amount"] for each in team["prices"]] == [2400, None]
 
 
-def test_features_are_those_of_the_products_that_are_asked_for() -> None:
+def test_features_of_returns_the_features_of_the_given_products() -> None:
     document = catalog.content(
         [price("price_m"), price("price_s", "prod_starter")],
         {"prod_team": [attached("audit_log")], "prod_starter": [attached("projects")]},
@@ -99,16 +99,16 @@ def test_features_are_those_of_the_products_that_are_asked_for() -> None:
 
 
 def test_a_deploy_can_request_the_catalog_without_an_event() -> None:
-    asked = SyncRequest.deploy(DocumentKey(CATALOG, "live"), up_to=7)
-    assert asked.key.pk == "CATALOG#live"
-    assert SyncRequest.from_message(asked.to_message()) == asked
+    requested = SyncRequest.deploy(DocumentKey(CATALOG, "live"), up_to=7)
+    assert requested.key.pk == "CATALOG#live"
+    assert SyncRequest.from_message(requested.to_message()) == requested
 
 
 def request(**headers: str) -> http.Request:
     return http.Request({"headers": headers})
 
 
-def test_the_response_may_be_cached_and_is_not_sent_twice() -> None:
+def test_the_response_can_be_cached_and_is_not_sent_again_while_it_is_unchanged() -> None:
     first = http.cacheable(request(), {"products": []}, max_age=60)
     assert first["headers"]["cache-control"] == "public, max-age=60"
     tag = first["headers"]["etag"]

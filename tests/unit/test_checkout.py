@@ -32,9 +32,9 @@ SUBJECT = "user-1"
 LINK = SubjectKey("test", "https://issuer/", SUBJECT)
 
 
-def price(named: str = "price_team", key: str = "team_monthly", **fields: Any) -> dict[str, Any]:
+def price(price_id: str = "price_team", key: str = "team_monthly", **fields: Any) -> dict[str, Any]:
     return {
-        "id": named,
+        "id": price_id,
         "lookup_key": key,
         "active": True,
         "recurring": {"interval": "month"},
@@ -45,19 +45,19 @@ def price(named: str = "price_team", key: str = "team_monthly", **fields: Any) -
 
 @dataclass
 class Stripe(MemoryStripe):
-    """MemoryStripe that also sells: idempotency keys and sessions as Stripe treats them."""
+    """MemoryStripe with prices and checkout sessions, and with idempotency keys like Stripe's."""
 
     for_sale: list[dict[str, Any]] = field(default_factory=lambda: [price()])
     sessions: list[dict[str, Any]] = field(default_factory=list)
     keys: dict[str, Any] = field(default_factory=dict)
-    priced_calls: int = 0
+    price_calls: int = 0
     before_expire: Callable[[], None] | None = None
     before_read: Callable[[str], None] | None = None
     before_create: Callable[[str], None] | None = None
     session_calls: list[str] = field(default_factory=list)
 
     def find_price(self, name: str) -> Mapping[str, Any] | None:
-        self.priced_calls += 1
+        self.price_calls += 1
         return next((p for p in self.for_sale if name in (p["id"], p["lookup_key"])), None)
 
     def create_customer(self, metadata: Mapping[str, str], key: str) -> str:
@@ -130,7 +130,7 @@ class Stripe(MemoryStripe):
         return session
 
     def pay(self, session: Mapping[str, Any]) -> None:
-        """What paying on the hosted page does."""
+        """Do what a payment on the hosted page does."""
         found = self.retrieve_checkout_session(session["id"])
         assert found is not None
         assert found["status"] == "open"
@@ -188,7 +188,8 @@ class World:
         assert session["url"] == created.url
         return session
 
-    def existing(self) -> None:
+    def add_customer(self) -> None:
+        """Create the subject's customer in Stripe and sync it."""
         self.stripe.customers["cus_1"] = customer(id="cus_1", metadata={"user_id": SUBJECT})
         self.sync(CustomerKey("own", "test", "cus_1"))
         self.synced.clear()
@@ -202,7 +203,7 @@ def world() -> World:
 # ---------------------------------------------------------------- what is sent to Stripe
 
 
-def test_a_first_purchase_creates_the_customer_and_links_it_at_once(world: World) -> None:
+def test_a_first_purchase_creates_and_links_the_customer(world: World) -> None:
     session = world.create()
     assert world.stripe.customers["cus_new0"]["metadata"] == {"user_id": SUBJECT}
     assert world.store.links == {LINK: CustomerKey("own", "test", "cus_new0")}
@@ -219,7 +220,7 @@ def test_a_first_purchase_creates_the_customer_and_links_it_at_once(world: World
     assert len(world.queue.confirms) == 1
 
 
-def test_a_second_click_uses_the_same_customer_even_after_stripe_has_forgotten_the_key(
+def test_a_second_click_uses_the_same_customer_even_after_the_idempotency_key_expires(
     world: World,
 ) -> None:
     world.create()
@@ -228,7 +229,7 @@ def test_a_second_click_uses_the_same_customer_even_after_stripe_has_forgotten_t
     assert list(world.stripe.customers) == ["cus_new0"]
 
 
-def test_two_clicks_that_both_see_no_customer_get_one_customer_and_one_session(
+def test_two_clicks_that_both_find_no_customer_get_one_customer_and_one_session(
     world: World,
 ) -> None:
     first = world.create()
@@ -236,12 +237,12 @@ def test_two_clicks_that_both_see_no_customer_get_one_customer_and_one_session(
     world.store.links.clear()
     world.store.rows.clear()
     sessions, world.stripe.sessions = world.stripe.sessions, []
-    opened = world.sessions().create(SUBJECT, {"price": "team_monthly"})
-    assert opened.id == first["id"] == sessions[0]["id"]
+    second = world.sessions().create(SUBJECT, {"price": "team_monthly"})
+    assert second.id == first["id"] == sessions[0]["id"]
     assert list(world.stripe.customers) == ["cus_new0"]
 
 
-def test_two_clicks_at_once_that_differ_cannot_both_be_paid(world: World) -> None:
+def test_two_different_clicks_at_once_cannot_both_be_paid(world: World) -> None:
     world.create()
     world.stripe.sessions = []
     with pytest.raises(StateConflict, match="changing at this moment"):
@@ -256,7 +257,7 @@ def test_the_configuration_sets_trial_and_promotion_codes(world: World) -> None:
     assert parameters["line_items"] == [{"price": "price_team", "quantity": 3}]
 
 
-def test_a_trial_is_given_once_for_a_product(world: World) -> None:
+def test_a_product_has_only_one_trial_per_customer(world: World) -> None:
     world.offer = Checkout(prices=("team_monthly",), trial_days=14)
     session = world.create()
     world.stripe.pay(session)
@@ -268,13 +269,13 @@ def test_a_trial_is_given_once_for_a_product(world: World) -> None:
 @pytest.mark.parametrize(
     ("name", "had"), [("prod_team", True), ("prod_team×5", True), ("prod_teams", False)]
 )
-def test_what_a_customer_has_had_is_read_from_its_transitions(name: str, had: bool) -> None:
+def test_the_transitions_show_which_products_a_customer_has_had(name: str, had: bool) -> None:
     change = Transition(at=1, event="evt", type="t", gained=(), lost=(name,))
     row = CustomerRow(key=CustomerKey("own", "test", "cus_1"), transitions=(change,))
     assert has_had(row, "prod_team") is had
 
 
-def test_a_subject_too_long_for_a_reference_is_left_out_of_it(world: World) -> None:
+def test_a_subject_that_is_too_long_is_not_sent_as_the_reference(world: World) -> None:
     assert "client_reference_id" not in world.create(subject="x" * 201)["parameters"]
 
 
@@ -286,7 +287,7 @@ def test_a_subject_too_long_for_a_reference_is_left_out_of_it(world: World) -> N
         ("https://a/#/done", "https://a/?checkout_session_id={CHECKOUT_SESSION_ID}#/done"),
     ],
 )
-def test_the_success_url_carries_the_session_id(url: str, expected: str) -> None:
+def test_the_success_url_contains_the_session_id(url: str, expected: str) -> None:
     assert with_session_id(url) == expected
 
 
@@ -312,15 +313,15 @@ def test_a_body_outside_the_contract_is_refused_by_name(body: dict[str, Any], na
 
 
 @pytest.mark.parametrize("name", ["success_url", "cancel_url"])
-def test_a_foreign_url_is_refused_by_its_name_before_stripe_is_called(
+def test_a_foreign_url_is_refused_by_name_before_any_call_to_stripe(
     world: World, name: str
 ) -> None:
     with pytest.raises(BadRequest, match=name):
         world.create(**{name: "https://evil.example/"})
-    assert (world.stripe.priced_calls, world.store.reads) == (0, 0)
+    assert (world.stripe.price_calls, world.store.reads) == (0, 0)
 
 
-def test_a_body_that_is_refused_has_created_no_customer(world: World) -> None:
+def test_a_refused_body_creates_no_customer(world: World) -> None:
     metered = price(recurring={"interval": "month", "usage_type": "metered"})
     world.stripe.for_sale = [metered]
     with pytest.raises(BadRequest, match="quantity"):
@@ -329,7 +330,7 @@ def test_a_body_that_is_refused_has_created_no_customer(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "for_sale"),
+    ("requested", "for_sale"),
     [
         ("enterprise_monthly", price("price_ent", "enterprise_monthly")),
         ("price_ent", price("price_ent", "enterprise_monthly")),
@@ -341,15 +342,15 @@ def test_a_body_that_is_refused_has_created_no_customer(world: World) -> None:
     ids=["not listed", "not listed, by id", "archived", "one-off", "product archived", "unknown"],
 )
 def test_a_price_that_is_not_for_sale_is_refused_by_name(
-    world: World, asked: str, for_sale: dict[str, Any]
+    world: World, requested: str, for_sale: dict[str, Any]
 ) -> None:
     world.stripe.for_sale = [for_sale]
-    with pytest.raises(BadRequest, match=asked):
-        world.create(price=asked)
+    with pytest.raises(BadRequest, match=requested):
+        world.create(price=requested)
     assert world.stripe.customers == {}
 
 
-def test_a_listed_price_may_be_asked_for_by_its_id(world: World) -> None:
+def test_a_listed_price_can_be_requested_by_its_id(world: World) -> None:
     assert world.create(price="price_team")["parameters"]["line_items"][0]["price"] == "price_team"
     world.offer = Checkout(prices=("price_team",))
     assert world.create(price="price_team")
@@ -358,7 +359,7 @@ def test_a_listed_price_may_be_asked_for_by_its_id(world: World) -> None:
 @pytest.mark.parametrize("status", ["active", "trialing", "past_due", "unpaid", "paused", "new"])
 def test_a_product_that_is_held_is_not_sold_again(world: World, status: str) -> None:
     world.stripe.subscriptions_of["cus_1"] = [subscription(status)]
-    world.existing()
+    world.add_customer()
     with pytest.raises(AlreadySubscribed, match=r"sub_1 is .*POST /portal-sessions"):
         world.create()
     assert world.stripe.sessions == []
@@ -369,18 +370,18 @@ def test_a_subscription_that_has_ended_or_was_never_paid_does_not_count_as_held(
     world: World, status: str
 ) -> None:
     world.stripe.subscriptions_of["cus_1"] = [subscription(status)]
-    world.existing()
+    world.add_customer()
     assert world.create()["customer"] == "cus_1"
 
 
-def test_another_product_may_be_bought_too(world: World) -> None:
+def test_another_product_can_be_bought_too(world: World) -> None:
     world.stripe.subscriptions_of["cus_1"] = [subscription(items=[item("prod_other")])]
-    world.existing()
+    world.add_customer()
     assert world.create()["customer"] == "cus_1"
 
 
-def test_what_was_bought_a_moment_ago_counts_before_its_webhook_has_come(world: World) -> None:
-    world.existing()
+def test_a_new_subscription_counts_as_held_before_its_webhook_arrives(world: World) -> None:
+    world.add_customer()
     world.stripe.subscriptions_of["cus_1"] = [subscription()]
     with pytest.raises(AlreadySubscribed):
         world.create()
@@ -389,7 +390,7 @@ def test_what_was_bought_a_moment_ago_counts_before_its_webhook_has_come(world: 
 # ---------------------------------------------------------------- sessions that are still open
 
 
-def test_a_repeated_checkout_answers_the_session_that_is_still_open(world: World) -> None:
+def test_a_repeated_checkout_returns_the_open_session(world: World) -> None:
     first = world.create(quantity=2)
     world.synced.clear()
     world.stripe.session_calls.clear()
@@ -420,7 +421,7 @@ def test_another_quantity_price_or_url_ends_the_open_session_and_creates_another
     assert (first["status"], second["status"]) == ("expired", "open")
 
 
-def test_of_several_open_sessions_for_the_same_only_the_newest_stays(world: World) -> None:
+def test_only_the_newest_of_several_equal_open_sessions_stays_open(world: World) -> None:
     first = world.create()
     twin = {**first, "id": "cs_test_twin", "url": "https://checkout.stripe.com/twin"}
     world.stripe.sessions.append(twin)
@@ -429,7 +430,7 @@ def test_of_several_open_sessions_for_the_same_only_the_newest_stays(world: Worl
 
 
 def test_an_open_session_of_another_kind_is_left_alone(world: World) -> None:
-    world.existing()
+    world.add_customer()
     setup = {"id": "cs_test_setup", "customer": "cus_1", "status": "open", "line_items": None}
     world.stripe.sessions.append(setup)
     assert world.create()["status"] == "open"
@@ -447,7 +448,7 @@ def test_a_session_with_more_than_this_line_is_ended_and_not_returned(world: Wor
 def test_a_session_that_appears_between_the_two_reads_leaves_one_live_session(
     world: World, quantity: int
 ) -> None:
-    world.existing()
+    world.add_customer()
 
     def another_tab(read: str) -> None:
         # Before the second read, whichever it is.
@@ -534,7 +535,7 @@ def test_a_success_url_is_measured_with_what_is_added_to_it(world: World) -> Non
     assert world.stripe.customers == {}
 
 
-def test_an_open_session_for_what_is_held_by_now_is_ended(world: World) -> None:
+def test_an_open_session_for_a_product_that_is_now_held_is_expired(world: World) -> None:
     session = world.create()
     customer_id = session["customer"]
     world.stripe.subscriptions_of[customer_id] = [subscription()]
@@ -553,17 +554,17 @@ def test_an_open_session_for_another_product_stays_open(world: World) -> None:
     assert first["status"] == "open"
 
 
-def test_a_session_that_is_paid_while_we_expire_it_counts_as_held(world: World) -> None:
+def test_a_product_that_is_paid_while_its_session_is_expired_counts_as_held(world: World) -> None:
     first = world.create()
     world.stripe.before_expire = lambda: world.stripe.pay(first)
     with pytest.raises(AlreadySubscribed):
         world.create(quantity=2)
 
 
-# ---------------------------------------------------------------- whose customer it is
+# ---------------------------------------------------------------- the subject's customer
 
 
-def test_a_deleted_customer_is_followed_by_a_new_one(world: World) -> None:
+def test_a_purchase_after_the_customer_is_deleted_creates_a_new_customer(world: World) -> None:
     world.create()
     world.stripe.customers["cus_new0"] = {"id": "cus_new0", "deleted": True}
     assert world.create()["customer"] == "cus_new1"
@@ -571,8 +572,8 @@ def test_a_deleted_customer_is_followed_by_a_new_one(world: World) -> None:
     assert world.create()["customer"] == "cus_new1"
 
 
-def test_another_living_customer_that_has_taken_the_subject_is_used(world: World) -> None:
-    def taken(key: CustomerKey) -> None:
+def test_another_customer_that_already_has_the_subject_is_used(world: World) -> None:
+    def link_another_customer(key: CustomerKey) -> None:
         if key.id == "cus_new0" and LINK not in world.store.links:
             world.before_sync = lambda key: None
             world.stripe.customers["cus_server"] = customer(
@@ -580,12 +581,12 @@ def test_another_living_customer_that_has_taken_the_subject_is_used(world: World
             )
             world.sync(CustomerKey("own", "test", "cus_server"))
 
-    world.before_sync = taken
+    world.before_sync = link_another_customer
     assert world.create()["customer"] == "cus_server"
     assert "SubjectTaken" in world.reports.names
 
 
-def test_a_customer_that_never_settles_is_a_409_and_not_an_endless_loop(world: World) -> None:
+def test_a_customer_that_keeps_changing_is_a_409_after_the_last_attempt(world: World) -> None:
     world.before_sync = lambda key: world.stripe.customers.update(
         {key.id: {"id": key.id, "deleted": True}}
     )
@@ -601,10 +602,10 @@ def test_a_customer_that_stripe_does_not_find_yet_is_a_503(world: World) -> None
 
 
 def test_a_row_with_too_many_writers_is_a_503(world: World) -> None:
-    def beaten(key: CustomerKey) -> None:
+    def conflict(key: CustomerKey) -> None:
         raise Conflict
 
-    world.before_sync = beaten
+    world.before_sync = conflict
     with pytest.raises(StoreUnavailable):
         world.create()
 
@@ -612,7 +613,7 @@ def test_a_row_with_too_many_writers_is_a_503(world: World) -> None:
 # ---------------------------------------------------------------- the way back
 
 
-def test_back_from_checkout_the_purchase_shows_without_any_webhook(world: World) -> None:
+def test_on_the_way_back_from_checkout_the_purchase_shows_without_a_webhook(world: World) -> None:
     session = world.create()
     world.stripe.pay(session)
     returned = world.sessions().retrieve(SUBJECT, session["id"])
@@ -632,29 +633,31 @@ def test_after_the_webhook_the_customer_is_not_read_from_stripe_again(
     assert world.synced == []
 
 
-def test_it_waits_for_a_stale_read_and_for_entitlements_that_come_later(world: World) -> None:
+def test_on_the_way_back_the_sync_is_repeated_until_the_purchase_and_its_features_show(
+    world: World,
+) -> None:
     world.document = {"products": [{"id": "prod_team", "features": [{"lookup_key": "api_access"}]}]}
     session = world.create()
     world.stripe.pay(session)
     subscriptions = world.stripe.subscriptions_of.pop("cus_new0")
     features = world.stripe.entitlements_of.pop("cus_new0")
-    looks: list[CustomerKey] = []
+    syncs: list[CustomerKey] = []
 
-    def catches_up(key: CustomerKey) -> None:
-        looks.append(key)
-        if len(looks) == 2:
+    def catch_up(key: CustomerKey) -> None:
+        syncs.append(key)
+        if len(syncs) == 2:
             world.stripe.subscriptions_of["cus_new0"] = subscriptions
-        if len(looks) == 3:
+        if len(syncs) == 3:
             world.stripe.entitlements_of["cus_new0"] = features
 
-    world.before_sync = catches_up
+    world.before_sync = catch_up
     returned = world.sessions().retrieve(SUBJECT, session["id"])
     assert returned.row is not None
     assert set(returned.row.billing.features) == {"api_access"}
     assert world.pauses == [1, 2]
 
 
-def test_an_open_session_is_answered_as_it_is(world: World) -> None:
+def test_an_open_session_is_returned_without_a_sync(world: World) -> None:
     session = world.create()
     world.synced.clear()
     assert world.sessions().retrieve(SUBJECT, session["id"]).status == "open"
@@ -662,11 +665,11 @@ def test_an_open_session_is_answered_as_it_is(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "asked", ["cs_test_0", "cs_test_unknown", "../customers/cus_1", "", "cs_x/y"]
+    "session", ["cs_test_0", "cs_test_unknown", "../customers/cus_1", "", "cs_x/y"]
 )
-def test_a_session_that_is_not_the_callers_own_is_a_404(world: World, asked: str) -> None:
+def test_a_session_that_is_not_the_callers_own_is_a_404(world: World, session: str) -> None:
     world.create(subject="somebody-else")
-    world.existing()
+    world.add_customer()
     for subject in (SUBJECT, "without-customer"):
         with pytest.raises(NotFound, match="no such checkout session"):
-            world.sessions().retrieve(subject, asked)
+            world.sessions().retrieve(subject, session)

@@ -1,4 +1,4 @@
-"""portcullis.toml: what is taken from it, and what each complaint says, with its line."""
+"""portcullis.toml: what it configures, and each error message with its line."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from billing.configuration.file import (
 from billing.errors import ConfigurationError
 from local.layer import CONFIGURATION_FILE as LOCAL_FILE
 
-ENOUGH = "[default]\nfeatures.invoice_history.enabled = true\n"
+MINIMAL = "[default]\nfeatures.invoice_history.enabled = true\n"
 
 
 def read(text: str, *, stage: str = "dev", mode: str = "test") -> Configuration:
     return parse(text, stage=stage, mode=mode)
 
 
-def features(text: str, **seen_by: str) -> Any:
-    return read(text, **seen_by).configurations[0].parameters["features"]
+def features(text: str, **options: str) -> Any:
+    return read(text, **options).configurations[0].parameters["features"]
 
 
-def complaint(text: str) -> str:
+def error_of(text: str) -> str:
     with pytest.raises(ConfigurationError) as refused:
         read(text)
     return str(refused.value)
@@ -39,7 +39,7 @@ def complaint(text: str) -> str:
 @pytest.mark.parametrize("path", [CONFIGURATION_FILE, LOCAL_FILE], ids=["shipped", "local"])
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("mode", MODES)
-def test_the_files_of_this_repository_can_be_used_everywhere(
+def test_the_files_of_this_repository_are_valid_in_every_stage_and_mode(
     path: Path, stage: str, mode: str
 ) -> None:
     assert load(stage=stage, mode=mode, path=path).configurations[0].name == "default"
@@ -51,10 +51,10 @@ def test_the_shipped_file_names_no_price_so_that_a_first_deploy_needs_none() -> 
     assert not any(each.prices for each in shipped.configurations)
 
 
-def test_the_examples_in_the_shipped_files_comments_can_be_used() -> None:
+def test_the_examples_in_the_comments_of_the_shipped_file_are_valid() -> None:
     lines = CONFIGURATION_FILE.read_text().splitlines()
-    taken_in = [line[2:] if _is_an_example(line) else line for line in lines]
-    file = read("\n".join(taken_in))
+    uncommented = [line[2:] if _is_an_example(line) else line for line in lines]
+    file = read("\n".join(uncommented))
     assert file.configurations[0].prices == ("team_monthly", "team_yearly")
     assert [each.name for each in file.configurations] == ["default", "enterprise"]
     assert file.configurations[1].when_features == ("single_sign_on",)
@@ -62,24 +62,24 @@ def test_the_examples_in_the_shipped_files_comments_can_be_used() -> None:
 
 
 def _is_an_example(line: str) -> bool:
-    said = line.removeprefix("# ")
-    return said != line and (said.startswith("[") or " = " in said)
+    text = line.removeprefix("# ")
+    return text != line and (text.startswith("[") or " = " in text)
 
 
-def test_parameters_are_stripes_and_called_as_the_table() -> None:
-    (only,) = read(ENOUGH).configurations
+def test_a_table_becomes_stripes_parameters_and_its_name_becomes_theirs() -> None:
+    (only,) = read(MINIMAL).configurations
     assert only.parameters == {
         "name": "default",
         "features": {"invoice_history": {"enabled": True}},
     }
 
 
-def test_a_configuration_may_be_shown_under_another_name() -> None:
+def test_a_configuration_can_have_another_name_in_stripe() -> None:
     (only,) = read('[default]\nname = "Shown"\nfeatures = {}\n').configurations
     assert (only.name, only.parameters["name"]) == ("default", "Shown")
 
 
-def test_the_stages_word_counts_over_the_tables_and_the_modes_over_both() -> None:
+def test_a_stage_overrides_the_table_and_a_mode_overrides_both() -> None:
     text = """
 [default.features.subscription_cancel]
 enabled = true
@@ -100,14 +100,14 @@ proration_behavior = "none"
     assert live["enabled"] is True
 
 
-def test_a_list_is_replaced_whole() -> None:
-    text = ENOUGH + '[checkout]\nprices = ["a", "b"]\n[checkout.mode.live]\nprices = ["c"]\n'
+def test_an_override_replaces_a_whole_list() -> None:
+    text = MINIMAL + '[checkout]\nprices = ["a", "b"]\n[checkout.mode.live]\nprices = ["c"]\n'
     assert read(text).checkout.prices == ("a", "b")
     assert read(text, mode="live").checkout.prices == ("c",)
 
 
-def test_coupons_and_promotion_codes_are_what_a_flow_may_name() -> None:
-    text = ENOUGH + '[flows]\nretention_coupons = ["stay"]\npromotion_codes = ["promo_1"]\n'
+def test_the_file_lists_the_coupons_and_promotion_codes_that_a_flow_can_name() -> None:
+    text = MINIMAL + '[flows]\nretention_coupons = ["stay"]\npromotion_codes = ["promo_1"]\n'
     file = read(text)
     assert file.retention_coupons == {"stay"}
     assert file.promotion_codes == {"promo_1"}
@@ -115,7 +115,7 @@ def test_coupons_and_promotion_codes_are_what_a_flow_may_name() -> None:
 
 
 RULES = (
-    ENOUGH
+    MINIMAL
     + """
 [one]
 when.products = ["prod_1"]
@@ -139,7 +139,7 @@ features = {}
         (["prod_1"], ["sso"], "one"),
     ],
 )
-def test_the_first_rule_that_holds_chooses(
+def test_the_first_rule_that_matches_chooses_the_configuration(
     products: list[str], held: list[str], chosen: str
 ) -> None:
     assert read(RULES).chosen_for(products, held).name == chosen
@@ -150,14 +150,14 @@ def test_a_configuration_without_a_rule_is_used_by_name_only() -> None:
     named = file.named("by_name")
     assert named is not None
     assert named.name == "by_name"
-    assert file.named("nobody") is None
+    assert file.named("unknown") is None
 
 
 ENTRY = "[[other.features.subscription_update.products]]\nprices = "
 
 
 @pytest.mark.parametrize(
-    ("added", "line", "says"),
+    ("added", "line", "expected"),
     [
         ("[default.features]\nx = 1", None, "(at line 3"),
         ("[checkout]\nprice = []", 4, "checkout.price is unknown; allowed here: prices,"),
@@ -199,32 +199,33 @@ ENTRY = "[[other.features.subscription_update.products]]\nprices = "
     ],
 )
 def test_a_mistake_is_reported_with_its_line_and_what_is_allowed(
-    added: str, line: int | None, says: str
+    added: str, line: int | None, expected: str
 ) -> None:
-    told = complaint(ENOUGH + added + "\n")
-    assert says in told
+    message = error_of(MINIMAL + added + "\n")
+    assert expected in message
     if line is not None:
-        assert any(each.startswith(f"portcullis.toml, line {line}: ") for each in told.splitlines())
+        start = f"portcullis.toml, line {line}: "
+        assert any(each.startswith(start) for each in message.splitlines())
 
 
-def test_all_slips_are_named_at_once() -> None:
-    told = complaint(ENOUGH + "[checkout]\nprice = 1\ntrial_days = 0\n")
-    assert len(told.splitlines()) == 2
+def test_all_mistakes_are_reported_at_once() -> None:
+    message = error_of(MINIMAL + "[checkout]\nprice = 1\ntrial_days = 0\n")
+    assert len(message.splitlines()) == 2
 
 
-def test_a_key_that_is_no_table_is_not_taken_for_a_configuration() -> None:
-    assert "line 1: coupons is unknown here" in complaint("coupons = []\n" + ENOUGH)
+def test_a_key_that_is_not_a_table_is_not_a_configuration() -> None:
+    assert "line 1: coupons is unknown here" in error_of("coupons = []\n" + MINIMAL)
 
 
 def test_a_file_without_a_configuration_is_refused() -> None:
-    assert "[default]" in complaint("[checkout]\nprices = []\n")
+    assert "[default]" in error_of("[checkout]\nprices = []\n")
 
 
-def test_stripe_takes_ten_products() -> None:
+def test_more_than_ten_products_are_refused() -> None:
     entry = '[[default.features.subscription_update.products]]\nprices = ["p"]\n'
-    assert "has 11 entries; Stripe takes 10" in complaint(entry * 11)
+    assert "has 11 entries; Stripe takes 10" in error_of(entry * 11)
 
 
-def test_a_file_that_is_not_there_is_a_complaint_too(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"portcullis\.toml cannot be read"):
         load(stage="dev", mode="test", path=tmp_path / "portcullis.toml")

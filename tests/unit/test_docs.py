@@ -1,4 +1,4 @@
-"""The documents say nothing that the repository contradicts."""
+"""The documents agree with the repository."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGE = ROOT / "layers" / "billing" / "billing"
 DOCUMENTS = [
     path
     for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))
-    # History keeps the names of its time.
+    # The changelog keeps old names.
     if path.name != "CHANGELOG.md"
 ]
 BY_NAME = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -27,7 +27,7 @@ BY_NAME = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.n
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 
-#: Names in CamelCase that are nobody's of ours.
+#: Names in CamelCase that do not come from this repository.
 FOREIGN = {"DeletionPolicy", "FilterLogEvents", "Host", "Origin", "PrivateLink", "ServiceTimeout"}
 FOREIGN |= {"AuthorizationScopes", "Content", "Date", "ContentUri", "Retain", "Globals"}
 
@@ -44,7 +44,7 @@ def test_what_follows_from_the_contract_is_up_to_date(path: Path, content: str) 
 @BY_NAME
 def test_every_make_target_in_a_document_exists(document: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    # Where a target can only stand: in code, or at the start of a line of a code block.
+    # A target is named in inline code, or at the start of a line of a code block.
     named = set(re.findall(r"(?:`|^)make ([a-z-]+)", document.read_text(), re.MULTILINE))
     assert named <= targets
 
@@ -52,8 +52,8 @@ def test_every_make_target_in_a_document_exists(document: Path) -> None:
 @BY_NAME
 def test_every_route_in_a_document_exists(document: Path) -> None:
     named = set(re.findall(r"`((?:GET|POST|PUT|DELETE) /[^`\s]*)", document.read_text()))
-    ours = {each for each in named if not each.partition(" ")[2].startswith("/v1/")}
-    assert ours <= {route.key for route in ROUTES}
+    routes = {each for each in named if not each.partition(" ")[2].startswith("/v1/")}
+    assert routes <= {route.key for route in ROUTES}
 
 
 @BY_NAME
@@ -66,7 +66,7 @@ def test_every_name_of_the_template_in_a_document_exists(document: Path) -> None
 
 
 @BY_NAME
-def test_every_link_in_a_document_leads_to_a_file(document: Path) -> None:
+def test_every_relative_link_in_a_document_leads_to_a_file(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
         if not target.startswith(("https://", "http://")):
             assert (document.parent / target).exists(), target
@@ -88,11 +88,11 @@ def test_the_readme_describes_every_folder() -> None:
     top = {path.parent.relative_to(ROOT).parts[0] for path in ROOT.glob("*/*") if path.is_file()}
     top |= {"functions", "layers", "tests"}
     rooms = {f"layers/billing/billing/{path.parent.name}" for path in PACKAGE.glob("*/__init__.py")}
-    ours = {name for name in top if not name.startswith(".") and name != "layers"}
-    assert ours | rooms <= described
+    folders = {name for name in top if not name.startswith(".") and name != "layers"}
+    assert folders | rooms <= described
 
 
-def test_each_folder_is_described_without_an_and() -> None:
+def test_each_folder_is_described_without_the_word_and() -> None:
     rows = re.findall(r"^\| `[\w/]+/` \| (.*) \|", README, re.MULTILINE)
     docstrings = [path.read_text() for path in PACKAGE.glob("*/__init__.py")]
     assert not [each for each in (*rows, *docstrings) if " and " in each]
@@ -131,18 +131,18 @@ def test_the_readmes_button_is_the_one_that_is_tested() -> None:
         (0, "", "showed Failed to fetch"),
     ],
 )
-def test_the_billing_button_fetches_a_link_and_navigates_or_says_why_not(
+def test_the_billing_button_opens_the_portal_or_shows_the_error(
     status: int, body: str, outcome: str
 ) -> None:
     page = f"""
         let click;
         const element = {{ disabled: false, addEventListener: (_, handler) => (click = handler) }};
-        const said = [];
+        const log = [];
         Object.assign(globalThis, {{
           API_URL: "https://api", accessToken: async () => "token",
           document: {{ getElementById: () => element }},
-          location: {{ href: "https://app/account", assign: (url) => said.push("went to " + url) }},
-          alert: (text) => said.push("showed " + text),
+          location: {{ href: "https://app/account", assign: (url) => log.push("went to " + url) }},
+          alert: (text) => log.push("showed " + text),
           fetch: async (url, how) => {{
             if (url !== "https://api/portal-sessions" || how.method !== "POST") throw url;
             if (how.headers.authorization !== "Bearer token") throw how.headers;
@@ -153,7 +153,7 @@ def test_the_billing_button_fetches_a_link_and_navigates_or_says_why_not(
         }});
         {BUTTON.read_text()}
         await click();
-        console.log(said.join(), element.disabled);
+        console.log(log.join(), element.disabled);
     """
     done = subprocess.run(
         ["node", "--input-type=module", "--eval", page], capture_output=True, text=True, check=True

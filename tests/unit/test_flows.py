@@ -1,4 +1,4 @@
-"""Portal flows on their own: their fields, what the portal would refuse, and Stripe's flow_data."""
+"""Portal flows: their fields, their refusals, and Stripe's flow_data."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_flow_requires_its_own_fields_and_refuses_those_of_others(kind: str) -
 
 
 @pytest.mark.parametrize(
-    ("after", "says"),
+    ("after", "message"),
     [
         ({"type": "redirect"}, "return_url is missing"),
         ({"type": "redirect", "return_url": "u", "custom_message": "x"}, "custom_message does not"),
@@ -56,8 +56,8 @@ def test_a_flow_requires_its_own_fields_and_refuses_those_of_others(kind: str) -
         ({"type": "hosted_confirmation", "return_url": "u"}, "return_url does not belong"),
     ],
 )
-def test_after_completion_has_the_fields_of_its_type(after: dict[str, Any], says: str) -> None:
-    with pytest.raises(BadRequest, match=says):
+def test_after_completion_has_the_fields_of_its_type(after: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadRequest, match=message):
         check_fields(flow("customer_update", after_completion=after))
 
 
@@ -71,7 +71,7 @@ def test_each_kind_of_coupon_has_its_own_list() -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in FLOWS if "subscription" in kind])
-def test_no_flow_leads_to_a_subscription_that_has_ended(kind: str) -> None:
+def test_a_flow_on_a_subscription_that_has_ended_is_refused(kind: str) -> None:
     check_possible(flow(kind), subscription())
     with pytest.raises(StateConflict, match="has ended"):
         check_possible(flow(kind), subscription(status="canceled"))
@@ -92,12 +92,14 @@ def test_no_flow_leads_to_a_subscription_that_has_ended(kind: str) -> None:
         ),
     ],
 )
-def test_after_completion_becomes_stripes(after: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_after_completion_is_converted_to_stripes_shape(
+    after: dict[str, Any], expected: dict[str, Any]
+) -> None:
     data = flow_data(flow("customer_update", after_completion=after), None, str)
     assert data == {"type": "customer_update", "after_completion": expected}
 
 
-def test_an_item_must_be_the_subscriptions_own_and_its_price_is_looked_up() -> None:
+def test_an_item_must_belong_to_the_subscription_and_its_price_can_be_a_lookup_key() -> None:
     confirmed = flow("subscription_update_confirm", items=[{"id": "si_1", "price": "team"}])
     data = flow_data(confirmed, subscription(), lambda name: f"price_of_{name}")
     items = data["subscription_update_confirm"]["items"]

@@ -1,4 +1,4 @@
-"""The handlers on the envelopes of `events/`, with moto's AWS around them and no network."""
+"""The handlers, invoked with the envelopes of `events/`: AWS is moto, and there is no network."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def envelope(name: str) -> dict[str, Any]:
 
 
 def template_defaults() -> dict[str, str]:
-    """The environment of a function, as far as the template's parameters have defaults."""
+    """The variables that take their value from a template parameter, with its default."""
     return {
         variable.removeprefix("PORTCULLIS_"): str(TEMPLATE["Parameters"][value].get("Default", ""))
         for variable, value in ENVIRONMENT.items()
@@ -71,10 +71,11 @@ class Deployed:
         return app.handler(event, Context())
 
     def received(self, queue: str) -> list[str]:
-        answer = self.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
-        return [message["Body"] for message in answer.get("Messages", [])]
+        response = self.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
+        return [message["Body"] for message in response.get("Messages", [])]
 
-    def give(self, customer: str, **billing: Any) -> None:
+    def store_customer(self, customer: str, **billing: Any) -> None:
+        """Write the row of a customer, with a link from the subject of the envelopes."""
         key = CustomerKey("own", "test", customer)
         row = CustomerRow(
             key=key,
@@ -96,7 +97,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
     with mock_aws():
         sqs = boto3.client("sqs")
         events = sqs.create_queue(QueueName="events")["QueueUrl"]
-        dead_letters = sqs.create_queue(QueueName="dead")["QueueUrl"]
+        dead_letters = sqs.create_queue(QueueName="dead-letters")["QueueUrl"]
         dynamodb = boto3.client("dynamodb")
         dynamodb.create_table(
             TableName="entitlements",
@@ -130,7 +131,7 @@ def test_there_is_a_payload_for_every_event_type() -> None:
 
 
 @pytest.mark.parametrize("path", PAYLOADS, ids=lambda path: path.stem)
-def test_every_webhook_payload_is_taken_in_and_what_it_names_queued(
+def test_every_webhook_payload_is_ingested_and_queued_according_to_its_effect(
     deployed: Deployed, path: Path
 ) -> None:
     body = path.read_text()
@@ -152,7 +153,9 @@ def test_every_webhook_payload_is_taken_in_and_what_it_names_queued(
     assert deployed.received(deployed.dead_letters) == []
 
 
-def test_the_ingest_envelope_with_its_made_up_signature_is_refused(deployed: Deployed) -> None:
+def test_the_webhook_envelope_is_refused_because_its_signature_is_invalid(
+    deployed: Deployed,
+) -> None:
     response = deployed.invoke("ingest_webhook", envelope("ingest_webhook"))
     assert response["statusCode"] == 400
     assert json.loads(response["body"])["type"] == "urn:portcullis:problem:signature-rejected"
@@ -179,7 +182,7 @@ def test_a_mistake_in_the_file_does_not_stop_the_worker(
     assert response == {"batchItemFailures": [{"itemIdentifier": kept}]}
 
 
-def test_a_webhook_without_a_queue_is_answered_503_so_that_stripe_tries_again(
+def test_a_webhook_that_cannot_be_queued_is_a_503_so_that_stripe_retries_it(
     deployed: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deployed.sqs.delete_queue(QueueUrl=deployed.events)
@@ -196,23 +199,25 @@ def test_the_worker_acknowledges_a_request_that_the_row_has_outgrown(deployed: D
     event = envelope("sync_customer")
     request = json.loads(event["Records"][0]["body"]) | {"up_to": int(time.time()) - 3600}
     event["Records"][0]["body"] = json.dumps(request)
-    deployed.give(request["key"].rpartition("#")[2])
+    deployed.store_customer(request["key"].rpartition("#")[2])
     assert deployed.invoke("sync_customer", event) == {"batchItemFailures": []}
 
 
-def test_the_worker_keeps_what_stripe_cannot_answer_and_dead_letters_poison(
+def test_the_worker_defers_a_message_without_stripe_and_dead_letters_an_unprocessable_one(
     deployed: Deployed,
 ) -> None:
     event = envelope("sync_customer")
-    event["Records"].append(event["Records"][0] | {"messageId": "poison", "body": "not ours"})
-    answer = deployed.invoke("sync_customer", event)
-    kept = event["Records"][0]["messageId"]
-    assert answer == {"batchItemFailures": [{"itemIdentifier": kept}]}
-    assert deployed.received(deployed.dead_letters) == ["not ours"]
+    event["Records"].append(
+        event["Records"][0] | {"messageId": "unprocessable", "body": "not json"}
+    )
+    response = deployed.invoke("sync_customer", event)
+    deferred = event["Records"][0]["messageId"]
+    assert response == {"batchItemFailures": [{"itemIdentifier": deferred}]}
+    assert deployed.received(deployed.dead_letters) == ["not json"]
 
 
-def test_the_reader_answers_what_the_row_gives(deployed: Deployed) -> None:
-    deployed.give("cus_ada", features={"single_sign_on": int(time.time()) + 60})
+def test_get_entitlements_returns_the_entitlements_of_the_row(deployed: Deployed) -> None:
+    deployed.store_customer("cus_ada", features={"single_sign_on": int(time.time()) + 60})
     everything = json.loads(
         deployed.invoke("get_entitlements", envelope("get_entitlements"))["body"]
     )
@@ -222,7 +227,7 @@ def test_the_reader_answers_what_the_row_gives(deployed: Deployed) -> None:
     assert one["entitled"] is True
 
 
-def test_the_reader_never_says_entitled_when_the_table_does_not_answer(
+def test_get_entitlements_returns_no_entitlement_if_the_table_is_unavailable(
     deployed: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PORTCULLIS_TABLE_NAME", "gone")
@@ -239,15 +244,15 @@ def test_a_subject_without_a_customer_has_no_portal_and_no_entitlements(
         deployed.invoke("create_portal_session", envelope("create_portal_session"))["statusCode"]
         == 404
     )
-    answer = deployed.invoke("get_entitlements", envelope("get_entitlements"))
-    assert answer["statusCode"] == 200
-    assert json.loads(answer["body"])["customer"] is None
+    response = deployed.invoke("get_entitlements", envelope("get_entitlements"))
+    assert response["statusCode"] == 200
+    assert json.loads(response["body"])["customer"] is None
 
 
-def test_the_portal_is_503_with_retry_after_when_stripe_cannot_be_reached(
+def test_a_portal_session_is_a_503_with_retry_after_if_stripe_is_unreachable(
     deployed: Deployed,
 ) -> None:
-    deployed.give("cus_ada")
+    deployed.store_customer("cus_ada")
     response = deployed.invoke("create_portal_session", envelope("create_portal_session"))
     assert response["statusCode"] == 503
     assert response["headers"]["retry-after"]
@@ -256,7 +261,7 @@ def test_the_portal_is_503_with_retry_after_when_stripe_cannot_be_reached(
 
 @pytest.fixture
 def selling(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> Deployed:
-    """What the local stack's portal file sells: the repository's own names no price yet."""
+    """The functions with the local stack's configuration file: the shipped file lists no price."""
     sold = configuration_file.load(
         stage="dev", mode="test", path=ROOT / "local" / "portcullis.toml"
     )
@@ -264,13 +269,13 @@ def selling(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> Deployed:
     return deployed
 
 
-def test_nothing_can_be_bought_that_the_portal_file_does_not_list(deployed: Deployed) -> None:
+def test_a_price_that_the_configuration_file_does_not_list_is_refused(deployed: Deployed) -> None:
     response = deployed.invoke("create_checkout_session", envelope("create_checkout_session"))
     assert response["statusCode"] == 400
     assert "'team_monthly'" in json.loads(response["body"])["detail"]
 
 
-def test_checkout_is_503_with_retry_after_when_stripe_cannot_be_reached(
+def test_a_checkout_session_is_a_503_with_retry_after_if_stripe_is_unreachable(
     selling: Deployed,
 ) -> None:
     response = selling.invoke("create_checkout_session", envelope("create_checkout_session"))
@@ -278,14 +283,14 @@ def test_checkout_is_503_with_retry_after_when_stripe_cannot_be_reached(
     assert response["headers"]["retry-after"]
 
 
-def test_a_subject_without_a_customer_has_no_checkout_session_to_come_back_from(
+def test_a_checkout_session_is_a_404_for_a_subject_without_a_customer(
     deployed: Deployed,
 ) -> None:
     response = deployed.invoke("get_checkout_session", envelope("get_checkout_session"))
     assert response["statusCode"] == 404
 
 
-def test_the_catalog_is_everybodys_and_may_be_cached(selling: Deployed) -> None:
+def test_the_catalog_needs_no_token_and_can_be_cached(selling: Deployed) -> None:
     event = envelope("get_catalog")
     assert "authorizer" not in event["requestContext"]
     empty = selling.invoke("get_catalog", event)
@@ -315,7 +320,7 @@ def test_the_catalog_is_everybodys_and_may_be_cached(selling: Deployed) -> None:
     assert selling.invoke("get_catalog", event)["statusCode"] == 304
 
 
-def test_a_catalog_that_cannot_be_read_is_a_503_that_nobody_caches(
+def test_a_catalog_that_cannot_be_read_is_a_503_that_is_not_cached(
     deployed: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PORTCULLIS_TABLE_NAME", "gone")
@@ -326,54 +331,54 @@ def test_a_catalog_that_cannot_be_read_is_a_503_that_nobody_caches(
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What CloudFormation has been answered."""
-    answers: list[dict[str, Any]] = []
+def responses(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The responses that are sent to CloudFormation."""
+    sent: list[dict[str, Any]] = []
 
     def urlopen(request: Any, timeout: float) -> contextlib.nullcontext[None]:
-        answers.append(json.loads(request.data))
+        sent.append(json.loads(request.data))
         return contextlib.nullcontext()
 
     monkeypatch.setattr("urllib.request.urlopen", urlopen)
-    return answers
+    return sent
 
 
-def test_a_setup_that_cannot_reach_stripe_tells_cloudformation_why(
-    deployed: Deployed, told: list[dict[str, Any]]
+def test_a_setup_that_cannot_reach_stripe_fails_with_the_reason(
+    deployed: Deployed, responses: list[dict[str, Any]]
 ) -> None:
     deployed.invoke("stripe_setup", envelope("stripe_setup"))
-    (answer,) = told
-    assert answer["Status"] == "FAILED"
-    assert answer["Reason"].startswith("Stripe did not answer (APIConnectionError")
+    (response,) = responses
+    assert response["Status"] == "FAILED"
+    assert response["Reason"].startswith("Stripe did not answer (APIConnectionError")
 
 
-def test_a_setup_without_time_answers_rather_than_begins(
-    deployed: Deployed, told: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+def test_a_setup_without_enough_time_fails_before_it_begins(
+    deployed: Deployed, responses: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Context, "get_remaining_time_in_millis", staticmethod(lambda: 44_000))
     deployed.invoke("stripe_setup", envelope("stripe_setup"))
-    assert "too slowly" in told[0]["Reason"]
+    assert "too slowly" in responses[0]["Reason"]
 
 
-def test_an_unexpected_error_of_the_setup_is_answered_too(
-    deployed: Deployed, told: list[dict[str, Any]]
+def test_an_unexpected_error_of_the_setup_is_reported_to_cloudformation(
+    deployed: Deployed, responses: list[dict[str, Any]]
 ) -> None:
     event = envelope("stripe_setup")
     del event["ResourceProperties"]["WebhookUrl"]
     deployed.invoke("stripe_setup", event)
-    assert told[0]["Reason"].startswith("Unexpected KeyError")
+    assert responses[0]["Reason"].startswith("Unexpected KeyError")
 
 
-def test_the_end_of_a_stack_that_never_had_a_key_succeeds(
-    deployed: Deployed, told: list[dict[str, Any]]
+def test_the_deletion_of_a_stack_without_an_api_key_succeeds(
+    deployed: Deployed, responses: list[dict[str, Any]]
 ) -> None:
     boto3.client("secretsmanager").delete_secret(SecretId="key", ForceDeleteWithoutRecovery=True)
     deployed.invoke("stripe_setup", envelope("stripe_setup") | {"RequestType": "Delete"})
-    assert told[0]["Status"] == "SUCCESS"
+    assert responses[0]["Status"] == "SUCCESS"
 
 
-def test_an_operator_is_told_why_nothing_is_rotated(deployed: Deployed) -> None:
+def test_a_failed_rotation_returns_its_reason(deployed: Deployed) -> None:
     stack = envelope("stripe_setup")["StackId"]
-    answer = deployed.invoke("stripe_setup", {"rotate": {"StackId": stack, "overlap": 600}})
-    assert answer["state"] == "failed"
-    assert "Stripe did not answer" in answer["reason"]
+    result = deployed.invoke("stripe_setup", {"rotate": {"StackId": stack, "overlap": 600}})
+    assert result["state"] == "failed"
+    assert "Stripe did not answer" in result["reason"]

@@ -1,4 +1,4 @@
-"""The HTTP edge: bodies, claims, scopes, and every error as a problem."""
+"""HTTP: bodies, claims, scopes, and a problem details response for every error."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ def request(body: str | None = None, **event: Any) -> http.Request:
     return http.Request({"body": body, **event})
 
 
-def test_the_body_is_the_exact_bytes_flagged_as_base64_or_not() -> None:
+def test_the_body_is_the_exact_bytes_with_or_without_base64() -> None:
     assert request('{"a": "ä"}').body(limit=LIMIT) == '{"a": "ä"}'.encode()
     encoded = base64.b64encode(b"\xff\x00").decode()
     assert request(encoded, isBase64Encoded=True).body(limit=LIMIT) == b"\xff\x00"
     assert request(None).body(limit=LIMIT) == b""
 
 
-def test_a_body_flagged_as_base64_that_is_not_is_refused() -> None:
+def test_a_body_with_invalid_base64_is_refused() -> None:
     for text in ("not base64!", "YWJj\n", "YWJ", "äöü="):
         with pytest.raises(BadRequest):
             request(text, isBase64Encoded=True).body(limit=LIMIT)
 
 
 @pytest.mark.parametrize("size", range(LIMIT - 2, LIMIT + 3))
-def test_the_limit_counts_the_bodys_bytes_however_they_are_sent(size: int) -> None:
+def test_the_limit_counts_the_bytes_of_the_decoded_body(size: int) -> None:
     plain, encoded = "x" * size, base64.b64encode(b"x" * size).decode()
     for each in (request(plain), request(encoded, isBase64Encoded=True)):
         if size <= LIMIT:
@@ -50,7 +50,7 @@ def test_the_limit_counts_the_bodys_bytes_however_they_are_sent(size: int) -> No
                 each.body(limit=LIMIT)
 
 
-def test_a_body_that_is_too_large_is_refused_before_base64_is_decoded(
+def test_a_body_that_is_too_large_is_refused_before_it_is_decoded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def decode(*_: Any, **__: Any) -> bytes:
@@ -64,7 +64,7 @@ def test_a_body_that_is_too_large_is_refused_before_base64_is_decoded(
 @pytest.mark.parametrize(
     "body", ["{", "[]", "1", '"x"', "null", "[" * 9_000, "\ud800", '{"a": "\\ud800"}']
 )
-def test_a_body_that_is_no_json_object_is_refused(body: str) -> None:
+def test_a_body_that_is_not_a_json_object_is_refused(body: str) -> None:
     with pytest.raises(BadRequest):
         request(body).json()
 
@@ -75,7 +75,7 @@ def test_an_empty_body_is_an_empty_object_and_a_huge_one_is_refused() -> None:
         request(" " * (http.MAX_JSON_BYTES + 1)).json()
 
 
-def test_headers_are_found_in_any_case() -> None:
+def test_header_names_are_case_insensitive() -> None:
     assert request(headers={"Stripe-SIGNATURE": "x"}).headers["stripe-signature"] == "x"
 
 
@@ -107,7 +107,7 @@ def test_the_subject_is_the_verified_claim_and_nothing_else() -> None:
 @pytest.mark.parametrize(
     "claims", [{"scope": "openid billing:manage"}, {"scp": "[openid billing:manage]"}]
 )
-def test_a_scope_is_found_however_the_issuer_writes_it(claims: dict[str, str]) -> None:
+def test_a_scope_is_found_in_both_forms_that_issuers_use(claims: dict[str, str]) -> None:
     with_claims(**claims).require_scope("billing:manage")
     with pytest.raises(Forbidden, match="billing:admin"):
         with_claims(**claims).require_scope("billing:admin")
@@ -115,7 +115,7 @@ def test_a_scope_is_found_however_the_issuer_writes_it(claims: dict[str, str]) -
         with_claims(**claims).require_scope("billing")
 
 
-def test_without_a_configured_scope_everybody_may() -> None:
+def test_without_a_configured_scope_every_request_is_allowed() -> None:
     with_claims().require_scope("")
 
 
@@ -145,7 +145,7 @@ def test_a_path_parameter_is_percent_decoded() -> None:
         (KeyError("x"), 500),
     ],
 )
-def test_every_error_is_answered_as_problem_details(error: Exception, status: int) -> None:
+def test_every_error_becomes_a_problem_details_response(error: Exception, status: int) -> None:
     def fail(_: http.Request) -> http.Response:
         raise error
 
@@ -157,7 +157,7 @@ def test_every_error_is_answered_as_problem_details(error: Exception, status: in
     assert ("retry-after" in response["headers"]) is (status == 503)
 
 
-def test_an_unexpected_error_is_counted_logged_whole_and_answered_without_its_text(
+def test_an_unexpected_error_is_counted_and_logged_but_its_text_is_not_returned(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(_: http.Request) -> http.Response:
@@ -169,13 +169,13 @@ def test_an_unexpected_error_is_counted_logged_whole_and_answered_without_its_te
     assert '"RequestFailed":[1.0]' in capsys.readouterr().out
 
 
-def test_responses_are_cached_by_nobody_and_never_sniffed() -> None:
+def test_responses_forbid_caching_and_content_sniffing() -> None:
     for response in (http.respond(200, {}), http.problem(400, "bad-request", "Bad request", "x")):
         assert response["headers"]["cache-control"] == "no-store"
         assert response["headers"]["x-content-type-options"] == "nosniff"
 
 
-def test_a_cacheable_response_tells_origins_apart_with_and_without_its_body() -> None:
+def test_a_cacheable_response_varies_by_origin_with_and_without_its_body() -> None:
     fresh = http.cacheable(request(), {"a": 1}, max_age=60)
     known = request(headers={"If-None-Match": fresh["headers"]["etag"]})
     cached = http.cacheable(known, {"a": 1}, max_age=60)

@@ -1,4 +1,4 @@
-"""Ingestion: what is answered, what is queued, what is quarantined, what is dropped."""
+"""Ingestion: which webhooks are refused, queued, dead-lettered or dropped."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class World:
             report=self.reports,
         )
 
-    def take(self, body: bytes | dict[str, Any], secret: str = "whsec_a") -> None:
+    def ingest_webhook(self, body: bytes | dict[str, Any], secret: str = "whsec_a") -> None:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         mac = hmac.new(secret.encode(), f"{NOW}.".encode() + raw, hashlib.sha256).hexdigest()
         self.ingest(raw, f"t={NOW},v1={mac}")
@@ -74,9 +74,9 @@ def event(event_type: str = "customer.subscription.updated", **fields: Any) -> d
     }
 
 
-def test_a_verified_event_is_queued_by_name_and_without_its_payload() -> None:
+def test_a_verified_event_is_queued_without_its_payload() -> None:
     world = World()
-    world.take(event())
+    world.ingest_webhook(event())
     (request,) = world.queue.sent
     assert json.loads(request.to_message()) == {
         "key": "CUS#own#test#cus_1",
@@ -85,7 +85,7 @@ def test_a_verified_event_is_queued_by_name_and_without_its_payload() -> None:
     }
 
 
-def test_a_request_to_sync_survives_the_queue() -> None:
+def test_a_sync_request_can_be_read_from_its_message() -> None:
     request = Event.from_body(json.dumps(event()).encode()).request
     assert request is not None
     assert SyncRequest.from_message(request.to_message()) == request
@@ -113,7 +113,7 @@ def test_a_request_to_sync_survives_the_queue() -> None:
     ],
     ids=str,
 )
-def test_a_message_that_is_not_ours_is_unprocessable(change: dict[str, Any]) -> None:
+def test_a_message_that_is_not_a_sync_request_is_unprocessable(change: dict[str, Any]) -> None:
     request = Event.from_body(json.dumps(event()).encode()).request
     assert request is not None
     message = json.dumps({**json.loads(request.to_message()), **change})
@@ -124,27 +124,27 @@ def test_a_message_that_is_not_ours_is_unprocessable(change: dict[str, Any]) -> 
 def test_a_bad_signature_is_refused_and_nothing_is_queued() -> None:
     world = World()
     with pytest.raises(SignatureRejected):
-        world.take(event(), secret="whsec_forged")
+        world.ingest_webhook(event(), secret="whsec_forged")
     assert not world.queue.sent
-    assert not world.queue.dead
+    assert not world.queue.dead_letters
     assert world.reports.names == ["SignatureRejected"]
 
 
-def test_a_secret_rolled_since_it_was_read_is_taken_up() -> None:
+def test_a_secret_that_has_been_rolled_is_read_again() -> None:
     secrets = Secrets("whsec_a", after_refresh=("whsec_b",))
     world = World(secrets)
-    world.take(event(), secret="whsec_b")
+    world.ingest_webhook(event(), secret="whsec_b")
     assert secrets.refreshes == 1
     assert len(world.queue.sent) == 1
 
 
-def test_a_good_signature_reads_no_secret_anew() -> None:
+def test_a_valid_signature_causes_no_second_read_of_the_secret() -> None:
     secrets = Secrets("whsec_a")
-    World(secrets).take(event())
+    World(secrets).ingest_webhook(event())
     assert secrets.refreshes == 0
 
 
-def test_a_secret_that_cannot_be_loaded_is_ours_to_say_so() -> None:
+def test_a_secret_that_cannot_be_loaded_raises_secret_unavailable() -> None:
     class Down:
         def current(self) -> tuple[str, ...]:
             raise SecretUnavailable
@@ -152,15 +152,15 @@ def test_a_secret_that_cannot_be_loaded_is_ours_to_say_so() -> None:
         refreshed = current
 
     with pytest.raises(SecretUnavailable):
-        World(Down()).take(event())
+        World(Down()).ingest_webhook(event())
 
 
-def test_when_sqs_does_not_accept_the_message_it_is_not_answered_200() -> None:
+def test_a_webhook_fails_if_sqs_does_not_accept_its_message() -> None:
     world = World()
     world.queue.error = QueueUnavailable()
     for body in (event(), b"signed garbage"):
         with pytest.raises(QueueUnavailable):
-            world.take(body)
+            world.ingest_webhook(body)
 
 
 @pytest.mark.parametrize(
@@ -184,29 +184,31 @@ def test_when_sqs_does_not_accept_the_message_it_is_not_answered_200() -> None:
         (b'"\x00"', "not JSON (base64)"),
     ],
 )
-def test_signed_but_unreadable_is_quarantined_with_its_reason(body: bytes, reason: str) -> None:
+def test_a_signed_but_unreadable_webhook_is_dead_lettered_with_its_reason(
+    body: bytes, reason: str
+) -> None:
     world = World()
-    world.take(body)
-    ((kept, said),) = world.queue.dead
-    assert said == reason
-    assert (base64.b64decode(kept) if "base64" in reason else kept.encode()) == body
+    world.ingest_webhook(body)
+    ((stored, stored_reason),) = world.queue.dead_letters
+    assert stored_reason == reason
+    assert (base64.b64decode(stored) if "base64" in reason else stored.encode()) == body
     assert world.queue.sent == []
 
 
 def test_events_of_the_other_mode_or_of_an_unknown_account_are_dropped() -> None:
     world = World()
-    world.take(event(livemode=True))
-    world.take(event(account="acct_unknown"))
+    world.ingest_webhook(event(livemode=True))
+    world.ingest_webhook(event(account="acct_unknown"))
     assert world.queue.sent == []
     assert [details["reason"] for _, details in world.reports.all] == ["other_account"] * 2
     connected = World(account="acct_1")
-    connected.take(event(account="acct_1"))
+    connected.ingest_webhook(event(account="acct_1"))
     assert connected.queue.sent[0].key == CustomerKey("acct_1", "test", "cus_1")
 
 
-def test_other_types_are_dropped_and_counted() -> None:
+def test_events_of_other_types_are_dropped_and_counted() -> None:
     world = World()
-    world.take(event("coupon.created"))
+    world.ingest_webhook(event("coupon.created"))
     assert world.queue.sent == []
     assert world.reports.names == ["EventDropped"]
 
@@ -214,7 +216,7 @@ def test_other_types_are_dropped_and_counted() -> None:
 def test_a_portal_session_leaves_an_audit_line_without_its_url() -> None:
     world = World()
     session = {"id": "bps_1", "customer": "cus_1", "url": "https://billing.stripe.com/p/secret"}
-    world.take(event("billing_portal.session.created", data={"object": session}))
+    world.ingest_webhook(event("billing_portal.session.created", data={"object": session}))
     ((name, details),) = world.reports.all
     assert name == "PortalSessionCreated"
     assert details == {"event": "evt_1", "customer": "cus_1", "session": "bps_1"}
@@ -244,24 +246,24 @@ def test_a_portal_session_leaves_an_audit_line_without_its_url() -> None:
         ("invoice.paid", {"object": {"id": "in", "customer": 7}}, None),
     ],
 )
-def test_the_customer_is_found_wherever_the_type_keeps_it(
+def test_the_customer_is_found_in_every_type_of_event(
     event_type: str, data: dict[str, Any], customer: str | None
 ) -> None:
     world = World()
-    world.take(event(event_type, data=data))
+    world.ingest_webhook(event(event_type, data=data))
     keys = [CustomerKey("own", "test", customer)] if customer else []
     assert [request.key for request in world.queue.sent] == keys
     if customer is None:
         assert world.reports.all[0][1]["reason"] == "no_customer"
 
 
-def test_an_id_that_would_be_read_as_part_of_a_key_names_nobody() -> None:
+def test_an_event_whose_customer_id_has_a_separator_is_dropped() -> None:
     world = World()
-    world.take(event(data={"object": {"id": "sub_1", "customer": "cus_1#x"}}))
+    world.ingest_webhook(event(data={"object": {"id": "sub_1", "customer": "cus_1#x"}}))
     assert world.queue.sent == []
 
 
-def test_the_effects_are_those_of_the_design() -> None:
+def test_each_kind_of_event_has_its_effect() -> None:
     assert EFFECTS["customer.subscription.updated"] is Effect.SYNC_CUSTOMER
     assert EFFECTS["billing_portal.configuration.updated"] is Effect.SYNC_CONFIGURATION
     assert EFFECTS["product.updated"] is Effect.SYNC_CATALOG
@@ -273,6 +275,6 @@ def test_every_event_type_is_one_that_an_endpoint_can_subscribe_to() -> None:
     assert set(EFFECTS) <= set(re.findall(r"'([a-z_.]+)'", annotation.replace('"', "'")))
 
 
-def test_an_event_that_is_none_says_what_it_is_instead() -> None:
+def test_a_body_that_is_not_an_event_is_an_error_with_its_reason() -> None:
     with pytest.raises(NotAnEvent, match="not JSON"):
         Event.from_body(b"{")

@@ -1,4 +1,4 @@
-"""Linking: one subject, one living customer, and every contradiction reported."""
+"""Links: one customer per subject; a claim that contradicts a link is reported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def world() -> World:
 
 
 @pytest.mark.parametrize("claim", ["x" * 257, "[a b]", "map[a:b]"])
-def test_a_claim_that_cannot_be_a_subject_is_reported_and_links_nobody(
+def test_a_claim_that_cannot_be_a_subject_is_reported_and_creates_no_link(
     world: World, claim: str
 ) -> None:
     world.stripe.customers["cus_1"] = customer(metadata={"user_id": claim})
@@ -36,7 +36,7 @@ def test_the_metadata_links_the_subject_once(world: World) -> None:
     assert world.sync(request("evt_2", up_to=NOW + 90)).subject == "user-1"
 
 
-def test_a_second_customer_claiming_the_subject_is_reported_and_not_linked(world: World) -> None:
+def test_a_second_customer_that_claims_the_subject_is_reported_and_not_linked(world: World) -> None:
     world.stripe.customers["cus_1"] = customer(metadata={"user_id": "user-1"})
     world.sync()
     first = world.store.links.copy()
@@ -50,21 +50,24 @@ def test_a_second_customer_claiming_the_subject_is_reported_and_not_linked(world
     assert set(world.store.links.values()) == {other}
 
 
-def test_a_tombstone_releases_its_subject_to_the_customer_that_comes_after(world: World) -> None:
+def test_the_subject_of_a_tombstone_passes_to_the_next_customer(world: World) -> None:
     world.stripe.customers["cus_1"] = customer(metadata={"user_id": "user-1"})
     world.sync()
-    dead = CustomerKey("own", "test", "cus_0")
-    world.store.links = dict.fromkeys(world.store.links, dead)
+    deleted = CustomerKey("own", "test", "cus_0")
+    world.store.links = dict.fromkeys(world.store.links, deleted)
     world.store.rows = {
-        dead: CustomerRow(
-            key=dead, revision=4, billing=replace(world.row.billing, deleted=True), subject="user-1"
+        deleted: CustomerRow(
+            key=deleted,
+            revision=4,
+            billing=replace(world.row.billing, deleted=True),
+            subject="user-1",
         )
     }
     assert world.sync().subject == "user-1"
     assert set(world.store.links.values()) == {KEY}
 
 
-def test_a_changed_claim_of_a_linked_customer_is_reported_and_not_obeyed(world: World) -> None:
+def test_a_changed_claim_of_a_linked_customer_is_reported_and_ignored(world: World) -> None:
     world.stripe.customers["cus_1"] = customer(metadata={"user_id": "user-1"})
     world.sync()
     world.stripe.customers["cus_1"] = customer(metadata={"user_id": "user-2"})
@@ -73,7 +76,7 @@ def test_a_changed_claim_of_a_linked_customer_is_reported_and_not_obeyed(world: 
     assert "SubjectChanged" in world.reports.names
 
 
-def test_a_new_issuer_of_the_same_subjects_links_them_again(world: World) -> None:
+def test_a_new_issuer_links_the_same_subject_again(world: World) -> None:
     world.stripe.customers["cus_1"] = customer(metadata={"user_id": "user-1"})
     before = world.sync()
     world.store.rows[KEY] = replace(before, issuer="https://issuer-of-before/")
@@ -83,7 +86,7 @@ def test_a_new_issuer_of_the_same_subjects_links_them_again(world: World) -> Non
     assert list(world.store.links.values()) == [KEY]
 
 
-def test_a_link_lost_in_a_race_still_writes_the_billing(world: World) -> None:
+def test_a_sync_that_loses_the_race_for_a_link_still_writes_the_billing(world: World) -> None:
     world.stripe.customers["cus_1"] = customer(metadata={"user_id": "user-1"})
     other = CustomerKey("own", "test", "cus_2")
 

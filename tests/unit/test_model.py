@@ -1,4 +1,4 @@
-"""The row: its item form, and the transitions it keeps."""
+"""The row: its DynamoDB item and its transitions."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def advanced(row: CustomerRow, billing: Billing, event: str = "evt_1") -> Custom
     return row.advanced(billing, as_of=NOW, confirm_at=NOW + 90, cause=Cause(event, "x"))
 
 
-def test_a_row_survives_its_item_form() -> None:
+def test_a_row_can_be_read_from_its_item() -> None:
     row = replace(advanced(CustomerRow(key=KEY), FULL), subject="user-1")
     assert CustomerRow.from_item(KEY, row.to_item()) == row
     tombstone = advanced(row, Billing(deleted=True))
@@ -52,7 +52,7 @@ def test_a_row_survives_its_item_form() -> None:
     assert tombstone.deleted
 
 
-def test_what_is_empty_takes_no_room_in_the_item() -> None:
+def test_an_empty_field_is_left_out_of_the_item() -> None:
     assert CustomerRow(key=KEY).to_item() == {"pk": "CUS#own#test#cus_1"}
     assert CustomerRow.from_item(KEY, {}) == CustomerRow(key=KEY)
 
@@ -68,7 +68,7 @@ def test_each_commit_raises_the_revision_by_one() -> None:
     assert (once.revision, advanced(once, FULL).revision) == (1, 2)
 
 
-def test_a_transition_says_what_was_gained_and_lost_and_which_event_reported_it() -> None:
+def test_a_transition_lists_what_was_gained_and_lost_and_its_event() -> None:
     row = advanced(CustomerRow(key=KEY), FULL, event="evt_bought")
     fewer = replace(FULL, features={}, products={"prod_a": ProductGrant(quantity=1, until=NOW)})
     row = advanced(row, fewer, event="evt_downgraded")
@@ -78,7 +78,7 @@ def test_a_transition_says_what_was_gained_and_lost_and_which_event_reported_it(
     assert (latest.gained, latest.lost) == (("prod_a",), ("prod_a×2", "sso"))
 
 
-def test_a_sync_that_changes_nothing_leaves_no_transition() -> None:
+def test_a_sync_that_changes_nothing_adds_no_transition() -> None:
     row = advanced(CustomerRow(key=KEY), FULL)
     assert advanced(row, replace(FULL, features={"sso": NOW + 5})).transitions == row.transitions
 

@@ -1,4 +1,4 @@
-"""Creating a portal session: whose it is, where it leads back to, and what it may name."""
+"""Creating a portal session: its customer, its return URL, its configuration and its flow."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Stripe:
             "sub_other": owned("sub_other", "cus_2", "si_other"),
         }
         self.sessions: list[Mapping[str, Any]] = []
-        self.gone = False
+        self.customer_deleted = False
         self.refuses = False
 
     def find_price_id(self, lookup_key: str) -> str | None:
@@ -49,7 +49,7 @@ class Stripe:
         return self.subscriptions.get(subscription)
 
     def create_portal_session(self, parameters: Mapping[str, Any]) -> str:
-        if self.gone:
+        if self.customer_deleted:
             raise CustomerNotFound
         if self.refuses:
             raise StripeRefused(400, None, "flow_data[type]", "InvalidRequestError")
@@ -131,7 +131,7 @@ class World:
         return self.store.load_document(key)
 
     def offers(self, configuration_id: str, *, active: bool = True, **features: bool) -> None:
-        """What the table knows of a configuration in Stripe."""
+        """Store what a configuration in Stripe offers."""
         key = DocumentKey(CONFIGURATION, "test", configuration_id)
         content = {"active": active, "features": features}
         self.store.documents[key] = DocumentRow(key=key, revision=1, content=content)
@@ -159,7 +159,7 @@ def world() -> World:
     return World()
 
 
-def test_the_customer_comes_from_the_subject_and_the_return_url_from_the_settings(
+def test_a_session_is_for_the_subjects_customer_and_has_the_default_return_url(
     world: World,
 ) -> None:
     assert world.create().startswith("https://billing.stripe.com/")
@@ -178,13 +178,13 @@ def test_an_allowed_return_url_and_a_locale_are_passed_on(world: World) -> None:
     assert world.stripe.sessions[0]["locale"] == "pt-BR"
 
 
-def test_a_foreign_return_url_is_refused_before_anything_is_asked(world: World) -> None:
+def test_a_foreign_return_url_is_refused_before_the_table_is_read(world: World) -> None:
     with pytest.raises(BadRequest):
         world.create({"return_url": "https://evil.example/"})
     assert world.store.reads == 0
 
 
-def test_a_subject_without_a_customer_or_with_a_deleted_one_is_told_so(world: World) -> None:
+def test_a_subject_without_a_customer_or_with_a_deleted_one_is_a_404(world: World) -> None:
     with pytest.raises(NotFound, match="No Stripe customer exists"):
         world.create(subject="nobody")
     world.store.rows[KEY] = CustomerRow(key=KEY, revision=2, billing=Billing(deleted=True))
@@ -192,8 +192,8 @@ def test_a_subject_without_a_customer_or_with_a_deleted_one_is_told_so(world: Wo
         world.create()
 
 
-def test_a_customer_that_stripe_does_not_have_any_more_is_a_404(world: World) -> None:
-    world.stripe.gone = True
+def test_a_customer_that_no_longer_exists_in_stripe_is_a_404(world: World) -> None:
+    world.stripe.customer_deleted = True
     with pytest.raises(NotFound, match="deleted"):
         world.create()
 
@@ -232,7 +232,7 @@ def test_a_customer_that_stripe_does_not_have_any_more_is_a_404(world: World) ->
         ({"configuration": 7}, "configuration"),
     ],
 )
-def test_a_body_that_is_not_of_the_contract_is_refused_by_name(
+def test_a_body_outside_the_contract_is_refused_by_name(
     world: World, body: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(BadRequest, match=named):
@@ -271,7 +271,7 @@ def test_a_subscription_that_is_not_the_callers_own_is_a_404(
     assert world.stripe.sessions == []
 
 
-def test_an_item_that_is_not_of_that_subscription_is_a_404(world: World) -> None:
+def test_an_item_of_another_subscription_is_a_404(world: World) -> None:
     flow = {
         "type": "subscription_update_confirm",
         "subscription": "sub_own",
@@ -281,7 +281,7 @@ def test_an_item_that_is_not_of_that_subscription_is_a_404(world: World) -> None
         world.create({"flow": flow})
 
 
-def test_a_warm_lookup_of_the_customer_is_one_read(world: World) -> None:
+def test_a_cached_lookup_of_the_customer_needs_one_read(world: World) -> None:
     world.customers.of("user-1")
     world.store.reads = 0
     world.customers.of("user-1")
@@ -304,17 +304,17 @@ def test_a_cached_customer_that_was_deleted_is_replaced_by_the_next_one(world: W
     assert found.key == OTHER
 
 
-@pytest.mark.parametrize("says", ["user-2", None])
-def test_a_link_to_a_row_that_says_it_is_somebody_elses_gives_nothing(
-    world: World, says: str | None
+@pytest.mark.parametrize("owner", ["user-2", None])
+def test_a_link_to_a_row_with_another_subject_finds_no_customer(
+    world: World, owner: str | None
 ) -> None:
     world.store.rows[KEY] = row_of(KEY, "user-1")
     assert world.customers.of("user-1") is not None
-    world.store.rows[KEY] = replace(world.store.rows[KEY], subject=says)
+    world.store.rows[KEY] = replace(world.store.rows[KEY], subject=owner)
     assert world.customers.of("user-1") is None
 
 
-def test_a_process_forgets_all_links_rather_than_remember_too_many(
+def test_the_cache_of_links_is_cleared_when_it_is_full(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("billing.customers.MAX_CACHED_LINKS", 1)
@@ -385,14 +385,14 @@ def test_a_coupon_that_the_deployment_does_not_offer_is_refused(world: World) ->
         world.create({"flow": confirmed})
 
 
-def test_after_completion_leads_to_allowed_origins_only(world: World) -> None:
+def test_after_completion_redirects_only_to_allowed_origins(world: World) -> None:
     elsewhere = {"type": "redirect", "return_url": "https://evil.example/"}
     with pytest.raises(BadRequest):
         world.create({"flow": {**CANCEL, "after_completion": elsewhere}})
 
 
 @pytest.mark.parametrize(
-    ("flow", "state", "said"),
+    ("flow", "state", "reason"),
     [
         (CANCEL, {"status": "canceled"}, "ended"),
         (CANCEL, {"cancel_at": 1_790_000_000}, "2026-09-21"),
@@ -404,15 +404,15 @@ def test_after_completion_leads_to_allowed_origins_only(world: World) -> None:
     ],
 )
 def test_a_flow_that_the_portal_would_refuse_is_a_conflict(
-    world: World, flow: dict[str, Any], state: dict[str, Any], said: str
+    world: World, flow: dict[str, Any], state: dict[str, Any], reason: str
 ) -> None:
     world.stripe.subscriptions["sub_own"] |= state
-    with pytest.raises(StateConflict, match=said):
+    with pytest.raises(StateConflict, match=reason):
         world.create({"flow": flow})
     assert world.stripe.sessions == []
 
 
-def test_a_subscription_of_several_products_or_by_usage_can_be_cancelled_but_not_changed(
+def test_a_subscription_with_several_products_or_usage_billing_can_be_cancelled_but_not_changed(
     world: World,
 ) -> None:
     items = world.stripe.subscriptions["sub_own"]["items"]["data"]
@@ -434,7 +434,7 @@ def test_a_flow_that_stripe_refuses_is_a_conflict_too(world: World) -> None:
         world.create()
 
 
-def test_the_configuration_is_the_one_named_or_the_one_whose_rule_the_customer_meets(
+def test_the_configuration_is_the_named_one_or_the_first_whose_rule_matches(
     world: World,
 ) -> None:
     world.create()
@@ -450,7 +450,9 @@ def test_the_configuration_is_the_one_named_or_the_one_whose_rule_the_customer_m
     ]
 
 
-def test_a_named_configuration_serves_only_customers_who_meet_its_rule(world: World) -> None:
+def test_a_named_configuration_is_refused_if_its_rule_does_not_match_the_customer(
+    world: World,
+) -> None:
     with pytest.raises(Forbidden, match="another plan"):
         world.create({"configuration": "enterprise"})
     assert world.stripe.sessions == []
@@ -479,7 +481,7 @@ def test_a_flow_that_its_configuration_does_not_offer_is_a_conflict(world: World
         world.create({"flow": CANCEL})
 
 
-def test_what_stripe_offers_is_believed_before_the_file(world: World) -> None:
+def test_the_configuration_in_stripe_takes_precedence_over_the_file(world: World) -> None:
     world.offers("bpc_default", subscription_cancel=False)
     with pytest.raises(StateConflict, match="does not offer"):
         world.create({"flow": CANCEL})
@@ -490,7 +492,7 @@ def test_what_stripe_offers_is_believed_before_the_file(world: World) -> None:
     world.create({"flow": CANCEL})
 
 
-def test_before_a_deploy_has_made_it_the_accounts_default_serves_a_request_that_names_none(
+def test_without_a_deployed_configuration_the_accounts_default_is_used(
     world: World,
 ) -> None:
     world.ids.clear()
@@ -512,7 +514,7 @@ def test_every_flow_of_stripes_can_be_requested() -> None:
     assert set(FLOWS) == set(get_args(literal))
 
 
-def test_the_portal_acts_on_behalf_of_the_account_the_deployment_names(world: World) -> None:
+def test_the_portal_acts_on_behalf_of_the_configured_account(world: World) -> None:
     world.on_behalf_of = "acct_1"
     world.create()
     assert world.stripe.sessions[0]["on_behalf_of"] == "acct_1"

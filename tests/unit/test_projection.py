@@ -1,4 +1,4 @@
-"""From Stripe's state to the row: several subscriptions, items, quantities, grace, profile."""
+"""The projection of Stripe's state: subscriptions, items, quantities, grace, profile."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_products_are_the_union_over_all_items_of_all_subscriptions_that_give_ac
     assert set(billing.products) == {"prod_a", "prod_b", "prod_c"}
 
 
-def test_quantities_of_one_product_add_up_and_the_longest_until_counts() -> None:
+def test_quantities_of_one_product_add_up_and_the_latest_until_counts() -> None:
     billing = projected(
         subscriptions=[
             subscription(items=[item("prod_seat", quantity=3)]),
@@ -45,7 +45,7 @@ def test_a_metered_item_without_quantity_counts_as_one() -> None:
     assert billing.products["prod_team"].quantity == 1
 
 
-def test_features_are_all_active_entitlements_however_many() -> None:
+def test_features_are_all_active_entitlements() -> None:
     keys = [f"feature-{number}" for number in range(130)]
     billing = projected(subscriptions=[subscription()], active_entitlements=entitlements(*keys))
     assert set(billing.features) == set(keys)
@@ -70,7 +70,7 @@ def test_without_any_subscription_that_gives_access_no_entitlement_counts() -> N
     assert billing.products == {}
 
 
-def test_losing_one_subscription_never_takes_what_another_still_gives() -> None:
+def test_the_end_of_one_subscription_revokes_nothing_that_another_one_grants() -> None:
     both = [subscription(), subscription(id="sub_2")]
     before = projected(subscriptions=both, active_entitlements=entitlements("sso"))
     after = projected(subscriptions=both[:1], active_entitlements=entitlements("sso"))
@@ -79,7 +79,7 @@ def test_losing_one_subscription_never_takes_what_another_still_gives() -> None:
     assert after.features == before.features
 
 
-def test_in_grace_the_features_of_its_products_are_added_to_what_stripe_lists() -> None:
+def test_in_grace_the_features_of_the_products_are_added_to_stripes_entitlements() -> None:
     unpaid = {"status": "open", "created": NOW}
     past_due = subscription("past_due", latest_invoice=unpaid)
     billing = projected(
@@ -89,7 +89,7 @@ def test_in_grace_the_features_of_its_products_are_added_to_what_stripe_lists() 
     assert products_in_grace([past_due, subscription(items=[item("prod_x")])]) == {"prod_team"}
 
 
-def test_a_feature_held_twice_keeps_the_longer_end() -> None:
+def test_a_feature_from_two_subscriptions_keeps_the_later_end() -> None:
     unpaid = {"status": "open", "created": NOW}
     billing = projected(
         subscriptions=[
@@ -137,7 +137,7 @@ def test_an_expanded_product_is_read_by_its_id() -> None:
     }
 
 
-def test_the_profile_keeps_the_default_card_tax_ids_and_delinquency() -> None:
+def test_the_profile_has_the_default_card_the_tax_ids_and_the_delinquency() -> None:
     card = {"brand": "visa", "last4": "4242", "exp_month": 12, "exp_year": 2030}
     billing = projected(
         customer=customer(
@@ -161,7 +161,7 @@ def test_the_profile_keeps_the_default_card_tax_ids_and_delinquency() -> None:
     assert billing.claimed_subject == "user-7"
 
 
-def test_a_payment_method_that_is_no_card_is_kept_by_its_type() -> None:
+def test_a_payment_method_that_is_not_a_card_is_kept_by_its_type() -> None:
     billing = projected(
         customer=customer(invoice_settings={"default_payment_method": {"type": "sepa_debit"}})
     )
@@ -170,7 +170,7 @@ def test_a_payment_method_that_is_no_card_is_kept_by_its_type() -> None:
     )
 
 
-def test_a_card_that_checkout_put_on_the_subscription_is_the_payment_method() -> None:
+def test_the_card_of_a_subscription_is_the_payment_method_if_the_customer_has_none() -> None:
     card = {"brand": "visa", "last4": "4242", "exp_month": 12, "exp_year": 2030}
     bought = subscription(default_payment_method={"type": "card", "card": card})
     method = projected(subscriptions=[subscription(), bought]).payment_method

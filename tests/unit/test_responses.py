@@ -1,4 +1,4 @@
-"""What the reader answers, as time passes over an unchanged row."""
+"""The entitlement responses for an unchanged row as time passes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROW = CustomerRow(
 )
 
 
-def test_what_is_past_its_until_is_left_out() -> None:
+def test_an_entitlement_past_its_until_is_left_out() -> None:
     before = entitlements("user-1", ROW, NOW + DAY - 1)
     after = entitlements("user-1", ROW, NOW + DAY)
     assert set(before["features"]) == {"sso", "api"}
@@ -45,7 +45,7 @@ def test_a_subscription_gives_access_only_until_its_end() -> None:
     assert entitlements("u", ROW, NOW + DAY)["subscriptions"][0]["gives_access"] is False
 
 
-def test_valid_until_is_the_first_end_of_what_is_answered() -> None:
+def test_valid_until_is_the_earliest_until_in_the_response() -> None:
     assert entitlements("u", ROW, NOW)["valid_until"] == iso(NOW + DAY)
     assert entitlements("u", ROW, NOW + DAY)["valid_until"] == iso(NOW + 2 * DAY)
     assert entitlements("u", ROW, NOW + 2 * DAY)["valid_until"] is None
@@ -62,10 +62,10 @@ def test_a_feature_is_entitled_only_before_its_until() -> None:
 
 
 def test_a_subject_without_a_customer_is_entitled_to_nothing() -> None:
-    answer = entitlements("user-2", None, NOW)
-    assert answer["customer"] is None
-    assert answer["features"] == {}
-    assert answer["products"] == {}
+    response = entitlements("user-2", None, NOW)
+    assert response["customer"] is None
+    assert response["features"] == {}
+    assert response["products"] == {}
     assert entitlement("sso", None, NOW)["entitled"] is False
 
 

@@ -1,4 +1,4 @@
-"""return_url: exactly the allowed origins, whatever is tried."""
+"""Return URLs: only the allowed origins are accepted."""
 
 from __future__ import annotations
 
@@ -77,12 +77,12 @@ def test_urls_of_an_allowed_origin_pass_unchanged(url: str) -> None:
         "https://app.example.com/" + "a" * MAX_URL_CHARACTERS,
     ],
 )
-def test_everything_else_is_refused(url: str) -> None:
+def test_every_other_url_is_refused(url: str) -> None:
     with pytest.raises(BadRequest, match="return_url"):
         checked(url, stage="dev")
 
 
-def test_http_is_for_a_listed_localhost_in_stage_dev_only() -> None:
+def test_http_is_allowed_only_for_a_listed_localhost_in_stage_dev() -> None:
     assert checked("http://localhost:5173/x", stage="dev")
     with pytest.raises(BadRequest):
         checked("http://localhost:5173/x", stage="prod")

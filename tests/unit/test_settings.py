@@ -1,4 +1,4 @@
-"""Settings: what the functions' environment means."""
+"""Settings: how the environment of the functions is read."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def test_a_flag_is_true_or_false(text: str, keeps: bool) -> None:
     assert policy.pause_collection_keeps_access is keeps
 
 
-def test_origins_are_a_list_whatever_the_spaces() -> None:
+def test_origins_are_a_list_with_or_without_spaces() -> None:
     listed = settings(ALLOWED_ORIGINS="https://a, https://b ,").return_urls
     assert listed.allowed_origins == ("https://a", "https://b")
     assert settings(ALLOWED_ORIGINS="").return_urls.allowed_origins == ()
 
 
-def test_no_connected_account_is_the_keys_own() -> None:
+def test_without_a_connected_account_the_keys_own_account_is_used() -> None:
     assert (settings().account, settings().on_behalf_of) == ("own", "own")
     named = settings(STRIPE_ACCOUNT="acct_1", STRIPE_ON_BEHALF_OF="acct_2")
     assert (named.account, named.on_behalf_of) == ("acct_1", "acct_2")
 
 
-def test_the_mode_decides_which_events_are_ours() -> None:
+def test_livemode_follows_from_the_mode() -> None:
     assert settings(STRIPE_MODE="live").livemode
     assert not settings(STRIPE_MODE="test").livemode
 
@@ -53,7 +53,7 @@ def test_a_missing_variable_is_an_error_that_names_it() -> None:
         Settings.from_environment({})
 
 
-def test_a_number_that_is_none_is_an_error() -> None:
+def test_a_value_that_is_not_a_number_is_an_error() -> None:
     with pytest.raises(ValueError, match="seven"):
         settings(PAST_DUE_GRACE_DAYS="seven")
 

@@ -1,4 +1,4 @@
-"""Stripe's adapters at the wire: what each call sends, and what each response becomes."""
+"""Stripe's adapters: the HTTP request of each call, and the result of each response."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from billing.adapters.stripe_client import MAX_IDEMPOTENCY_KEYS, connect
 from billing.errors import Conflict, CustomerNotFound, StripeRefused, StripeUnavailable
 from billing.settings import STRIPE_API_VERSION
 
-Answer = tuple[int, dict[str, str], Any]
+Response = tuple[int, dict[str, str], Any]
 
 DATE = {"Date": "Sun, 22 Nov 2026 12:00:00 GMT"}
 
 
 class Wire(stripe.HTTPClient):
-    """The library's transport: `answer(method, url, headers)` instead of a network."""
+    """The library's HTTP client: `respond(method, url, headers)` takes the place of the network."""
 
     name = "wire"
 
-    def __init__(self, answer: Callable[[str, str, dict[str, str]], Answer]) -> None:
+    def __init__(self, respond: Callable[[str, str, dict[str, str]], Response]) -> None:
         super().__init__()
-        self._answer = answer
+        self._respond = respond
         self.keys: list[str] = []
         self.urls: list[str] = []
 
@@ -39,15 +39,15 @@ class Wire(stripe.HTTPClient):
         self.urls.append(url)
         if "Idempotency-Key" in headers:
             self.keys.append(headers["Idempotency-Key"])
-        status, extra, body = self._answer(method, url, headers)
+        status, extra, body = self._respond(method, url, headers)
         return json.dumps(body), status, {**DATE, **extra}
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no connection is open."""
 
 
-def api(answer: Callable[[str, str, dict[str, str]], Answer]) -> tuple[StripeApi, Wire]:
-    wire = Wire(answer)
+def api(respond: Callable[[str, str, dict[str, str]], Response]) -> tuple[StripeApi, Wire]:
+    wire = Wire(respond)
     client = stripe.StripeClient(
         "sk_test_x", stripe_version=STRIPE_API_VERSION, http_client=wire, max_network_retries=0
     )
@@ -55,7 +55,7 @@ def api(answer: Callable[[str, str, dict[str, str]], Answer]) -> tuple[StripeApi
 
 
 @pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
 
 
@@ -65,7 +65,7 @@ FAILED = {"error": {"type": "api_error", "message": "An unknown error occurred"}
 def test_after_a_recorded_failure_the_next_key_of_the_series_is_used() -> None:
     recorded: set[str] = set()
 
-    def answer(method: str, url: str, headers: dict[str, str]) -> Answer:
+    def respond(method: str, url: str, headers: dict[str, str]) -> Response:
         key = headers["Idempotency-Key"]
         if key in recorded:
             return 500, {"Idempotent-Replayed": "true"}, FAILED
@@ -74,62 +74,62 @@ def test_after_a_recorded_failure_the_next_key_of_the_series_is_used() -> None:
             return 500, {}, FAILED
         return 200, {}, {"id": "cus_1", "object": "customer"}
 
-    found, wire = api(answer)
-    assert found.create_customer({"user_id": "ada"}, "k") == "cus_1"
+    adapter, wire = api(respond)
+    assert adapter.create_customer({"user_id": "ada"}, "k") == "cus_1"
     assert wire.keys == ["k-0", "k-0", "k-1"]
-    assert found.create_customer({"user_id": "ada"}, "k") == "cus_1"
+    assert adapter.create_customer({"user_id": "ada"}, "k") == "cus_1"
     assert wire.keys[3:] == ["k-0", "k-1"]
 
 
-def test_an_unavailable_stripe_is_retried_once_and_then_reported() -> None:
-    found, wire = api(lambda method, url, headers: (503, {}, FAILED))
+def test_a_failed_call_is_retried_once_and_then_raises_stripe_unavailable() -> None:
+    adapter, wire = api(lambda method, url, headers: (503, {}, FAILED))
     with pytest.raises(StripeUnavailable):
-        found.create_customer({"user_id": "ada"}, "k")
+        adapter.create_customer({"user_id": "ada"}, "k")
     assert wire.keys == ["k-0", "k-0"]
 
 
-def test_a_series_of_recorded_failures_ends() -> None:
-    found, wire = api(lambda method, url, headers: (500, {"idempotent-replayed": "true"}, FAILED))
+def test_a_recorded_failure_of_the_last_key_of_the_series_raises_stripe_unavailable() -> None:
+    adapter, wire = api(lambda method, url, headers: (500, {"idempotent-replayed": "true"}, FAILED))
     with pytest.raises(StripeUnavailable):
-        found.create_customer({"user_id": "ada"}, "k")
+        adapter.create_customer({"user_id": "ada"}, "k")
     assert len(set(wire.keys)) == MAX_IDEMPOTENCY_KEYS
 
 
 def test_a_key_that_was_used_for_another_session_is_a_conflict() -> None:
     used = {"error": {"type": "idempotency_error", "message": "Keys for idempotent requests …"}}
-    found, _ = api(lambda method, url, headers: (400, {}, used))
+    adapter, _ = api(lambda method, url, headers: (400, {}, used))
     with pytest.raises(Conflict):
-        found.create_checkout_session({"mode": "subscription"}, "k")
+        adapter.create_checkout_session({"mode": "subscription"}, "k")
 
 
 def test_a_replayed_session_is_read_again_as_it_is_now() -> None:
-    def answer(method: str, url: str, headers: dict[str, str]) -> Answer:
+    def respond(method: str, url: str, headers: dict[str, str]) -> Response:
         if method == "post":
             replayed = {"Idempotent-Replayed": "true"}
             return 200, replayed, {"id": "cs_1", "object": "x", "url": "u"}
         return 200, {}, {"id": "cs_1", "object": "x", "url": None}
 
-    found, wire = api(answer)
-    assert found.create_checkout_session({}, "k")["url"] is None
+    adapter, wire = api(respond)
+    assert adapter.create_checkout_session({}, "k")["url"] is None
     assert len(wire.urls) == 2
 
 
-def test_a_session_that_is_not_open_any_more_is_as_good_as_expired() -> None:
+def test_a_session_that_is_no_longer_open_counts_as_expired() -> None:
     closed = {"error": {"type": "invalid_request_error", "message": "Only Checkout Sessions …"}}
-    found, wire = api(lambda method, url, headers: (400, {}, closed))
-    found.expire_checkout_session("cs_test_1")
+    adapter, wire = api(lambda method, url, headers: (400, {}, closed))
+    adapter.expire_checkout_session("cs_test_1")
     assert len(wire.urls) == 1
 
 
 def test_a_name_that_cannot_be_an_id_is_never_part_of_a_path() -> None:
     empty = {"object": "list", "data": [], "has_more": False, "url": "/v1/prices"}
-    found, wire = api(lambda method, url, headers: (200, {}, empty))
-    assert found.find_price("price_1/../../customers") is None
+    adapter, wire = api(lambda method, url, headers: (200, {}, empty))
+    assert adapter.find_price("price_1/../../customers") is None
     assert len(wire.urls) == 1
 
 
-def test_prices_are_found_by_lookup_key_ten_at_a_time_and_else_by_id() -> None:
-    def answer(method: str, url: str, headers: dict[str, str]) -> Answer:
+def test_prices_are_found_by_ten_lookup_keys_per_call_or_by_id() -> None:
+    def respond(method: str, url: str, headers: dict[str, str]) -> Response:
         if "/v1/prices?" in url:
             keys = [part for part in url.split("&") if "lookup_keys" in part]
             assert len(keys) <= 10
@@ -150,16 +150,16 @@ def test_prices_are_found_by_lookup_key_ten_at_a_time_and_else_by_id() -> None:
         }
         return 404, {}, {"error": missing}
 
-    found, _ = api(answer)
+    adapter, _ = api(respond)
     names = [f"key_{number}" for number in range(12)]
-    prices, as_of = found.list_prices([*names, "price_b", "price_old"])
+    prices, as_of = adapter.list_prices([*names, "price_b", "price_old"])
     assert [price.get("lookup_key") or price["id"] for price in prices] == [
         "key_0",
         "key_11",
         "price_b",
     ]
     assert as_of == 1_795_348_800
-    assert found.list_prices([]) == ([], 0)
+    assert adapter.list_prices([]) == ([], 0)
 
 
 def page(*ids: str, more: bool = False) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def page(*ids: str, more: bool = False) -> dict[str, Any]:
     return {"object": "list", "data": data, "has_more": more, "url": "/v1/things"}
 
 
-def missing(param: str) -> Answer:
+def missing(param: str) -> Response:
     error = {"type": "invalid_request_error", "code": "resource_missing", "param": param}
     return 404, {}, {"error": {**error, "message": f"No such {param}"}}
 
@@ -177,10 +177,10 @@ def query(url: str) -> tuple[str, list[str]]:
     return path.removeprefix("https://api.stripe.com"), sorted(unquote(parameters).split("&"))
 
 
-def test_a_customer_is_read_with_everything_that_one_call_can_expand() -> None:
+def test_a_customer_is_read_with_all_expansions_in_one_call() -> None:
     customer = {"id": "cus_1", "object": "customer"}
-    found, wire = api(lambda method, url, headers: (200, {}, customer))
-    assert found.retrieve_customer("cus_1") == (customer, 1_795_348_800)
+    adapter, wire = api(lambda method, url, headers: (200, {}, customer))
+    assert adapter.retrieve_customer("cus_1") == (customer, 1_795_348_800)
     assert query(wire.urls[0]) == (
         "/v1/customers/cus_1",
         [
@@ -193,16 +193,16 @@ def test_a_customer_is_read_with_everything_that_one_call_can_expand() -> None:
 
 
 def test_a_customer_that_stripe_does_not_have_is_not_found() -> None:
-    found, _ = api(lambda method, url, headers: missing("customer"))
+    adapter, _ = api(lambda method, url, headers: missing("customer"))
     with pytest.raises(CustomerNotFound):
-        found.retrieve_customer("cus_1")
+        adapter.retrieve_customer("cus_1")
 
 
 @pytest.mark.parametrize(
     ("list_page", "path", "parameters"),
     [
         (
-            lambda found, after: found.list_subscriptions("cus_1", after),
+            lambda adapter, after: adapter.list_subscriptions("cus_1", after),
             "/v1/subscriptions",
             [
                 "customer=cus_1",
@@ -211,96 +211,96 @@ def test_a_customer_that_stripe_does_not_have_is_not_found() -> None:
             ],
         ),
         (
-            lambda found, after: found.list_subscription_items("sub_1", after),
+            lambda adapter, after: adapter.list_subscription_items("sub_1", after),
             "/v1/subscription_items",
             ["subscription=sub_1"],
         ),
         (
-            lambda found, after: found.list_tax_ids("cus_1", after),
+            lambda adapter, after: adapter.list_tax_ids("cus_1", after),
             "/v1/customers/cus_1/tax_ids",
             [],
         ),
         (
-            lambda found, after: found.list_active_entitlements("cus_1", after),
+            lambda adapter, after: adapter.list_active_entitlements("cus_1", after),
             "/v1/entitlements/active_entitlements",
             ["customer=cus_1"],
         ),
         (
-            lambda found, after: found.list_product_features("prod_1", after),
+            lambda adapter, after: adapter.list_product_features("prod_1", after),
             "/v1/products/prod_1/features",
             [],
         ),
     ],
 )
-def test_each_list_is_read_by_pages_of_a_hundred(
+def test_each_list_is_read_in_pages_of_a_hundred(
     list_page: Callable[[StripeApi, str | None], Any], path: str, parameters: list[str]
 ) -> None:
-    found, wire = api(lambda method, url, headers: (200, {}, page("a", more=True)))
-    assert list_page(found, None)["has_more"] is True
-    list_page(found, "a")
+    adapter, wire = api(lambda method, url, headers: (200, {}, page("a", more=True)))
+    assert list_page(adapter, None)["has_more"] is True
+    list_page(adapter, "a")
     assert query(wire.urls[0]) == (path, sorted([*parameters, "limit=100"]))
     assert query(wire.urls[1]) == (path, sorted([*parameters, "limit=100", "starting_after=a"]))
 
 
-def test_only_open_checkout_sessions_are_listed_and_all_of_them() -> None:
+def test_all_open_checkout_sessions_are_listed_and_no_others() -> None:
     pages = iter([page("cs_1", more=True), page("cs_2")])
-    found, wire = api(lambda method, url, headers: (200, {}, next(pages)))
-    assert [each["id"] for each in found.list_open_checkout_sessions("cus_1")] == ["cs_1", "cs_2"]
+    adapter, wire = api(lambda method, url, headers: (200, {}, next(pages)))
+    assert [each["id"] for each in adapter.list_open_checkout_sessions("cus_1")] == ["cs_1", "cs_2"]
     assert "status=open" in query(wire.urls[0])[1]
     assert "expand[1]=data.customer" in query(wire.urls[0])[1]
     assert "starting_after=cs_1" in query(wire.urls[1])[1]
 
 
-def test_the_newest_checkout_session_costs_one_entry() -> None:
-    found, wire = api(lambda method, url, headers: (200, {}, page("cs_9", more=True)))
-    assert found.newest_checkout_session("cus_1") == "cs_9"
+def test_the_newest_checkout_session_is_read_with_a_limit_of_one() -> None:
+    adapter, wire = api(lambda method, url, headers: (200, {}, page("cs_9", more=True)))
+    assert adapter.newest_checkout_session("cus_1") == "cs_9"
     assert query(wire.urls[0])[1] == ["customer=cus_1", "limit=1"]
-    found, _ = api(lambda method, url, headers: (200, {}, page()))
-    assert found.newest_checkout_session("cus_1") is None
+    adapter, _ = api(lambda method, url, headers: (200, {}, page()))
+    assert adapter.newest_checkout_session("cus_1") is None
 
 
 @pytest.mark.parametrize(
     "retrieve",
     [
-        lambda found: found.retrieve_subscription("x_1"),
-        lambda found: found.retrieve_checkout_session("x_1"),
+        lambda adapter: adapter.retrieve_subscription("x_1"),
+        lambda adapter: adapter.retrieve_checkout_session("x_1"),
     ],
 )
 def test_an_object_that_does_not_exist_is_none(retrieve: Callable[[StripeApi], Any]) -> None:
-    found, _ = api(lambda method, url, headers: (200, {}, {"id": "x_1", "object": "thing"}))
-    assert retrieve(found)["id"] == "x_1"
-    found, _ = api(lambda method, url, headers: missing("id"))
-    assert retrieve(found) is None
+    adapter, _ = api(lambda method, url, headers: (200, {}, {"id": "x_1", "object": "thing"}))
+    assert retrieve(adapter)["id"] == "x_1"
+    adapter, _ = api(lambda method, url, headers: missing("id"))
+    assert retrieve(adapter) is None
 
 
-def test_any_other_refusal_of_an_object_is_no_absence() -> None:
+def test_any_other_refusal_of_an_object_is_an_error() -> None:
     error = {"error": {"type": "invalid_request_error", "message": "Unrecognized request URL"}}
-    found, _ = api(lambda method, url, headers: (404, {}, error))
+    adapter, _ = api(lambda method, url, headers: (404, {}, error))
     with pytest.raises(StripeRefused):
-        found.retrieve_subscription("sub_1")
+        adapter.retrieve_subscription("sub_1")
 
 
-def test_a_portal_configuration_comes_with_stripes_date() -> None:
-    found, wire = api(lambda method, url, headers: (200, {}, {"id": "bpc_1", "object": "x"}))
-    configuration, as_of = found.retrieve_portal_configuration("bpc_1")
+def test_a_portal_configuration_is_returned_with_stripes_date() -> None:
+    adapter, wire = api(lambda method, url, headers: (200, {}, {"id": "bpc_1", "object": "x"}))
+    configuration, as_of = adapter.retrieve_portal_configuration("bpc_1")
     assert (configuration["id"], as_of) == ("bpc_1", 1_795_348_800)
     assert query(wire.urls[0])[0] == "/v1/billing_portal/configurations/bpc_1"
 
 
 def test_a_price_is_found_by_its_lookup_key_or_not_at_all() -> None:
-    found, wire = api(lambda method, url, headers: (200, {}, page("price_1")))
-    assert found.find_price_id("team_monthly") == "price_1"
+    adapter, wire = api(lambda method, url, headers: (200, {}, page("price_1")))
+    assert adapter.find_price_id("team_monthly") == "price_1"
     assert query(wire.urls[0])[1] == ["active=true", "limit=1", "lookup_keys[0]=team_monthly"]
-    found, _ = api(lambda method, url, headers: (200, {}, page()))
-    assert found.find_price_id("team_monthly") is None
+    adapter, _ = api(lambda method, url, headers: (200, {}, page()))
+    assert adapter.find_price_id("team_monthly") is None
 
 
-def test_both_attempts_at_a_portal_session_have_one_idempotency_key() -> None:
-    responses: Iterator[Answer] = iter(
+def test_both_attempts_to_create_a_portal_session_have_the_same_idempotency_key() -> None:
+    responses: Iterator[Response] = iter(
         [(503, {}, FAILED), (200, {}, {"id": "bps_1", "object": "x", "url": "u"})]
     )
-    found, wire = api(lambda method, url, headers: next(responses))
-    assert found.create_portal_session({"customer": "cus_1"}) == "u"
+    adapter, wire = api(lambda method, url, headers: next(responses))
+    assert adapter.create_portal_session({"customer": "cus_1"}) == "u"
     assert len(wire.keys) == 2
     assert len(set(wire.keys)) == 1
 
@@ -308,12 +308,12 @@ def test_both_attempts_at_a_portal_session_have_one_idempotency_key() -> None:
 @pytest.mark.parametrize(
     ("param", "error"), [("customer", CustomerNotFound), ("configuration", StripeRefused)]
 )
-def test_only_a_missing_customer_of_a_portal_session_is_not_found(
+def test_a_portal_session_raises_customer_not_found_only_for_a_missing_customer(
     param: str, error: type[Exception]
 ) -> None:
-    found, _ = api(lambda method, url, headers: missing(param))
+    adapter, _ = api(lambda method, url, headers: missing(param))
     with pytest.raises(error):
-        found.create_portal_session({"customer": "cus_1"})
+        adapter.create_portal_session({"customer": "cus_1"})
 
 
 @pytest.mark.parametrize(
@@ -326,16 +326,16 @@ def test_only_a_missing_customer_of_a_portal_session_is_not_found(
         (500, "api_error", StripeUnavailable),
     ],
 )
-def test_stripes_errors_become_ours_by_their_status(
+def test_the_status_of_an_error_decides_which_error_is_raised(
     status: int, kind: str, error: type[Exception]
 ) -> None:
     body = {"error": {"type": kind, "message": "No."}}
-    found, _ = api(lambda method, url, headers: (status, {}, body))
+    adapter, _ = api(lambda method, url, headers: (status, {}, body))
     with pytest.raises(error):
-        found.retrieve_customer("cus_1")
+        adapter.retrieve_customer("cus_1")
 
 
-def test_a_client_speaks_for_a_connected_account_only_if_one_is_named() -> None:
+def test_a_client_sends_a_connected_account_only_if_one_is_configured() -> None:
     def header(account: str) -> str | None:
         wire = Wire(lambda method, url, headers: (200, headers, {"id": "x", "object": "x"}))
         client = connect(
@@ -351,11 +351,11 @@ def test_a_client_speaks_for_a_connected_account_only_if_one_is_named() -> None:
     assert header("acct_1") == "acct_1"
 
 
-# ---------------------------------------------------------------- the account, for a deploy
+# ---------------------------------------------------------------- the calls of a deploy
 
 
-def account(answer: Callable[[str, str, dict[str, str]], Answer]) -> tuple[StripeAccount, Wire]:
-    wire = Wire(answer)
+def account(respond: Callable[[str, str, dict[str, str]], Response]) -> tuple[StripeAccount, Wire]:
+    wire = Wire(respond)
     client = stripe.StripeClient(
         "sk_test_x", stripe_version=STRIPE_API_VERSION, http_client=wire, max_network_retries=0
     )
@@ -365,45 +365,49 @@ def account(answer: Callable[[str, str, dict[str, str]], Answer]) -> tuple[Strip
 @pytest.mark.parametrize(
     ("call", "path"),
     [
-        (lambda found: found.list_webhook_endpoints(), "/v1/webhook_endpoints"),
-        (lambda found: found.list_portal_configurations(), "/v1/billing_portal/configurations"),
+        (lambda adapter: adapter.list_webhook_endpoints(), "/v1/webhook_endpoints"),
+        (lambda adapter: adapter.list_portal_configurations(), "/v1/billing_portal/configurations"),
     ],
 )
-def test_a_deploy_reads_every_page(call: Callable[[StripeAccount], Any], path: str) -> None:
+def test_the_list_calls_of_a_deploy_read_every_page(
+    call: Callable[[StripeAccount], Any], path: str
+) -> None:
     pages = iter([page("a", more=True), page("b")])
-    found, wire = account(lambda method, url, headers: (200, {}, next(pages)))
-    assert [each["id"] for each in call(found)] == ["a", "b"]
+    adapter, wire = account(lambda method, url, headers: (200, {}, next(pages)))
+    assert [each["id"] for each in call(adapter)] == ["a", "b"]
     assert [query(url)[0] for url in wire.urls] == [path, path]
 
 
 @pytest.mark.parametrize(
     ("call", "path"),
     [
-        (lambda found: found.create_webhook_endpoint({"url": "u"}), "/v1/webhook_endpoints"),
+        (lambda adapter: adapter.create_webhook_endpoint({"url": "u"}), "/v1/webhook_endpoints"),
         (
-            lambda found: found.update_webhook_endpoint("we_1", {"url": "u"}),
+            lambda adapter: adapter.update_webhook_endpoint("we_1", {"url": "u"}),
             "/v1/webhook_endpoints/we_1",
         ),
         (
-            lambda found: found.create_portal_configuration({"features": {}}),
+            lambda adapter: adapter.create_portal_configuration({"features": {}}),
             "/v1/billing_portal/configurations",
         ),
         (
-            lambda found: found.update_portal_configuration("bpc_1", {"active": False}),
+            lambda adapter: adapter.update_portal_configuration("bpc_1", {"active": False}),
             "/v1/billing_portal/configurations/bpc_1",
         ),
     ],
 )
-def test_a_deploy_writes_plain_objects(call: Callable[[StripeAccount], Any], path: str) -> None:
-    found, wire = account(lambda method, url, headers: (200, {}, {"id": "x_1", "object": "x"}))
-    assert call(found) == {"id": "x_1", "object": "x"}
+def test_the_write_calls_of_a_deploy_return_plain_objects(
+    call: Callable[[StripeAccount], Any], path: str
+) -> None:
+    adapter, wire = account(lambda method, url, headers: (200, {}, {"id": "x_1", "object": "x"}))
+    assert call(adapter) == {"id": "x_1", "object": "x"}
     assert query(wire.urls[0])[0] == path
 
 
-def test_an_endpoint_that_is_gone_counts_as_deleted_and_any_other_refusal_does_not() -> None:
-    found, _ = account(lambda method, url, headers: missing("id"))
-    found.delete_webhook_endpoint("we_1")
+def test_a_missing_endpoint_counts_as_deleted_and_any_other_refusal_is_an_error() -> None:
+    adapter, _ = account(lambda method, url, headers: missing("id"))
+    adapter.delete_webhook_endpoint("we_1")
     error = {"error": {"type": "invalid_request_error", "message": "No."}}
-    found, _ = account(lambda method, url, headers: (400, {}, error))
+    adapter, _ = account(lambda method, url, headers: (400, {}, error))
     with pytest.raises(StripeRefused):
-        found.delete_webhook_endpoint("we_1")
+        adapter.delete_webhook_endpoint("we_1")

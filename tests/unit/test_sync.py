@@ -1,4 +1,4 @@
-"""The sync on its own: conflicts, coalescing, confirms, tombstones, pages."""
+"""The sync: conflicts, coalescing, confirms, tombstones, pages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.unit.fakes import MemoryQueue, MemoryStore, MemoryStripe, Reports, re
 from tests.unit.stripe_objects import NOW, customer, entitlements, item, subscription
 
 KEY = CustomerKey("own", "test", "cus_1")
-PLENTY = 60_000
+ENOUGH_MS = 60_000
 
 
 @dataclass
@@ -34,7 +34,7 @@ class World:
     reports: Reports = field(default_factory=Reports)
     pauses: list[int] = field(default_factory=list)
 
-    def sync(self, *requests: Any, remaining_ms: int = PLENTY) -> CustomerRow:
+    def sync(self, *requests: Any, remaining_ms: int = ENOUGH_MS) -> CustomerRow:
         sync = sync_of(
             store=self.store,
             stripe=self.stripe,
@@ -55,19 +55,19 @@ def world() -> World:
     return World()
 
 
-def test_a_sync_writes_what_stripe_says_as_the_next_revision(world: World) -> None:
+def test_a_sync_writes_stripes_state_as_the_next_revision(world: World) -> None:
     row = world.sync()
     assert (row.revision, row.as_of) == (1, NOW)
     assert set(row.billing.features) == {"sso"}
     assert row.transitions[0].event == "evt_1"
 
 
-def test_almost_everyone_costs_two_reads(world: World) -> None:
+def test_a_typical_customer_needs_two_reads_of_stripe(world: World) -> None:
     world.sync()
     assert world.stripe.calls == ["retrieve_customer", "list_active_entitlements"]
 
 
-def test_on_a_conflict_it_reads_fetches_and_tries_again(world: World) -> None:
+def test_on_a_conflict_the_sync_reads_and_fetches_again(world: World) -> None:
     def another_writer() -> None:
         world.store.rows[KEY] = CustomerRow(key=KEY, revision=1, as_of=NOW - 5)
         world.stripe.entitlements_of["cus_1"] = entitlements("sso", "new")
@@ -79,7 +79,7 @@ def test_on_a_conflict_it_reads_fetches_and_tries_again(world: World) -> None:
     assert world.pauses == [1]
 
 
-def test_it_gives_up_after_its_attempts_and_never_returns_on_a_conflict(world: World) -> None:
+def test_the_sync_raises_a_conflict_after_its_last_attempt(world: World) -> None:
     class AlwaysBeaten(MemoryStore):
         def commit(self, row: Any) -> None:
             raise Conflict
@@ -90,7 +90,7 @@ def test_it_gives_up_after_its_attempts_and_never_returns_on_a_conflict(world: W
     assert world.stripe.calls.count("retrieve_customer") == MAX_ATTEMPTS
 
 
-def test_a_request_older_than_the_row_by_the_margin_costs_no_fetch(world: World) -> None:
+def test_a_request_older_than_the_row_by_the_margin_needs_no_fetch(world: World) -> None:
     world.sync()
     world.stripe.calls.clear()
     world.sync(request("evt_old", up_to=NOW - MARGIN_SECONDS - 1))
@@ -99,29 +99,29 @@ def test_a_request_older_than_the_row_by_the_margin_costs_no_fetch(world: World)
     assert world.stripe.calls != []
 
 
-def test_one_newer_request_among_old_ones_is_enough_to_fetch(world: World) -> None:
+def test_one_newer_request_among_old_ones_causes_a_fetch(world: World) -> None:
     world.sync()
     row = world.sync(request("evt_old", up_to=NOW - 500), request("evt_new", up_to=NOW))
     assert row.revision == 2
 
 
-def test_on_demand_it_fetches_whatever_the_row_covers_and_requests_a_confirm(world: World) -> None:
+def test_a_sync_on_demand_always_fetches_and_requests_a_confirm(world: World) -> None:
     world.sync()
     world.queue.confirms.clear()
     world.stripe.now = NOW + MARGIN_SECONDS
     sync = sync_of(store=world.store, stripe=world.stripe, queue=world.queue, report=world.reports)
-    sync(KEY, (), lambda: PLENTY, on_demand=True)
+    sync(KEY, (), lambda: ENOUGH_MS, on_demand=True)
     assert world.row.revision == 2
     assert len(world.queue.confirms) == 1
 
 
-def test_a_demand_names_itself_as_the_cause_of_a_transition(world: World) -> None:
+def test_a_transition_of_a_sync_on_demand_has_the_demand_as_its_cause(world: World) -> None:
     sync = sync_of(store=world.store, stripe=world.stripe, queue=world.queue, report=world.reports)
-    sync(KEY, (), lambda: PLENTY, on_demand=True)
+    sync(KEY, (), lambda: ENOUGH_MS, on_demand=True)
     assert world.row.transitions[0].type == DEMAND
 
 
-def test_a_tombstone_is_never_raised_and_costs_no_fetch(world: World) -> None:
+def test_a_tombstone_stays_and_needs_no_fetch(world: World) -> None:
     world.stripe.customers["cus_1"] = {"id": "cus_1", "deleted": True}
     assert world.sync().deleted
     world.stripe.customers["cus_1"] = customer()
@@ -140,7 +140,7 @@ def test_each_sync_requests_one_confirm_which_requests_none(world: World) -> Non
     assert len(world.queue.confirms) == 1
 
 
-def test_a_pending_confirm_that_is_late_enough_serves_the_next_sync_too(world: World) -> None:
+def test_a_pending_confirm_that_is_late_enough_is_used_by_the_next_sync_too(world: World) -> None:
     world.sync()
     world.stripe.now = NOW + CONFIRM_DELAY_SECONDS - MARGIN_SECONDS - 1
     world.sync(request("evt_2", up_to=NOW + 20))
@@ -150,14 +150,14 @@ def test_a_pending_confirm_that_is_late_enough_serves_the_next_sync_too(world: W
     assert len(world.queue.confirms) == 2
 
 
-def test_a_confirm_that_a_later_sync_has_outgrown_costs_no_fetch(world: World) -> None:
+def test_a_confirm_that_a_later_sync_has_outgrown_needs_no_fetch(world: World) -> None:
     world.sync()
     ((confirm, _),) = world.queue.confirms
     world.stripe.now = NOW + CONFIRM_DELAY_SECONDS
     world.sync(request("evt_2", up_to=NOW + 50))
     world.stripe.calls.clear()
     world.sync(confirm)
-    assert world.stripe.calls != []  # a fetch of that very second may be staler
+    assert world.stripe.calls != []  # a fetch within the same second may be too stale
     world.stripe.now = NOW + CONFIRM_DELAY_SECONDS + 1
     world.sync(request("evt_3", up_to=NOW + 80))
     world.stripe.calls.clear()
@@ -165,7 +165,7 @@ def test_a_confirm_that_a_later_sync_has_outgrown_costs_no_fetch(world: World) -
     assert world.stripe.calls == []
 
 
-def test_without_its_confirm_nothing_is_written(world: World) -> None:
+def test_a_sync_that_cannot_request_its_confirm_writes_nothing(world: World) -> None:
     world.queue.error = QueueUnavailable()
     with pytest.raises(QueueUnavailable):
         world.sync()
@@ -180,13 +180,13 @@ def test_an_unknown_customer_is_an_error_and_revokes_nothing(world: World) -> No
     assert world.row == before
 
 
-def test_no_attempt_begins_that_the_remaining_time_cannot_finish(world: World) -> None:
+def test_no_attempt_begins_without_enough_remaining_time(world: World) -> None:
     with pytest.raises(OutOfTime):
         world.sync(remaining_ms=1_000)
     assert world.store.reads == 0
 
 
-def test_every_list_is_read_to_its_last_page(world: World) -> None:
+def test_all_pages_of_every_list_are_read(world: World) -> None:
     many: list[StripeObject] = [subscription(id=f"sub_{number}") for number in range(123)]
     all_items = [{**item(f"prod_{number}"), "id": f"si_{number}"} for number in range(14)]
     first = subscription(id="sub_0", items=all_items[:10], _all_items=all_items)
@@ -205,7 +205,7 @@ def test_every_list_is_read_to_its_last_page(world: World) -> None:
     assert len(billing.tax_ids) == 12
 
 
-def test_in_grace_the_products_features_are_read(world: World) -> None:
+def test_the_features_of_products_in_grace_are_read(world: World) -> None:
     unpaid = {"status": "open", "created": NOW}
     world.stripe.subscriptions_of["cus_1"] = [subscription("past_due", latest_invoice=unpaid)]
     world.stripe.entitlements_of["cus_1"] = []

@@ -22,6 +22,6 @@ def test_a_report_is_a_metric_and_a_log_line(
     assert levels == {"EventAccepted": "INFO", "SubjectTaken": "WARNING"}
 
 
-def test_nothing_reported_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_report_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     telemetry.flush()
     assert capsys.readouterr().out == ""

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of a deploy."""
+"""Fixtures for the deploy tests."""
 
 from __future__ import annotations
 

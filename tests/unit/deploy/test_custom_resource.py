@@ -1,4 +1,4 @@
-"""CloudFormation's protocol: one response, short enough, delivered if at all possible."""
+"""Responses to CloudFormation: their size is limited, and a failed request is sent again."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 
 from billing.deploy import custom_resource
-from tests.unit.deploy.world import OURS, STACK_ID
+from tests.unit.deploy.world import OWN_STACK, STACK_ID
 
 
-def test_a_stack_is_the_same_when_it_is_made_again() -> None:
-    assert custom_resource.stack_of(STACK_ID) == OURS
-    assert custom_resource.stack_of(STACK_ID.replace("6b1f", "7c2e")) == OURS
+def test_a_stack_that_is_created_again_has_the_same_name() -> None:
+    assert custom_resource.stack_of(STACK_ID) == OWN_STACK
+    assert custom_resource.stack_of(STACK_ID.replace("6b1f", "7c2e")) == OWN_STACK
 
 
 REQUEST = {
     "StackId": STACK_ID,
     "RequestId": "r",
     "LogicalResourceId": "StripeSetup",
-    "ResponseURL": "https://cloudformation/answer",
+    "ResponseURL": "https://cloudformation/response",
 }
 
 
@@ -45,7 +45,7 @@ class Delivered:
         yield
 
 
-def test_the_answer_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_response_is_sent_again_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     delivered = Delivered(monkeypatch, failures=2)
     custom_resource.respond(REQUEST, data={"LoginPages": "none"})
     (body,) = delivered.bodies

@@ -1,4 +1,4 @@
-"""The portal configurations: what the file says, and nothing it no longer says."""
+"""The portal configurations in Stripe follow the file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.unit.deploy.world import FILE, World
 
 
-def test_configurations_are_created_with_ids_for_lookup_keys(world: World) -> None:
+def test_configurations_are_created_with_price_ids_for_lookup_keys(world: World) -> None:
     attributes = world.deploy()
     small, default = world.account.configurations
     assert default["features"]["subscription_update"]["products"] == [
@@ -27,19 +27,19 @@ def test_configurations_are_created_with_ids_for_lookup_keys(world: World) -> No
     assert attributes["PortalConfigurations"] == f"default: {default['id']}, small: {small['id']}"
 
 
-def test_a_changed_configuration_is_updated_and_no_other(deployed: World) -> None:
+def test_only_a_changed_configuration_is_updated(deployed: World) -> None:
     small, default = deployed.account.configurations
     deployed.account.calls.clear()
     deployed.file = FILE.replace("minimum = 2", "minimum = 3")
     deployed.deploy()
-    ((what, on, changes),) = deployed.account.calls
-    assert (what, on) == ("update", default["id"])
+    ((call, object_id, changes),) = deployed.account.calls
+    assert (call, object_id) == ("update", default["id"])
     offered = changes["features"]["subscription_update"]["products"]
     assert offered[0]["adjustable_quantity"]["minimum"] == 3
     assert small["active"]
 
 
-def test_what_the_file_no_longer_says_is_unset(deployed: World) -> None:
+def test_a_value_that_is_removed_from_the_file_is_unset(deployed: World) -> None:
     deployed.account.calls.clear()
     deployed.file = "[default.features]\n[small.features]\ninvoice_history.enabled = true\n"
     attributes = deployed.deploy()
@@ -51,7 +51,7 @@ def test_what_the_file_no_longer_says_is_unset(deployed: World) -> None:
     assert attributes["LoginPages"].startswith("none")
 
 
-def test_a_configuration_that_left_the_file_is_deactivated_until_it_returns(
+def test_a_configuration_that_is_removed_from_the_file_is_deactivated_until_it_returns(
     deployed: World,
 ) -> None:
     small: Mapping[str, Any] = deployed.account.configurations[0]
@@ -66,7 +66,7 @@ def test_a_configuration_that_left_the_file_is_deactivated_until_it_returns(
     assert len(deployed.account.configurations) == 2
 
 
-def test_a_lost_name_is_written_again(deployed: World) -> None:
+def test_a_missing_name_is_written_again(deployed: World) -> None:
     before = dict(deployed.names.known)
     deployed.names.known.clear()
     deployed.deploy()
@@ -74,7 +74,7 @@ def test_a_lost_name_is_written_again(deployed: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "says"),
+    ("file", "reason"),
     [
         (FILE.replace("team_yearly", "team_weekly"), "'team_weekly' (default.features."),
         (FILE + "[checkout]\nprices = ['nothing']\n", "'nothing' (checkout.prices)"),
@@ -90,14 +90,14 @@ def test_a_lost_name_is_written_again(deployed: World) -> None:
     ],
 )  # fmt: skip
 def test_a_mistake_in_the_file_is_reported_before_anything_is_changed(
-    world: World, file: str, says: str
+    world: World, file: str, reason: str
 ) -> None:
     world.file = file
     with world.changes_nothing():
-        assert says in world.refusal(world.deploy)
-    assert world.account.made == 0
+        assert reason in world.refusal(world.deploy)
+    assert world.account.created == 0
 
 
-def test_a_price_may_be_named_by_its_id(world: World) -> None:
+def test_a_price_can_be_named_by_its_id(world: World) -> None:
     world.file = FILE + "[checkout]\nprices = ['price_bare']\n"
     world.deploy()

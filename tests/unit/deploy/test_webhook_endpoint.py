@@ -1,4 +1,4 @@
-"""The webhook endpoint: planned from what Stripe has, repeatable, its secret stored first."""
+"""The webhook endpoint: each plan depends on Stripe's state, and a secret is stored first."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from billing.errors import (
 )
 from billing.events import EFFECTS
 from billing.settings import STRIPE_API_VERSION
-from tests.unit.deploy.world import OURS, THEIRS, URL, World
+from tests.unit.deploy.world import OTHER_STACK, OWN_STACK, URL, World
 
 
 def test_the_first_deploy_creates_an_endpoint_and_stores_its_secret(world: World) -> None:
@@ -33,7 +33,7 @@ def test_the_first_deploy_creates_an_endpoint_and_stores_its_secret(world: World
     assert endpoint["enabled_events"] == sorted(EFFECTS)
     assert endpoint["api_version"] == STRIPE_API_VERSION
     assert endpoint["metadata"] == {
-        STACK: OURS,
+        STACK: OWN_STACK,
         STAGE: "prod",
         CONNECT: "false",
         SECRET: fingerprint("whsec_we_1"),
@@ -43,7 +43,7 @@ def test_the_first_deploy_creates_an_endpoint_and_stores_its_secret(world: World
     assert attributes["WebhookEndpoint"] == "we_1"
 
 
-def test_for_a_connected_account_the_endpoint_is_the_platforms(world: World) -> None:
+def test_for_a_connected_account_the_endpoint_is_a_connect_endpoint(world: World) -> None:
     world.connected_account = "acct_1"
     world.deploy()
     assert world.account.endpoints[0]["connect"] is True
@@ -62,7 +62,7 @@ def test_a_second_deploy_changes_nothing(deployed: World) -> None:
         ({"status": "disabled"}, {"disabled": False}),
     ],
 )
-def test_what_differs_is_updated_and_nothing_else(
+def test_only_a_field_that_differs_is_updated(
     deployed: World, drift: dict[str, Any], restored: dict[str, Any]
 ) -> None:
     deployed.account.endpoints[0] |= drift
@@ -72,7 +72,7 @@ def test_what_differs_is_updated_and_nothing_else(
     assert deployed.secrets.written == 1
 
 
-def test_another_stage_keeps_the_endpoint_and_its_secret(deployed: World) -> None:
+def test_a_new_stage_keeps_the_endpoint_and_its_secret(deployed: World) -> None:
     deployed.stage = "staging"
     deployed.deploy()
     (endpoint,) = deployed.account.endpoints
@@ -81,7 +81,7 @@ def test_another_stage_keeps_the_endpoint_and_its_secret(deployed: World) -> Non
     assert deployed.secrets.written == 1
 
 
-def test_another_stack_and_foreign_endpoints_are_left_alone(deployed: World) -> None:
+def test_endpoints_of_other_stacks_and_foreign_endpoints_are_left_alone(deployed: World) -> None:
     foreign: dict[str, Any] = {
         "id": "we_foreign",
         "url": URL,
@@ -91,14 +91,14 @@ def test_another_stack_and_foreign_endpoints_are_left_alone(deployed: World) -> 
     }
     deployed.account.endpoints.append(foreign)
     deployed.secrets.stored = ()
-    deployed.deploy(stack=THEIRS)
+    deployed.deploy(stack=OTHER_STACK)
     by_id = {each["id"]: each for each in deployed.account.endpoints}
     assert by_id.keys() >= {"we_1", "we_foreign"}
     assert len(by_id) == 3
-    assert by_id["we_1"]["metadata"][STACK] == OURS
-    deployed.setup().retire(stack=THEIRS, delete=True)
+    assert by_id["we_1"]["metadata"][STACK] == OWN_STACK
+    deployed.setup().retire(stack=OTHER_STACK, delete=True)
     assert {each["id"] for each in deployed.account.endpoints} == {"we_1", "we_foreign"}
-    assert all(each["active"] for each in deployed.account.configurations if _of(each, OURS))
+    assert all(each["active"] for each in deployed.account.configurations if _of(each, OWN_STACK))
 
 
 def _of(each: Mapping[str, Any], stack: str) -> bool:
@@ -106,7 +106,7 @@ def _of(each: Mapping[str, Any], stack: str) -> bool:
 
 
 @pytest.mark.parametrize("stored", [(), ("placeholder",), ("whsec_of_somebody",)])
-def test_a_lost_or_foreign_secret_gives_a_new_endpoint_in_the_old_ones_place(
+def test_a_missing_or_foreign_secret_replaces_the_endpoint(
     deployed: World, stored: tuple[str, ...]
 ) -> None:
     deployed.secrets.stored = stored
@@ -114,13 +114,13 @@ def test_a_lost_or_foreign_secret_gives_a_new_endpoint_in_the_old_ones_place(
     (endpoint,) = deployed.account.endpoints
     assert endpoint["id"] != "we_1"
     assert deployed.secrets.stored[0] == f"whsec_{endpoint['id']}"
-    # What Stripe could have given may be another endpoint's; a placeholder is not.
+    # A stored value that may be a signing secret is kept; a placeholder is not.
     assert deployed.secrets.stored[1:] == tuple(s for s in stored if s.startswith("whsec_"))
     with deployed.changes_nothing():
         deployed.deploy()
 
 
-def test_another_api_version_gives_a_new_endpoint_and_drops_the_old_secret(deployed: World) -> None:
+def test_another_api_version_replaces_the_endpoint_and_its_secret(deployed: World) -> None:
     deployed.account.endpoints[0]["api_version"] = "2024-01-01"
     deployed.deploy()
     (endpoint,) = deployed.account.endpoints
@@ -128,18 +128,20 @@ def test_another_api_version_gives_a_new_endpoint_and_drops_the_old_secret(deplo
     assert deployed.secrets.stored == (f"whsec_{endpoint['id']}",)
 
 
-def test_the_old_endpoint_goes_only_once_the_new_secret_is_stored(deployed: World) -> None:
+def test_the_old_endpoint_is_deleted_only_after_the_new_secret_is_stored(deployed: World) -> None:
     deployed.account.endpoints[0]["api_version"] = "2024-01-01"
     deployed.secrets.error = SecretUnavailable("InvalidRequestException")
-    said = deployed.refusal(deployed.deploy)
-    assert "cannot be stored in webhook-secret" in said
+    message = deployed.refusal(deployed.deploy)
+    assert "cannot be stored in webhook-secret" in message
     assert [each["id"] for each in deployed.account.endpoints] == ["we_1"]
 
 
-@pytest.mark.parametrize("cut_off", ["update", "delete"])
-def test_a_deploy_that_was_cut_off_is_finished_by_the_next(deployed: World, cut_off: str) -> None:
+@pytest.mark.parametrize("failing_call", ["update", "delete"])
+def test_an_interrupted_deploy_is_completed_by_the_next_deploy(
+    deployed: World, failing_call: str
+) -> None:
     deployed.secrets.stored = ()
-    deployed.account.fails[cut_off] = StripeUnavailable("APIConnectionError")
+    deployed.account.errors[failing_call] = StripeUnavailable("APIConnectionError")
     assert "did not answer" in deployed.refusal(deployed.deploy)
     deployed.deploy()
     (endpoint,) = deployed.account.endpoints
@@ -148,7 +150,7 @@ def test_a_deploy_that_was_cut_off_is_finished_by_the_next(deployed: World, cut_
         deployed.deploy()
 
 
-def test_an_endpoint_for_other_accounts_is_replaced() -> None:
+def test_an_endpoint_is_replaced_when_connect_changes() -> None:
     def wanted(*, connect: bool) -> WantedEndpoint:
         return WantedEndpoint(
             stack="a/r/s",
@@ -171,7 +173,9 @@ def test_an_endpoint_for_other_accounts_is_replaced() -> None:
     assert changed.superfluous == (own,)
 
 
-def test_a_rotation_has_both_secrets_accepted_until_the_old_endpoint_goes(deployed: World) -> None:
+def test_during_a_rotation_both_secrets_are_accepted_until_the_old_endpoint_is_deleted(
+    deployed: World,
+) -> None:
     assert deployed.rotate() == {"state": "overlapping", "seconds": 600}
     new, old = deployed.account.endpoints
     assert new["url"] == old["url"] == URL
@@ -198,5 +202,5 @@ def test_a_deploy_during_a_rotation_does_not_end_it(deployed: World) -> None:
     assert deployed.rotate()["state"] == "rotated"
 
 
-def test_nothing_is_rotated_where_no_secret_is_known(world: World) -> None:
+def test_a_rotation_without_a_known_secret_is_refused(world: World) -> None:
     assert "nothing to rotate" in world.refusal(world.rotate)

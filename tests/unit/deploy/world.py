@@ -18,8 +18,8 @@ from billing.sync_request import SyncRequest
 from tests.unit.fakes import Reports
 
 STACK_ID = "arn:aws:cloudformation:eu-west-1:123456789012:stack/portcullis-prod/6b1f-uuid"
-OURS = "123456789012/eu-west-1/portcullis-prod"
-THEIRS = "123456789012/eu-west-1/portcullis-dev"
+OWN_STACK = "123456789012/eu-west-1/portcullis-prod"
+OTHER_STACK = "123456789012/eu-west-1/portcullis-dev"
 URL = "https://abc.execute-api.eu-west-1.amazonaws.com/webhooks/stripe"
 FILE = """
 [default]
@@ -44,68 +44,69 @@ PRICES: Mapping[str, StripeObject] = {
 
 
 class Account:
-    """A Stripe account in memory. `calls` are the changes made; `fails` raises before a call."""
+    """A Stripe account in memory. `calls` records each change; `errors[call]` is raised once."""
 
     def __init__(self) -> None:
         self.endpoints: list[dict[str, Any]] = []
         self.configurations: list[dict[str, Any]] = []
         self.calls: list[tuple[str, str, Mapping[str, Any]]] = []
-        self.fails: dict[str, Exception] = {}
-        self.made = 0
+        self.errors: dict[str, Exception] = {}
+        self.created = 0
 
     def list_webhook_endpoints(self) -> Sequence[StripeObject]:
         return [dict(each) for each in self.endpoints]
 
     def create_webhook_endpoint(self, parameters: Mapping[str, Any]) -> StripeObject:
         endpoint: dict[str, Any] = {"id": self._id("we"), "status": "enabled", **parameters}
-        self._note("create", endpoint["id"], parameters)
+        self._record("create", endpoint["id"], parameters)
         self.endpoints.insert(0, endpoint)
         return {**endpoint, "secret": f"whsec_{endpoint['id']}"}
 
     def update_webhook_endpoint(self, endpoint: str, parameters: Mapping[str, Any]) -> StripeObject:
-        self._note("update", endpoint, parameters)
+        self._record("update", endpoint, parameters)
         changes = dict(parameters)
         if "disabled" in changes:
             changes["status"] = "disabled" if changes.pop("disabled") else "enabled"
         return _change(self.endpoints, endpoint, changes)
 
     def delete_webhook_endpoint(self, endpoint: str) -> None:
-        self._note("delete", endpoint, {})
+        self._record("delete", endpoint, {})
         self.endpoints = [each for each in self.endpoints if each["id"] != endpoint]
 
     def list_portal_configurations(self) -> Sequence[StripeObject]:
         return [dict(each) for each in self.configurations]
 
     def create_portal_configuration(self, parameters: Mapping[str, Any]) -> StripeObject:
-        made: dict[str, Any] = {
+        created: dict[str, Any] = {
             "id": self._id("bpc"),
             "active": True,
             "login_page": {"enabled": False},
         }
-        made |= parameters
-        self._note("create", made["id"], parameters)
-        self.configurations.insert(0, made)
-        return self.update_login_page(made)
+        created |= parameters
+        self._record("create", created["id"], parameters)
+        self.configurations.insert(0, created)
+        return self.update_login_page(created)
 
     def update_portal_configuration(
         self, configuration: str, parameters: Mapping[str, Any]
     ) -> StripeObject:
-        self._note("update", configuration, parameters)
+        self._record("update", configuration, parameters)
         return self.update_login_page(_change(self.configurations, configuration, parameters))
 
-    def update_login_page(self, made: dict[str, Any]) -> dict[str, Any]:
-        enabled = made["login_page"]["enabled"]
-        made["login_page"] = {"enabled": enabled, "url": f"https://login/{made['id']}"}
-        return made
+    def update_login_page(self, configuration: dict[str, Any]) -> dict[str, Any]:
+        enabled = configuration["login_page"]["enabled"]
+        url = f"https://login/{configuration['id']}"
+        configuration["login_page"] = {"enabled": enabled, "url": url}
+        return configuration
 
     def _id(self, prefix: str) -> str:
-        self.made += 1
-        return f"{prefix}_{self.made}"
+        self.created += 1
+        return f"{prefix}_{self.created}"
 
-    def _note(self, what: str, on: str, parameters: Mapping[str, Any]) -> None:
-        if what in self.fails:
-            raise self.fails.pop(what)
-        self.calls.append((what, on, parameters))
+    def _record(self, call: str, object_id: str, parameters: Mapping[str, Any]) -> None:
+        if call in self.errors:
+            raise self.errors.pop(call)
+        self.calls.append((call, object_id, parameters))
 
 
 def _change(among: list[dict[str, Any]], wanted: str, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,7 +139,7 @@ class Names:
     written: int = 0
 
     def configuration_named(self, mode: str, name: str, *, consistent: bool = False) -> str | None:
-        assert consistent, "a deploy decides on what it reads"
+        assert consistent, "a deploy needs a consistent read"
         return self.known.get((mode, name))
 
     def name_configuration(self, mode: str, name: str, configuration_id: str) -> None:
@@ -187,11 +188,11 @@ class World:
             raise SecretUnavailable("ResourceNotFoundException")
         return self.key
 
-    def deploy(self, *, url: str = URL, stack: str = OURS) -> dict[str, str]:
+    def deploy(self, *, url: str = URL, stack: str = OWN_STACK) -> dict[str, str]:
         return self.setup().apply(stack=stack, url=url)
 
     def rotate(self, overlap: int = 600) -> dict[str, Any]:
-        return self.setup().rotate(stack=OURS, overlap=overlap)
+        return self.setup().rotate(stack=OWN_STACK, overlap=overlap)
 
     @contextmanager
     def changes_nothing(self) -> Iterator[None]:
