@@ -164,7 +164,7 @@ def stripe_setup(remaining_ms: Callable[[], int]) -> StripeSetup:
 
     products = StripeApi(lambda: connect(SETTINGS.account))
     return StripeSetup(
-        # Endpoints and portal configurations belong to the platform, whosever the customers are.
+        # Endpoints and portal configurations belong to the platform, also for a connected account.
         account=StripeAccount(lambda: connect(OWN_ACCOUNT)),
         prices=lambda names: products.list_prices(names)[0],
         api_key=lambda: key.current()[0],
@@ -172,7 +172,7 @@ def stripe_setup(remaining_ms: Callable[[], int]) -> StripeSetup:
         secrets=SigningSecrets(_aws("secretsmanager"), SETTINGS.stripe_webhook_secret),
         names=_store(),
         queue=_queues(),
-        # Read at each deploy, so that a mistake in it is answered and not a crash.
+        # Read when it is used, so that CloudFormation is told about a mistake in it.
         configuration=_configuration,
         stage=SETTINGS.stage,
         mode=SETTINGS.mode,

@@ -40,7 +40,7 @@ _PRICE_ID = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
 class StripeApi:
     """stripe_state.StripeReads, documents.DocumentReads, checkout.CheckoutApi, portal.PortalApi.
 
-    `connect` returns the client. It is called for each request, so that a rotated key is used.
+    `connect` returns the client. It is called for each method, so that a rotated key is used.
     """
 
     def __init__(self, connect: Callable[[], stripe.StripeClient]) -> None:

@@ -1,4 +1,4 @@
-"""What a deploy makes of Stripe: the webhook endpoint, its secret, the portal configurations."""
+"""What a deploy creates in Stripe: the webhook endpoint, its secret, the portal configurations."""
 
 from __future__ import annotations
 
