@@ -66,7 +66,7 @@ class Fetched(Protocol):
 
 
 class Replica(Protocol):
-    """How one kind of row is kept. Every method may raise StoreUnavailable, and names its others."""
+    """How one kind of row is kept. Every method may raise StoreUnavailable, too."""
 
     def load(self, key: Any) -> Row:
         """The row by a consistent read; revision 0 where there is none."""
