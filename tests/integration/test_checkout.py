@@ -16,7 +16,7 @@ from local.stack import LocalStack
 from tests.integration.contract import problem
 
 TEAM = {"projects", "api_access", "priority_support"}
-AT_ONCE = 4
+TABS = 4
 
 _numbers = count(1)
 
@@ -28,12 +28,12 @@ def newcomer(stack: LocalStack) -> Callable[[], Journey]:
 
 
 def customers_of(stack: LocalStack, subject: str) -> list[str]:
-    everyone = stack.stripe.v1.customers.list({"limit": 100}).auto_paging_iter()
-    plain = [customer.to_dict(for_json=True) for customer in everyone]
+    customers = stack.stripe.v1.customers.list({"limit": 100}).auto_paging_iter()
+    plain = [customer.to_dict(for_json=True) for customer in customers]
     return [each["id"] for each in plain if each["metadata"].get("user_id") == subject]
 
 
-def test_a_subject_is_entitled_on_the_way_back_from_checkout_before_any_webhook_arrives(
+def test_a_subject_who_returns_from_checkout_is_entitled_before_any_webhook_arrives(
     stack: LocalStack, newcomer: Callable[[], Journey]
 ) -> None:
     ada = newcomer()
@@ -55,7 +55,7 @@ def test_a_subject_is_entitled_on_the_way_back_from_checkout_before_any_webhook_
     assert ada.features() == TEAM
 
 
-def test_a_subject_who_does_not_come_back_is_entitled_by_the_webhook(
+def test_a_subject_who_does_not_return_from_checkout_is_entitled_by_the_webhook(
     stack: LocalStack, newcomer: Callable[[], Journey]
 ) -> None:
     ada = newcomer()
@@ -80,10 +80,10 @@ def test_simultaneous_clicks_in_several_tabs_create_one_customer_and_one_session
 ) -> None:
     for _ in range(3):
         ada = newcomer()
-        with ThreadPoolExecutor(AT_ONCE) as tabs:
+        with ThreadPoolExecutor(TABS) as tabs:
             sent = [
                 tabs.submit(ada.post, "/checkout-sessions", {"price": "team_monthly"})
-                for _ in range(AT_ONCE)
+                for _ in range(TABS)
             ]
             responses = [each.result() for each in sent]
         statuses = {each.status_code for each in responses}
@@ -228,7 +228,7 @@ def test_a_price_that_cannot_be_an_id_is_a_400(newcomer: Callable[[], Journey]) 
     ("method", "path"),
     [("GET", "/v1/prices"), ("POST", "/v1/customers"), ("GET", "/v1/checkout/sessions")],
 )
-def test_an_unavailable_stripe_is_retried_once_and_then_a_503(
+def test_a_failed_call_to_stripe_is_retried_once_and_then_a_503(
     stack: LocalStack, newcomer: Callable[[], Journey], method: str, path: str
 ) -> None:
     ada, ben = newcomer(), newcomer()

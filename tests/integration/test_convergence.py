@@ -77,14 +77,17 @@ def test_sixteen_simultaneous_deliveries_never_move_a_row_backwards(
 
 
 @pytest.mark.parametrize(
-    ("first_takes", "second_takes"),
+    ("first_read_seconds", "second_read_seconds"),
     [
         pytest.param(1.0, 1.6, id="the worker with the newer state loses the race"),
         pytest.param(1.6, 0.0, id="the worker with the older state writes last"),
     ],
 )
 def test_two_workers_with_one_customer_lose_no_change_in_either_order_of_writing(
-    begin: Callable[..., Journey], stack: LocalStack, first_takes: float, second_takes: float
+    begin: Callable[..., Journey],
+    stack: LocalStack,
+    first_read_seconds: float,
+    second_read_seconds: float,
 ) -> None:
     log = EventLog(stack)
     ada = begin(plan="team_monthly", seats=1)
@@ -99,7 +102,7 @@ def test_two_workers_with_one_customer_lose_no_change_in_either_order_of_writing
     stack.wait_until_quiet()
     before = stored(stack, ada.customer)
     # Both workers have read the customer before this slow read; the first one before the change.
-    for seconds in (first_takes, second_takes):
+    for seconds in (first_read_seconds, second_read_seconds):
         stack.control.slow_calls(seconds, path="/v1/entitlements/active_entitlements")
     read = len(reads(stack, ada))
     post(stack, event)

@@ -43,7 +43,7 @@ def workers(stack: LocalStack, function: str) -> list[int]:
             if parent == process.pid and variable in (folder / "environ").read_bytes().split(b"\0"):
                 found.append(int(folder.name))
         except OSError:
-            continue  # it has ended, or belongs to another user
+            continue  # the process has ended, or it belongs to another user
     return found
 
 
@@ -62,14 +62,14 @@ def test_a_worker_killed_in_the_middle_of_a_batch_loses_nothing(
         assert stack.control.wait_until_quiet()
         stack.control.clear_requests()
         stack.control.slow_calls(30, path=f"/v1/customers/{slow}")
-    # The other rows are written, this one is not, and no message is acknowledged.
+    # The other rows are written. This row is not, so no message is acknowledged.
     eventually(
         lambda: [stored(stack, each.customer).revision for each in people[1:]],
         lambda now: now == [before[each.customer].revision + 1 for each in people[1:]],
     )
     assert len(stack.control.requests("GET", f"/v1/customers/{slow}")) == 1
-    held = stack.queue_depth(stack.deployment.event_queue_url)
-    assert held >= len(people)
+    unacknowledged = stack.queue_depth(stack.deployment.event_queue_url)
+    assert unacknowledged >= len(people)
     for pid in workers(stack, "SyncCustomer"):
         os.kill(pid, signal.SIGKILL)
     assert stored(stack, slow) == before[slow]

@@ -53,8 +53,10 @@ FILE = configuration_file.parse(
 
 
 class Stripe(MemoryStripe):
-    """The account of Ada and Ben. Each URL and each feature has the mark of its owner: of the
-    subject whose customer, subscription or item the session was created for."""
+    """The account of Ada and Ben. Each feature contains the mark of its subject.
+
+    The URL of a session contains the mark of each subject whose objects the request names.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +72,7 @@ class Stripe(MemoryStripe):
             self.entitlements_of[of] = entitlements(f"feature_{self.marks[subject]}")
 
     def _marks_of(self, parameters: Mapping[str, Any]) -> str:
-        # Only these two fields: a subject may have the same name as another one's customer.
+        # Only these two fields: a subject may have the same name as another subject's customer.
         text = json.dumps([parameters["customer"], parameters.get("flow_data")])
         return "-".join(
             self.marks[subject]
@@ -81,8 +83,9 @@ class Stripe(MemoryStripe):
     # portal.PortalApi
 
     def retrieve_subscription(self, subscription: str) -> Mapping[str, Any] | None:
-        every = [each for all_of_one in self.subscriptions_of.values() for each in all_of_one]
-        return next((each for each in every if each["id"] == subscription), None)
+        lists = self.subscriptions_of.values()
+        found = (each for subscriptions in lists for each in subscriptions)
+        return next((each for each in found if each["id"] == subscription), None)
 
     def find_price_id(self, lookup_key: str) -> str | None:
         return None
@@ -210,7 +213,7 @@ class Functions:
 
         for subject in SUBJECTS:
             sync_now(CustomerKey("own", "test", f"cus_{subject}"))
-            # Each subject has sessions that the other one tries to retrieve.
+            # Requests of the other subject may name these sessions.
             checkout.create(subject, {"price": "team_monthly"})
             checkout.create(subject, {"price": "extra_monthly"})
 
@@ -257,7 +260,7 @@ SUBSCRIPTIONS = st.builds(str.__add__, st.just("sub_"), SUBJECT)
 ODD = st.one_of(NAMES, st.none(), st.booleans(), st.integers(), st.lists(NAMES, max_size=2))
 
 CLAIMS = st.one_of(
-    # A genuine subject, with other claims that name the other one.
+    # A genuine subject, with more claims that may name the other subject.
     st.builds(
         lambda subject, extra: {**extra, "sub": subject},
         SUBJECT,
@@ -295,7 +298,7 @@ ANY_FLOW = st.fixed_dictionaries(
         "items": st.lists(st.fixed_dictionaries({"id": NAMES}), min_size=1, max_size=2),
     },
 )
-# Includes the flow that a careless portal would open: well-formed, on any subscription.
+# Often a well-formed flow on any subscription: a portal without an owner check would open it.
 FLOW = st.one_of(
     st.fixed_dictionaries({"type": st.just("subscription_cancel"), "subscription": SUBSCRIPTIONS}),
     ANY_FLOW,
@@ -321,7 +324,7 @@ MADE_UP = st.dictionaries(
 
 
 def requests(function: str, key: str, body: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Requests of one route: most are well formed, some have other fields, some are not JSON."""
+    """Requests of one route: most are well-formed, some have other fields, some are not JSON."""
     bodies = st.one_of(body.map(json.dumps), body.map(json.dumps), MADE_UP.map(json.dumps))
     return st.tuples(st.just(function), st.just(key), st.one_of(bodies, st.text(max_size=20)))
 
@@ -385,7 +388,7 @@ def test_no_claim_body_path_or_header_returns_anything_of_the_other_subject(
             assert mark not in text_of_response, (claims, key, body)
 
 
-def test_every_subjects_own_responses_have_its_mark(functions: Functions) -> None:
+def test_the_responses_of_each_subject_contain_its_own_mark(functions: Functions) -> None:
     """The test above depends on this: without marks it would always pass."""
     for subject in SUBJECTS:
         context = {"authorizer": {"jwt": {"claims": {"sub": subject}}}}

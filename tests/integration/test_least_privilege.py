@@ -33,7 +33,7 @@ def test_the_main_job_needs_only_the_permissions_of_the_template(tmp_path: Path)
         # Both functions can write to the dead-letter queue.
         sqs, deployment = stack.client("sqs"), stack.deployment
         assert post(stack, b"not an event").status_code == 200
-        sqs.send_message(QueueUrl=deployment.event_queue_url, MessageBody="poison")
+        sqs.send_message(QueueUrl=deployment.event_queue_url, MessageBody="not JSON")
         eventually(
             lambda: stack.queue_depth(deployment.dead_letter_queue_url), lambda now: now == 2
         )

@@ -24,7 +24,7 @@ FOREIGN_ORIGIN = "https://evil.example"
 FOREIGN = {
     "an origin": {"origin": FOREIGN_ORIGIN},
     "an opaque origin": {"origin": "null"},
-    "a name that DNS points here": {"host": "evil.example"},
+    "a foreign name that resolves to this server": {"host": "evil.example"},
     "a page of another site": {"sec-fetch-site": "cross-site"},
     "a page on another port": {"sec-fetch-site": "same-site"},
 }
@@ -60,19 +60,17 @@ def invoke_function(stack: LocalStack, headers: Headers) -> httpx.Response:
     return stack.http.post(url, content="{}", headers={**PLAIN, **headers})
 
 
-def list_queues_at_a_path_like_the_http_api_s(
-    stack: LocalStack, headers: Headers
-) -> httpx.Response:
+def list_queues_below_the_path_of_http_apis(stack: LocalStack, headers: Headers) -> httpx.Response:
     url = f"{stack.engine.endpoint}/_aws/execute-api/x"
     action = {"Action": "ListQueues", "Version": "2012-11-05"}
     return stack.http.post(url, params=action, headers={**PLAIN, **headers})
 
 
-def read_the_simulator_s_requests(stack: LocalStack, headers: Headers) -> httpx.Response:
+def read_simulator_requests(stack: LocalStack, headers: Headers) -> httpx.Response:
     return stack.http.get(f"{stack.simulator_url}/_simulator/requests", headers=headers)
 
 
-def move_the_simulator_s_clock(stack: LocalStack, headers: Headers) -> httpx.Response:
+def advance_simulator_clock(stack: LocalStack, headers: Headers) -> httpx.Response:
     url = f"{stack.simulator_url}/_simulator/clock/advance"
     return stack.http.post(url, content='{"seconds": 0}', headers={**PLAIN, **headers})
 
@@ -87,7 +85,7 @@ def create_a_token(stack: LocalStack, headers: Headers) -> httpx.Response:
     return stack.http.post(f"{stack.site.url}/token", content=body, headers={**PLAIN, **headers})
 
 
-def read_the_demo_s_description(stack: LocalStack, headers: Headers) -> httpx.Response:
+def read_demo_description(stack: LocalStack, headers: Headers) -> httpx.Response:
     return stack.http.get(f"{stack.site.url}/stack.json", headers=headers)
 
 
@@ -102,12 +100,12 @@ def assert_foreign_pages_are_refused(stack: LocalStack, send: Send) -> None:
     "send",
     [
         list_functions,
-        list_queues_at_a_path_like_the_http_api_s,
-        read_the_simulator_s_requests,
-        move_the_simulator_s_clock,
+        list_queues_below_the_path_of_http_apis,
+        read_simulator_requests,
+        advance_simulator_clock,
         list_stripe_customers,
         create_a_token,
-        read_the_demo_s_description,
+        read_demo_description,
     ],
 )
 def test_a_program_is_served_and_a_foreign_page_is_refused(stack: LocalStack, send: Send) -> None:
@@ -128,7 +126,7 @@ def test_a_foreign_page_neither_creates_nor_runs_a_function(stack: LocalStack) -
         functions.delete_function(FunctionName="from_a_page")
 
 
-def test_the_demo_s_page_calls_the_deployed_api_from_its_own_origin(
+def test_the_demo_page_calls_the_deployed_api_from_its_own_origin(
     stack: LocalStack, begin: Callable[..., Journey]
 ) -> None:
     page = {"origin": stack.site.url, "sec-fetch-site": "same-site", "sec-fetch-mode": "cors"}
@@ -155,7 +153,7 @@ def test_the_deployed_api_does_not_allow_another_origin(stack: LocalStack) -> No
     assert "access-control-allow-origin" not in preflight.headers
 
 
-def test_links_lead_to_the_portal_and_back_and_only_the_portal_s_own_page_can_submit_its_forms(
+def test_links_to_the_portal_and_back_work_and_only_the_portal_page_can_submit_its_forms(
     stack: LocalStack, begin: Callable[..., Journey]
 ) -> None:
     link = {

@@ -1,6 +1,6 @@
-"""What no log may contain. The test searches everything that the functions logged in this run.
+"""No log contains a secret, a portal URL or an email address. All logs of this run are searched.
 
-conftest.py runs it after all other tests, which share its stack.
+conftest.py runs it last: the other tests use the same stack, so their logs are searched too.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ FORBIDDEN = {
     "a portal session's URL": r"billing\.stripe\.com/p/|/p/session/",
     "a webhook's signing secret": r"whsec_",
     "an API key": r"\b[sr]k_(test|live)_",
-    "an e-mail address": r"[\w.+-]+@[\w-]+\.[a-z]{2,}",
+    "an email address": r"[\w.+-]+@[\w-]+\.[a-z]{2,}",
     "a token": r"\beyJ[\w-]+\.[\w-]+\.",
 }
 
 
-def test_no_function_logs_a_portal_url_a_secret_a_token_or_an_address(
+def test_no_function_logs_a_portal_url_a_secret_a_token_or_an_email_address(
     begin: Callable[..., Journey], stack: LocalStack
 ) -> None:
     ada = begin()

@@ -24,7 +24,7 @@ def test_a_new_subscription_entitles_its_subject_and_nobody_else(
     assert bystander.features() == set()
 
 
-def test_cancelling_in_the_portal_keeps_access_and_names_its_end(
+def test_a_cancellation_in_the_portal_keeps_access_and_shows_when_it_ends(
     begin: Callable[..., Journey],
 ) -> None:
     ada = begin()
@@ -54,6 +54,6 @@ def test_a_new_card_shows_as_the_payment_method(begin: Callable[..., Journey]) -
     assert seen["payment_method"]["brand"] == "mastercard"
 
 
-def test_the_portal_is_refused_to_a_subject_without_a_customer(stack: LocalStack) -> None:
+def test_a_portal_session_is_a_404_for_a_subject_without_a_customer(stack: LocalStack) -> None:
     response = Journey(stack, "user_without_customer").post("/portal-sessions", {})
     problem(response, httpx.codes.NOT_FOUND)

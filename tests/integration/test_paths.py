@@ -89,7 +89,7 @@ def test_a_webhook_with_an_invalid_signature_is_a_400_and_queues_nothing(
     ],
     ids=["other mode", "unknown account", "other type", "detached, without a customer"],
 )
-def test_a_genuine_webhook_that_does_not_concern_us_is_a_200_and_queues_nothing(
+def test_a_genuine_webhook_that_needs_no_sync_is_a_200_and_queues_nothing(
     stack: LocalStack, difference: dict[str, Any]
 ) -> None:
     with worker_paused(stack):
@@ -99,7 +99,7 @@ def test_a_genuine_webhook_that_does_not_concern_us_is_a_200_and_queues_nothing(
     assert any("EventDropped" in line for line in stack.logs("IngestWebhook"))
 
 
-def test_the_exact_bytes_are_verified_if_they_arrive_as_base64_too(
+def test_the_signature_is_verified_on_the_exact_bytes_of_a_base64_body_too(
     begin: Callable[..., Journey], stack: LocalStack
 ) -> None:
     ada = begin(plan=None)
@@ -234,7 +234,7 @@ def test_every_page_of_entitlements_and_of_subscriptions_is_read(
     assert seen["products"][product]["quantity"] == subscriptions
     assert len({each["id"] for each in seen["subscriptions"]}) == subscriptions
     assert differing(stack, [ada.customer]) == {}
-    # The end of one subscription takes nothing that another one gives.
+    # The end of one subscription revokes nothing that another one grants.
     v1.subscriptions.cancel(seen["subscriptions"][0]["id"])
     assert post(stack, log.new()[-1]).status_code == 200
     stack.wait_until_quiet()

@@ -233,7 +233,7 @@ def test_a_price_that_the_portal_does_not_offer_is_a_409(
     refused(ada, 409, "does not offer this flow", flow=flow)
 
 
-def test_a_portal_request_of_a_deleted_customer_is_a_404_that_says_so(
+def test_a_portal_session_for_a_deleted_customer_is_a_404_with_the_reason(
     stack: LocalStack, begin: Callable[..., Journey]
 ) -> None:
     ada = ready(begin())

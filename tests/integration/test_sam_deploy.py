@@ -59,7 +59,7 @@ def run(command: list[str | Path], folder: Path, **environment: str) -> str:
 
 
 def project(folder: Path) -> Path:
-    """Copy what `make build` needs, so that the build output of the project itself is kept."""
+    """Copy what `make build` needs, so that the project's own build output is not overwritten."""
     for name in ("Makefile", "samconfig.toml", "template.yaml"):
         shutil.copy2(ROOT / name, folder / name)
     for name in ("functions", "layers", "requirements"):

@@ -1,6 +1,6 @@
-"""What a deploy sets up in Stripe: how it is kept, rotated, refused and left behind.
+"""The objects that a deploy creates in Stripe: their creation, rotation, reuse and removal.
 
-The tests deploy and delete a second stack beside the shared one, with the same Stripe account.
+The tests deploy and delete a second stack, which has the Stripe account of the shared stack.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def endpoints(stack: LocalStack) -> list[Any]:
     return [each.to_dict() for each in stack.stripe.v1.webhook_endpoints.list().data]
 
 
-def test_two_stacks_share_an_account_and_a_deleted_stack_removes_what_its_parameters_say(
+def test_two_stacks_share_an_account_and_a_parameter_decides_what_a_deleted_stack_removes(
     stack: LocalStack, second: SecondStack
 ) -> None:
     before = endpoints(stack)

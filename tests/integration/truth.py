@@ -1,5 +1,5 @@
-"""What the table holds, each write to it, and what it should hold: the projection of a new read of
-Stripe through the real adapter.
+"""The rows of the table, the writes to it, and the truth: the projection of a new read of Stripe
+through the deployed adapter.
 """
 
 from __future__ import annotations
