@@ -528,6 +528,15 @@ def test_a_repeated_checkout_of_a_metered_price_returns_the_open_session(world: 
     assert world.create() is session
 
 
+def test_the_deployments_own_default_need_not_be_on_an_allowed_origin(world: World) -> None:
+    urls = ReturnUrls(allowed_origins=(), default="https://elsewhere.example.com/", stage="prod")
+    created = world.sessions(return_urls=urls).create(SUBJECT, {"price": "team_monthly"})
+    session = world.stripe.retrieve_checkout_session(created.id)
+    assert session is not None
+    assert session["success_url"].startswith("https://elsewhere.example.com/?checkout_session_id=")
+    assert session["cancel_url"] == "https://elsewhere.example.com/"
+
+
 def test_a_success_url_is_measured_with_what_is_added_to_it(world: World) -> None:
     longest = "https://app.example.com/".ljust(MAX_URL_CHARACTERS, "x")
     with pytest.raises(BadRequest, match="success_url"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -24,9 +24,14 @@ class ReturnUrls:
     default: str
     stage: str
 
-    def chosen(self, request: Mapping[str, Any], name: str) -> str:
-        """The URL in the property `name` of `request`, checked; else the default."""
-        return self.checked(request[name], name) if name in request else self.default
+    def chosen(
+        self, request: Mapping[str, Any], name: str, complete: Callable[[str], str] = str
+    ) -> str:
+        """The URL in the property `name` of `request`, checked as `complete` completes it; else the
+        default, completed too. The default is the deployment's own and needs no check."""
+        if name not in request:
+            return complete(self.default)
+        return self.checked(complete(request[name]), name)
 
     def checked(self, url: str, name: str) -> str:
         """`url` itself if its origin is allowed. Raises BadRequest, which calls it by `name`.

@@ -164,10 +164,7 @@ class CheckoutSessions:
         """
         _checked(request)
         urls = {
-            # Checked once more with what is added to it: Stripe limits its length.
-            "success_url": self.return_urls.checked(
-                with_session_id(self.return_urls.chosen(request, "success_url")), "success_url"
-            ),
+            "success_url": self.return_urls.chosen(request, "success_url", with_session_id),
             "cancel_url": self.return_urls.chosen(request, "cancel_url"),
         }
         price = self._price(request["price"])
