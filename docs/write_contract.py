@@ -166,14 +166,23 @@ def parameters() -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """CloudFormation's short forms as plain values."""
+    """CloudFormation's short forms as plain values: `!GetAtt A.B` reads "A.B"."""
 
 
-_Loader.add_multi_constructor("!", lambda *_: None)
+def _plain(loader: yaml.SafeLoader, _tag: str, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.ScalarNode):
+        return loader.construct_scalar(node)
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    assert isinstance(node, yaml.MappingNode)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_multi_constructor("!", _plain)
 
 
 def template() -> Json:
-    """template.yaml, without the values of CloudFormation's functions."""
+    """template.yaml, with plain values in place of CloudFormation's functions."""
     read: Json = yaml.load((ROOT / "template.yaml").read_text(), Loader=_Loader)  # noqa: S506
     return read
 

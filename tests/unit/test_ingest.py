@@ -199,8 +199,9 @@ def test_events_of_the_other_mode_or_of_an_unknown_account_are_dropped() -> None
     world = World()
     world.ingest_webhook(event(livemode=True))
     world.ingest_webhook(event(account="acct_unknown"))
+    world.ingest_webhook(event(account="org_unknown"))
     assert world.queue.sent == []
-    assert [details["reason"] for _, details in world.reports.all] == ["other_account"] * 2
+    assert [details["reason"] for _, details in world.reports.all] == ["other_account"] * 3
     connected = World(account="acct_1")
     connected.ingest_webhook(event(account="acct_1"))
     assert connected.queue.sent[0].key == CustomerKey("acct_1", "test", "cus_1")

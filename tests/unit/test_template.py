@@ -7,30 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from billing.contract import ROUTES
 from billing.settings import Settings
+from docs import write_contract
 
 ROOT = Path(__file__).parents[2]
 
 
-class Loader(yaml.SafeLoader):
-    """CloudFormation's short forms as plain values: `!GetAtt A.B` reads "A.B"."""
-
-
-def plain(loader: yaml.SafeLoader, _tag: str, node: yaml.Node) -> Any:
-    if isinstance(node, yaml.ScalarNode):
-        return loader.construct_scalar(node)
-    if isinstance(node, yaml.SequenceNode):
-        return loader.construct_sequence(node, deep=True)
-    assert isinstance(node, yaml.MappingNode)
-    return loader.construct_mapping(node, deep=True)
-
-
-Loader.add_multi_constructor("!", plain)
-
-TEMPLATE = yaml.load((ROOT / "template.yaml").read_text(), Loader=Loader)
+TEMPLATE = write_contract.template()
 RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
 FUNCTIONS = {
     name: resource["Properties"]

@@ -18,7 +18,6 @@ from billing.keys import (
     CustomerKey,
     DocumentKey,
     Key,
-    is_account,
     is_name,
 )
 from billing.sync_request import Cause, SyncRequest
@@ -116,7 +115,7 @@ class Event:
                 raise NotAnEvent("not an event")
             case _:
                 raise NotAnEvent("not an object")
-        if account is not None and not (is_name(account) and is_account(account)):
+        if account is not None and not is_name(account):
             raise NotAnEvent("not an event")
         return cls(
             id=event_id,
