@@ -37,7 +37,8 @@ def stored(stack: LocalStack, customer: str) -> CustomerRow:
 
 def in_stripe(stack: LocalStack, customer: str) -> Billing:
     """Return the customer's billing as it is in Stripe now."""
-    return project(fetch(StripeApi(lambda: stack.stripe), customer), POLICY, SUBJECT_KEY)
+    state = fetch(StripeApi(lambda: stack.stripe), customer, lambda: None)
+    return project(state, POLICY, SUBJECT_KEY)
 
 
 def differing(stack: LocalStack, customers: Iterable[str]) -> dict[str, tuple[Billing, Billing]]:

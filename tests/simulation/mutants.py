@@ -42,6 +42,10 @@ Remaining = Callable[[], int]
 Requests = Sequence[SyncRequest]
 
 
+def unlimited() -> None:
+    """Always time left."""
+
+
 # Broken steps: the store.
 
 
@@ -144,8 +148,8 @@ class _GivesUp:
     def load(self, key: Any) -> Row:
         return self.replica.load(key)
 
-    def fetch(self, key: Any) -> Fetched:
-        return self.replica.fetch(key)
+    def fetch(self, over: Any, in_time: Callable[[], None]) -> Fetched:
+        return self.replica.fetch(over, in_time)
 
     def commit(self, over: Any, fetched: Any, *, confirm_at: int, cause: Cause) -> None:
         try:
@@ -161,7 +165,8 @@ class FetchesFirst(Sync):
         self, key: Key, requests: Requests, remaining_ms: Remaining, *, on_demand: bool = False
     ) -> None:
         replica = self.replicas[key.kind]
-        fetched = replica.fetch(key)
+        assert isinstance(key, CustomerKey)
+        fetched = replica.fetch(CustomerRow(key=key), unlimited)
         self._write(replica.load(key), fetched, requests)
 
     def _write(self, row: Row, fetched: Any, requests: Requests) -> None:
@@ -184,7 +189,7 @@ class StampsAfterwards(FetchesFirst):
     ) -> None:
         replica = self.replicas[key.kind]
         row = replica.load(key)
-        fetched: Any = replica.fetch(key)
+        fetched: Any = replica.fetch(row, unlimited)
         replica.load(key)  # an I/O point, so that time can pass
         self._write(row, replace(fetched, as_of=int(clock())), requests)
 

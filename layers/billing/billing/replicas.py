@@ -34,8 +34,8 @@ class CustomerReplica:
     def load(self, key: CustomerKey) -> CustomerRow:
         return self.store.load(key)
 
-    def fetch(self, key: CustomerKey) -> StripeState:
-        return stripe_state.fetch(self.stripe, key.id)
+    def fetch(self, over: CustomerRow, in_time: Callable[[], None]) -> StripeState:
+        return stripe_state.fetch(self.stripe, over.key.id, in_time)
 
     def commit(
         self, over: CustomerRow, fetched: StripeState, *, confirm_at: int, cause: Cause
@@ -67,8 +67,9 @@ class DocumentReplica:
     def load(self, key: DocumentKey) -> DocumentRow:
         return self.store.load_document(key)
 
-    def fetch(self, key: DocumentKey) -> Document:
-        return self.read(key)
+    def fetch(self, over: DocumentRow, in_time: Callable[[], None]) -> Document:
+        in_time()
+        return self.read(over.key)
 
     def commit(
         self,

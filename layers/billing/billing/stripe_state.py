@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 from typing import Protocol
 
 from billing.projection import StripeState, products_in_grace
@@ -28,11 +28,22 @@ class StripeReads(Protocol):
     def list_product_features(self, product: str, after: str | None) -> Page: ...
 
 
-def fetch(reads: StripeReads, customer_id: str) -> StripeState:
+def fetch(reads: StripeReads, customer_id: str, in_time: Callable[[], None]) -> StripeState:
     """The customer's whole state: two reads for almost everyone, more where lists are long.
 
-    Raises what StripeReads raises.
+    Calls `in_time` before each read. Raises what that raises, and what StripeReads raises.
     """
+
+    def whole(
+        read: Callable[[str, str | None], Page], name: str, *, first: Page | None = None
+    ) -> list[StripeObject]:
+        def page_after(after: str | None) -> Page:
+            in_time()
+            return read(name, after)
+
+        return all_pages(page_after, first=first)
+
+    in_time()
     customer, as_of = reads.retrieve_customer(customer_id)
     if customer.get("deleted"):
         return StripeState(as_of=as_of, customer=customer)
@@ -41,26 +52,25 @@ def fetch(reads: StripeReads, customer_id: str) -> StripeState:
         {
             **subscription,
             "items": {
-                "data": all_pages(
-                    partial(reads.list_subscription_items, subscription["id"]),
-                    first=subscription["items"],
+                "data": whole(
+                    reads.list_subscription_items, subscription["id"], first=subscription["items"]
                 )
             },
         }
-        for subscription in all_pages(
-            partial(reads.list_subscriptions, customer_id), first=customer["subscriptions"]
+        for subscription in whole(
+            reads.list_subscriptions, customer_id, first=customer["subscriptions"]
         )
     ]
     return StripeState(
         as_of=as_of,
         customer=customer,
         subscriptions=subscriptions,
-        tax_ids=all_pages(partial(reads.list_tax_ids, customer_id), first=customer["tax_ids"]),
-        active_entitlements=all_pages(partial(reads.list_active_entitlements, customer_id)),
+        tax_ids=whole(reads.list_tax_ids, customer_id, first=customer["tax_ids"]),
+        active_entitlements=whole(reads.list_active_entitlements, customer_id),
         product_features={
             product: [
                 feature["entitlement_feature"]["lookup_key"]
-                for feature in all_pages(partial(reads.list_product_features, product))
+                for feature in whole(reads.list_product_features, product)
             ]
             for product in sorted(products_in_grace(subscriptions))
         },

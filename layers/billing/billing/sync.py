@@ -41,6 +41,9 @@ CONFIRM_DELAY_SECONDS = 90
 #: One attempt may take this long at worst. With less time left, none begins.
 ATTEMPT_BUDGET_MS = 25_000
 
+#: One read of Stripe and the commit after it may take this long at worst.
+READ_BUDGET_MS = 20_000
+
 #: Attempts of one sync before its messages go back to the queue.
 MAX_ATTEMPTS = 4
 
@@ -72,8 +75,9 @@ class Replica(Protocol):
         """The row by a consistent read; revision 0 where there is none."""
         ...
 
-    def fetch(self, key: Any) -> Fetched:
-        """The whole state. Raises StripeUnavailable, StripeRefused, CustomerNotFound."""
+    def fetch(self, over: Any, in_time: Callable[[], None]) -> Fetched:
+        """The whole state of the row `over`, which is read as last stored. Calls `in_time` before
+        each read. Raises what that raises, StripeUnavailable, StripeRefused, CustomerNotFound."""
         ...
 
     def commit(self, over: Any, fetched: Any, *, confirm_at: int, cause: Cause) -> None:
@@ -113,15 +117,19 @@ class Sync:
         Conflict, OutOfTime, CustomerNotFound or any Unavailable: then nothing may be acknowledged.
         """
         replica = self.replicas[key.kind]
+
+        def in_time(needed_ms: int = READ_BUDGET_MS) -> None:
+            if remaining_ms() < needed_ms:
+                raise OutOfTime
+
         for attempt in range(MAX_ATTEMPTS):
             if attempt:
                 self.pause(attempt)
-            if remaining_ms() < ATTEMPT_BUDGET_MS:
-                raise OutOfTime
+            in_time(ATTEMPT_BUDGET_MS)
             row = replica.load(key)
             if row.deleted or (not on_demand and covered(row, requests)):
                 return
-            fetched = replica.fetch(key)
+            fetched = replica.fetch(row, in_time)
             confirm_at = self._confirm(row, requests, fetched_at=fetched.as_of)
             try:
                 replica.commit(row, fetched, confirm_at=confirm_at, cause=cause_of(requests))
