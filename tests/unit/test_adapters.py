@@ -27,8 +27,9 @@ from billing.errors import (
     StoreUnavailable,
     SubjectTaken,
 )
+from billing.facts import Facts
 from billing.keys import CustomerKey, SubjectKey
-from billing.model import Billing, CustomerRow
+from billing.model import CustomerRow
 from tests.unit.fakes import request
 
 KEY = CustomerKey("own", "test", "cus_1")
@@ -109,7 +110,7 @@ def test_a_link_is_replaced_only_if_its_customer_is_a_tombstone(store: DynamoDBS
     store.commit_and_link(row(1), SUBJECT, replacing=None)
     with pytest.raises(SubjectTaken):
         store.commit_and_link(row(1, OTHER), SUBJECT, replacing=KEY)
-    store.commit(replace(row(2), billing=Billing(deleted=True)))
+    store.commit(replace(row(2), facts=Facts(deleted=True)))
     store.commit_and_link(row(1, OTHER), SUBJECT, replacing=KEY)
     assert store.linked_customer(SUBJECT) == OTHER
 

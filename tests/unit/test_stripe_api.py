@@ -184,10 +184,12 @@ def test_a_customer_is_read_with_all_expansions_in_one_call() -> None:
     assert query(wire.urls[0]) == (
         "/v1/customers/cus_1",
         [
-            "expand[0]=invoice_settings.default_payment_method",
-            "expand[1]=subscriptions.data.default_payment_method",
-            "expand[2]=subscriptions.data.latest_invoice",
-            "expand[3]=tax_ids",
+            "expand[0]=default_source",
+            "expand[1]=invoice_settings.default_payment_method",
+            "expand[2]=subscriptions.data.default_payment_method",
+            "expand[3]=subscriptions.data.default_source",
+            "expand[4]=tax_ids",
+            "expand[5]=test_clock",
         ],
     )
 
@@ -207,7 +209,7 @@ def test_a_customer_that_stripe_does_not_have_is_not_found() -> None:
             [
                 "customer=cus_1",
                 "expand[0]=data.default_payment_method",
-                "expand[1]=data.latest_invoice",
+                "expand[1]=data.default_source",
             ],
         ),
         (

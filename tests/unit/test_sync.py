@@ -14,7 +14,7 @@ from billing.stripe_objects import StripeObject
 from billing.sync import CONFIRM_DELAY_SECONDS, MARGIN_SECONDS, MAX_ATTEMPTS
 from billing.sync_request import CONFIRM, DEMAND
 from tests.unit.fakes import MemoryQueue, MemoryStore, MemoryStripe, Reports, request, sync_of
-from tests.unit.stripe_objects import NOW, customer, entitlements, item, subscription
+from tests.unit.stripe_objects import NOW, POLICY, customer, entitlements, item, subscription
 
 KEY = CustomerKey("own", "test", "cus_1")
 ENOUGH_MS = 60_000
@@ -58,7 +58,7 @@ def world() -> World:
 def test_a_sync_writes_stripes_state_as_the_next_revision(world: World) -> None:
     row = world.sync()
     assert (row.revision, row.as_of) == (1, NOW)
-    assert set(row.billing.features) == {"sso"}
+    assert row.facts.entitlements == ("sso",)
     assert row.transitions[0].event == "evt_1"
 
 
@@ -75,7 +75,7 @@ def test_on_a_conflict_the_sync_reads_and_fetches_again(world: World) -> None:
     world.store.before_commit = another_writer
     row = world.sync()
     assert row.revision == 2
-    assert set(row.billing.features) == {"sso", "new"}
+    assert row.facts.entitlements == ("sso", "new")
     assert world.pauses == [1]
 
 
@@ -197,17 +197,9 @@ def test_all_pages_of_every_list_are_read(world: World) -> None:
     world.stripe.customers["cus_1"] = customer(
         _tax_ids=[{"id": f"txi_{n}", "type": "eu_vat"} for n in range(12)]
     )
-    billing = world.sync().billing
-    assert len(billing.subscriptions) == 123
-    assert len(billing.subscriptions[0].items) == 14
-    assert billing.products["prod_team"].quantity == 122
-    assert len(billing.features) == 37
-    assert len(billing.tax_ids) == 12
-
-
-def test_the_features_of_products_in_grace_are_read(world: World) -> None:
-    unpaid = {"status": "open", "created": NOW}
-    world.stripe.subscriptions_of["cus_1"] = [subscription("past_due", latest_invoice=unpaid)]
-    world.stripe.entitlements_of["cus_1"] = []
-    world.stripe.features_of["prod_team"] = [f"f{n}" for n in range(11)]
-    assert len(world.sync().billing.features) == 11
+    row = world.sync()
+    assert len(row.facts.subscriptions) == 123
+    assert len(row.facts.subscriptions[0].items) == 14
+    assert row.access(POLICY, NOW).products["prod_team"].quantity == 122
+    assert len(row.facts.entitlements) == 37
+    assert len(row.facts.tax_ids) == 12
