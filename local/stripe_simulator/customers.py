@@ -28,6 +28,9 @@ _COUNTRY_OF = {"eu_vat": lambda value: value[:2].upper()}
 @route("POST", "/v1/customers", p.CustomerCreateParams, "customer")
 def create_customer(world: World, params: Params) -> Json:
     id = world.id("customer")
+    clock = params.get("test_clock")
+    if clock is not None:
+        find(world, "test_helpers.test_clock", clock, "test clock", "test_clock")
     customer: Json = {
         "id": id,
         "object": "customer",
@@ -55,7 +58,7 @@ def create_customer(world: World, params: Params) -> Json:
         "preferred_locales": params.get("preferred_locales", []),
         "shipping": unset_empty(params.get("shipping")),
         "tax_exempt": "none",
-        "test_clock": None,
+        "test_clock": clock,
     }
     with world.changing():
         _set_plain(customer, params)

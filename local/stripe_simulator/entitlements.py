@@ -26,7 +26,7 @@ def settle(world: World) -> None:
         for subscription in world.tables.all("subscription"):
             if _products(world, [subscription]) & world.touched_products:
                 customers.add(subscription["customer"])
-    for customer in sorted(customers):
+    for customer in sorted(customers - world.frozen):
         _settle_customer(world, customer)
 
 
@@ -48,18 +48,23 @@ def _settle_customer(world: World, customer: str) -> None:
             changed = True
     for feature_id, lookup_key in wanted.items():
         changed = True
-        world.save(
-            {
-                "id": world.id("entitlements.active_entitlement"),
-                "object": "entitlements.active_entitlement",
-                "_customer": customer,
-                "feature": feature_id,
-                "livemode": world.livemode,
-                "lookup_key": lookup_key,
-            }
-        )
+        grant(world, customer, feature_id, lookup_key)
     if changed:
         _announce(world, customer, before)
+
+
+def grant(world: World, customer: str, feature: str, lookup_key: str) -> Json:
+    """Store an active entitlement, without an event."""
+    return world.save(
+        {
+            "id": world.id("entitlements.active_entitlement"),
+            "object": "entitlements.active_entitlement",
+            "_customer": customer,
+            "feature": feature,
+            "livemode": world.livemode,
+            "lookup_key": lookup_key,
+        }
+    )
 
 
 def _announce(world: World, customer: str, before: list[Json]) -> None:

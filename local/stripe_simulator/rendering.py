@@ -191,6 +191,7 @@ _KIND_OF_PREFIX = {
     "di": "discount",
     "promo": "promotion_code",
     "txi": "tax_id",
+    "clock": "test_helpers.test_clock",
 }
 
 

@@ -14,8 +14,9 @@ from .tables import Json
 from .world import World
 
 
-def create(world: World, params: Params, customer: Json) -> Json:
-    now, id = world.now(), world.id("subscription")
+def unsaved(world: World, params: Params, customer: Json, *, named: str | None = None) -> Json:
+    """Return an active subscription without periods. `named` is an id that a test chooses."""
+    now, id = world.now(), named or world.id("subscription")
     items = [
         new_item(world, id, wanted, f"items[{index}]")
         for index, wanted in enumerate(params["items"])
@@ -33,7 +34,7 @@ def create(world: World, params: Params, customer: Json) -> Json:
         mode["flexible"] = None
     first = world.tables.peek("price", items[0]["price"])
     assert first is not None
-    subscription: Json = {
+    return {
         "id": id,
         "object": "subscription",
         "application": None,
@@ -83,12 +84,19 @@ def create(world: World, params: Params, customer: Json) -> Json:
         "start_date": now,
         "status": "active",
         "status_details": None,
-        "test_clock": None,
+        "test_clock": customer["test_clock"],
         "transfer_data": None,
         "trial_end": None,
         "trial_settings": {"end_behavior": {"missing_payment_method": "create_invoice"}},
         "trial_start": None,
     }
+
+
+def create(world: World, params: Params, customer: Json) -> Json:
+    now, subscription = world.now(), unsaved(world, params, customer)
+    items = subscription["items"]
+    first = world.tables.peek("price", items[0]["price"])
+    assert first is not None
     if "save_default_payment_method" in params.get("payment_settings", {}):
         subscription["payment_settings"]["save_default_payment_method"] = params[
             "payment_settings"
