@@ -51,9 +51,10 @@ def bills(invoices: Iterable[StripeObject]) -> Bills:
         paid.append(invoice)
         if invoice["total"] > 0 or invoice["billing_reason"] == FIRST:
             in_debt = False
-        if not in_debt and any(each["billing_reason"] in WHOLE_PERIOD for each in paid):
+        if not in_debt and any(map(_bills_whole_period, paid)):
             break
-    return Bills(owed_since, paid)
+    last = next((n for n, each in enumerate(paid) if _bills_whole_period(each)), len(paid))
+    return Bills(owed_since, paid[: last + 1])
 
 
 def paid_items(
@@ -69,6 +70,10 @@ def paid_items(
                 by_item.setdefault(item, []).append(line)
         newest = {item: _newest(lines) for item, lines in by_item.items()} | newest
     return tuple(_item(lines, is_metered) for lines in newest.values() if not _is_credit(lines[0]))
+
+
+def _bills_whole_period(invoice: StripeObject) -> bool:
+    return invoice["billing_reason"] in WHOLE_PERIOD
 
 
 def prices_of(paid: Sequence[Sequence[StripeObject]]) -> set[str]:
