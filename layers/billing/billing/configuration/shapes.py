@@ -142,7 +142,7 @@ def _switched(**keys: Shape) -> Table:
 
 _QUANTITY = _switched(minimum=Value(int), maximum=Value(int))
 _PRODUCT = Table({"prices": ListOf(_TEXT), "adjustable_quantity": _QUANTITY}, required=("prices",))
-_REASONS = (
+CANCELLATION_REASONS = (
     *("customer_service", "low_quality", "missing_features", "other", "switched_service"),
     *("too_complex", "too_expensive", "unused"),
 )
@@ -177,7 +177,7 @@ _FEATURES = Table(
             cancellation_reason=Table(
                 {
                     "enabled": _FLAG,
-                    "options": ListOf(OneOf(_REASONS)),
+                    "options": ListOf(OneOf(CANCELLATION_REASONS)),
                     "feedback_options": ListOf(_TEXT),
                 },
                 required=("enabled", "options"),
