@@ -203,3 +203,44 @@ def test_all_pages_of_every_list_are_read(world: World) -> None:
     assert row.access(POLICY, NOW).products["prod_team"].quantity == 122
     assert len(row.facts.entitlements) == 37
     assert len(row.facts.tax_ids) == 12
+
+
+def test_a_grant_that_cannot_be_read_is_reported_and_ignored(world: World) -> None:
+    world.stripe.customers["cus_1"] = customer(
+        metadata={"grant.beta": "soon", "grant.api": "forever"}
+    )
+    row = world.sync()
+    assert set(row.access(POLICY, NOW).features) == {"api", "sso"}
+    assert (
+        "GrantMalformed",
+        {"customer": "cus_1", "metadata": ["grant.beta"]},
+    ) in world.reports.all
+
+
+def test_a_subscription_that_ended_is_explained_in_the_history(world: World) -> None:
+    world.sync()
+    world.stripe.subscriptions_of["cus_1"] = []
+    details = {"reason": "payment_failed", "feedback": None}
+    world.stripe.ended["sub_1"] = {
+        "id": "sub_1",
+        "status": "canceled",
+        "ended_at": NOW,
+        "cancellation_details": details,
+    }
+    world.stripe.calls.clear()
+    (change,) = world.sync().transitions[0].changes
+    assert (change.before, change.after, change.ended_at) == ("active", "canceled", NOW)
+    assert change.reason == "payment_failed"
+    assert world.stripe.calls.count("retrieve_ended_subscription") == 1
+    world.sync()
+    assert world.stripe.calls.count("retrieve_ended_subscription") == 1
+
+
+def test_features_of_a_product_that_stripe_deleted_hold_up_nothing(world: World) -> None:
+    """The adapter's answer for a deleted product is an empty list."""
+    world.stripe.subscriptions_of["cus_1"] = [
+        subscription("past_due"),
+        subscription(id="sub_2", items=[item("prod_b")]),
+    ]
+    row = world.sync()
+    assert set(row.access(POLICY, NOW).products) == {"prod_b"}

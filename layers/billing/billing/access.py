@@ -6,8 +6,8 @@ GRACE     past_due          yes, in grace  what was last paid for   the debt's s
                                                                     (+ delay of a bank debit)
 others    see STANDINGS     no             –                        –
 
-A scheduled end is a bound on both, never an extension. docs/access.md explains every rule, and
-tests/cases/access.json has them as examples.
+A scheduled end is a bound on both, never an extension. tests/cases/access.json states the rules as
+examples.
 """
 
 from __future__ import annotations
