@@ -8,6 +8,7 @@ from .errors import invalid
 from .parameters import Params
 from .rendering import CLOVER
 from .routes import merge_metadata
+from .sources import owned
 from .subscription_changes import check_method, set_cancellation
 from .subscription_items import new_item
 from .tables import Json
@@ -24,6 +25,9 @@ def unsaved(world: World, params: Params, customer: Json, *, named: str | None =
     method = params.get("default_payment_method")
     if method is not None:
         check_method(world, customer["id"], method)
+    source = params.get("default_source")
+    if source is not None:
+        owned(world, customer["id"], source, "default_source")
     version = world.caller.api_version or world.api_version
     default_mode = "flexible" if version[:10] >= CLOVER else "classic"
     mode: Json = dict(params.get("billing_mode") or {"type": default_mode})
@@ -59,7 +63,7 @@ def unsaved(world: World, params: Params, customer: Json, *, named: str | None =
         "customer": customer["id"],
         "days_until_due": params.get("days_until_due"),
         "default_payment_method": method,
-        "default_source": None,
+        "default_source": source,
         "default_tax_rates": [],
         "description": params.get("description"),
         "discounts": [],

@@ -29,7 +29,7 @@ from local.stripe_simulator import (
     subscription_creation,
     test_clocks,
 )
-from local.stripe_simulator.payment_methods import FAIL, new_card
+from local.stripe_simulator.payment_methods import new_card
 from local.stripe_simulator.server import listen, serve
 from local.stripe_simulator.simulator import TEST, Simulator
 from local.stripe_simulator.tables import Json
@@ -179,7 +179,7 @@ def _payment_method(world: World, kind: str, customer: str) -> str:
     if kind == "card":
         method = new_card(world, "4000000000000341", 12, 2034)
     else:
-        method = bank_debits.unsaved(world, kind, bank_debits.GOOD[kind], FAIL)
+        method = bank_debits.unsaved(world, kind, bank_debits.BAD[kind])
     return str(world.save({**method, "customer": customer})["id"])
 
 

@@ -146,7 +146,7 @@ def test_a_cases_customer_has_its_metadata_payment_method_and_clock(
     method = found.subscriptions.data[0].default_payment_method
     assert (method.type, method.sepa_debit.last4, method.customer) == (
         "sepa_debit",
-        "3201",
+        "3202",
         customer,
     )
     assert found.test_clock is None
