@@ -52,7 +52,7 @@ class Context:
 
     @staticmethod
     def get_remaining_time_in_millis() -> int:
-        return 60_000
+        return 80_000
 
 
 @dataclass

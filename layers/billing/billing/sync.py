@@ -31,6 +31,7 @@ from typing import Any, Protocol
 from billing.errors import Conflict, OutOfTime
 from billing.keys import Key
 from billing.sync_request import DEMAND, Cause, SyncRequest
+from billing.timeouts import AWS_CALL_MS, STRIPE_CALL_MS
 
 #: How stale a read of Stripe may be, in seconds by Stripe's clock.
 MARGIN_SECONDS = 60
@@ -38,11 +39,15 @@ MARGIN_SECONDS = 60
 #: How long after a fetch its confirm is due. More than the margin.
 CONFIRM_DELAY_SECONDS = 90
 
-#: One attempt may take this long at worst. With less time left, none begins.
-ATTEMPT_BUDGET_MS = 25_000
+#: The calls that follow the last read, at worst: the confirm, and the five of link.commit.
+MAX_COMMIT_CALLS = 6
 
 #: One read of Stripe and the commit after it may take this long at worst.
-READ_BUDGET_MS = 20_000
+READ_BUDGET_MS = STRIPE_CALL_MS + MAX_COMMIT_CALLS * AWS_CALL_MS
+
+#: The same for an attempt with one read: the row is loaded first, and the API key may be. With less
+#: time left, none begins.
+ATTEMPT_BUDGET_MS = 2 * AWS_CALL_MS + READ_BUDGET_MS
 
 #: Attempts of one sync before its messages go back to the queue.
 MAX_ATTEMPTS = 4
