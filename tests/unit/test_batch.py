@@ -27,6 +27,7 @@ from billing.errors import (
     OutOfTime,
     PortcullisError,
     QueueUnavailable,
+    StoreRefused,
     StripeRefused,
     StripeUnavailable,
 )
@@ -153,6 +154,14 @@ def test_an_unexpected_error_dead_letters_only_the_messages_of_that_customer() -
     assert [reason for _, reason in run.queue.dead_letters] == ["unexpected KeyError"]
     assert ("cus_2", ["evt_1"]) in run.synced
     assert "SyncFailed" in run.reports.names
+
+
+def test_what_the_table_refuses_for_good_is_dead_lettered_at_once_with_dynamodbs_code() -> None:
+    run = Run({"cus_1": StoreRefused("ValidationException")})
+    body = request().to_message()
+    assert run(message(1, body), message(2, request(customer="cus_2").to_message())) == []
+    assert run.queue.dead_letters == [(body, "StoreRefused ValidationException")]
+    assert ("cus_2", ["evt_1"]) in run.synced
 
 
 def test_without_time_left_the_messages_go_back_to_the_queue_at_once() -> None:

@@ -16,6 +16,7 @@ from billing.errors import (
     Conflict,
     CustomerNotFound,
     OutOfTime,
+    StoreRefused,
     Unavailable,
     Unprocessable,
 )
@@ -138,6 +139,9 @@ class Batch:
             self._defer_or_dead_letter(
                 messages, "customer_not_found", MAX_NOT_FOUND_SECONDS, deferred
             )
+        except StoreRefused as error:
+            for message in messages:
+                self._dead_letter(message, f"StoreRefused {error.reason}", deferred)
         except (Conflict, Unavailable) as error:
             self.report("SyncDeferred", key=key.pk, reason=type(error).__name__)
             self._defer_or_dead_letter(
