@@ -24,7 +24,7 @@ from billing.sync import (
     MAX_ATTEMPTS,
     MAX_COMMIT_CALLS,
 )
-from billing.sync_request import CONFIRM, DEMAND
+from billing.sync_request import CONFIRM, DEMAND, SyncRequest
 from billing.timeouts import AWS_CALL_MS, STRIPE_CALL_MS
 from tests.unit.fakes import MemoryQueue, MemoryStore, MemoryStripe, Reports, request, sync_of
 from tests.unit.stripe_objects import NOW, customer, entitlements, item, subscription
@@ -177,6 +177,20 @@ def test_a_confirm_that_a_later_sync_has_outgrown_needs_no_fetch(world: World) -
     world.stripe.calls.clear()
     world.sync(confirm)
     assert world.stripe.calls == []
+
+
+def test_a_confirm_whose_sync_wrote_no_row_needs_no_fetch(world: World) -> None:
+    world.sync()
+    ((confirm, _),) = world.queue.confirms
+    world.stripe.calls.clear()
+    orphan = SyncRequest.confirm(KEY, up_to=confirm.up_to + 1)
+    world.sync(orphan)
+    assert world.stripe.calls == []
+    world.sync(orphan, request("evt_2"))
+    assert world.stripe.calls != []
+    world.stripe.calls.clear()
+    world.sync(orphan, confirm)
+    assert world.stripe.calls != []
 
 
 def test_a_sync_that_cannot_request_its_confirm_writes_nothing(world: World) -> None:

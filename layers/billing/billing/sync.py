@@ -18,6 +18,11 @@ A read of Stripe may be stale by up to MARGIN_SECONDS. So every sync requests on
 which fetches again and requests none; and a request that the row has outgrown by the margin needs
 no fetch. Both compare Stripe's clock with Stripe's clock, so ours may be wrong.
 
+A confirm is sent before the write that records it, and comes after the end of the function that
+sent it. So if the row then records no confirm as late as this one, it was never written, no fetch
+relies on this *orphan*, and it is acknowledged without one. Otherwise each retry of a sync that
+cannot write would add a confirm that is retried as well.
+
 Customers, portal configurations and the catalog are all written here; replicas.py says how each is
 loaded, fetched and committed.
 """
@@ -162,12 +167,16 @@ class Sync:
 
 
 def covered(row: Row, requests: Sequence[SyncRequest]) -> bool:
-    """Whether the stored row already answers every request: it was fetched more than the margin
-    after each.
+    """Whether no request needs a fetch: the stored row was fetched more than the margin after it,
+    or it is an orphan, a confirm whose sync never wrote its row.
 
     More than: both count whole seconds, so a change may be almost a second later than `up_to`.
     """
-    return all(request.up_to + MARGIN_SECONDS < row.as_of for request in requests)
+    return all(
+        request.up_to + MARGIN_SECONDS < row.as_of
+        or (request.is_confirm and row.confirm_at < request.up_to + MARGIN_SECONDS)
+        for request in requests
+    )
 
 
 def cause_of(requests: Sequence[SyncRequest]) -> Cause:
