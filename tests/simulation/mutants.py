@@ -20,7 +20,15 @@ from billing.keys import CustomerKey, Key, SubjectKey
 from billing.model import CustomerRow
 from billing.replicas import CustomerReplica
 from billing.stripe_objects import Page, StripeObject
-from billing.sync import CONFIRM_DELAY_SECONDS, MARGIN_SECONDS, Fetched, Replica, Row, Sync
+from billing.sync import (
+    CONFIRM_DELAY_SECONDS,
+    MARGIN_SECONDS,
+    Fetched,
+    Replica,
+    Row,
+    Sync,
+    covered,
+)
 from billing.sync_request import Cause, SyncRequest
 from tests.simulation import cases
 from tests.simulation.actors import QueuePort, StorePort, StripePort, clock, io
@@ -335,6 +343,14 @@ def covered_to_the_second(row: Row, requests: Requests) -> bool:
     return all(request.up_to + MARGIN_SECONDS <= row.as_of for request in requests)
 
 
+def covered_if_recorded(row: Row, requests: Requests) -> bool:
+    """Takes even a confirm that the row records for an orphan."""
+    return covered(row, requests) or all(
+        request.is_confirm and row.confirm_at <= request.up_to + MARGIN_SECONDS
+        for request in requests
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Mutant:
     """A wrong design, the invariant that it breaks, and the small world where that shows."""
@@ -437,6 +453,13 @@ MUTANTS = (
         _sync(ConfirmsForItselfOnly),
         QuietStoreEqualsStripe,
         LATE_CONFIRM,
+    ),
+    Mutant(
+        "every confirm is an orphan",
+        _sync(),
+        QuietStoreEqualsStripe,
+        LAGS,
+        covered_if_recorded,
     ),
     Mutant("no margin", _sync(), AcknowledgedMeansCovered, LAGS, covered_at_once),
     Mutant(

@@ -13,7 +13,7 @@ from billing.batch import Message
 from billing.sync_request import SyncRequest
 
 #: template.yaml's VisibilityTimeout, maxReceiveCount and BatchSize.
-VISIBILITY_TIMEOUT = 360
+VISIBILITY_TIMEOUT = 490
 MAX_RECEIVES = 1000
 BATCH_SIZE = 10
 

@@ -32,7 +32,7 @@ from tests.simulation.sqs_model import BATCH_SIZE, QueueModel, Received
 from tests.simulation.stripe_model import EPOCH, POLICY, Script, Seen, State, StripeModel, signed
 
 #: template.yaml's Timeout of the worker, in seconds.
-WORKER_TIMEOUT_SECONDS = 60
+WORKER_TIMEOUT_SECONDS = 80
 
 #: Seconds until Stripe retries a webhook. Later retries come later, and test nothing more.
 WEBHOOK_RETRY_SECONDS = 60

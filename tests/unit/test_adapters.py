@@ -8,6 +8,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.stub import Stubber
 from moto import mock_aws
 
 from billing.adapters.queues import SqsQueues
@@ -24,6 +25,7 @@ from billing.errors import (
     Conflict,
     QueueUnavailable,
     SecretUnavailable,
+    StoreRefused,
     StoreUnavailable,
     SubjectTaken,
 )
@@ -123,6 +125,65 @@ def test_an_error_of_dynamodb_raises_store_unavailable(aws: None) -> None:
         store.commit(row(1))
     with pytest.raises(StoreUnavailable):
         store.commit_and_link(row(1), SUBJECT, replacing=None)
+
+
+def test_a_row_that_dynamodb_can_never_store_is_refused(store: DynamoDBStore) -> None:
+    large = Billing(features={f"feature_{number}": 1 for number in range(40_000)})
+    with pytest.raises(StoreRefused, match="ValidationException"):
+        store.commit(row(1, billing=large))
+    with pytest.raises(StoreRefused, match="ValidationException"):
+        store.commit_and_link(row(1, billing=large), SUBJECT, replacing=None)
+    with pytest.raises(StoreRefused, match="ValidationException"):
+        store.commit(row(1, CustomerKey("own", "test", "c" * 2048)))
+
+
+@pytest.mark.parametrize(
+    ("reasons", "error"),
+    [
+        (["TransactionConflict", "None"], Conflict),
+        (["None", "TransactionConflict"], Conflict),
+        (["None", "TransactionConflict", "ConditionalCheckFailed"], Conflict),
+        (["ConditionalCheckFailed", "ConditionalCheckFailed"], Conflict),
+        (["None", "None", "ConditionalCheckFailed"], SubjectTaken),
+        (["ValidationError", "None"], StoreRefused),
+        (["ItemCollectionSizeLimitExceeded", "None"], StoreRefused),
+        (["ThrottlingError", "None"], StoreUnavailable),
+    ],
+)
+def test_a_cancelled_transaction_is_judged_by_its_reasons(
+    reasons: list[str], error: type[Exception]
+) -> None:
+    dynamodb = client("dynamodb")
+    with Stubber(dynamodb) as stubber:
+        stubber.add_client_error(
+            "transact_write_items",
+            "TransactionCanceledException",
+            modeled_fields={"CancellationReasons": [{"Code": code} for code in reasons]},
+        )
+        with pytest.raises(error) as raised:
+            DynamoDBStore(dynamodb, "t").commit_and_link(row(1), SUBJECT, replacing=None)
+    assert raised.type is error
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("TransactionConflictException", Conflict),
+        ("ConditionalCheckFailedException", Conflict),
+        ("ItemCollectionSizeLimitExceededException", StoreRefused),
+        ("AccessDeniedException", StoreUnavailable),
+        ("ProvisionedThroughputExceededException", StoreUnavailable),
+    ],
+)
+def test_the_code_of_a_refused_put_decides_which_error_is_raised(
+    code: str, error: type[Exception]
+) -> None:
+    dynamodb = client("dynamodb")
+    with Stubber(dynamodb) as stubber:
+        stubber.add_client_error("put_item", code)
+        with pytest.raises(error, match=code) as raised:
+            DynamoDBStore(dynamodb, "t").commit(row(1))
+    assert raised.type is error
 
 
 def test_the_worker_can_read_what_the_queues_send(aws: None) -> None:

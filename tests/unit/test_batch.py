@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from billing.adapters.stripe_api import StripeApi
+from billing.adapters.stripe_client import connect
 from billing.batch import (
     MAX_BACKOFF_SECONDS,
     MAX_DEFERRAL_SECONDS,
     MAX_NOT_FOUND_SECONDS,
+    MAX_PARALLEL_SYNCS,
     Batch,
     Message,
     backoff,
@@ -24,12 +27,15 @@ from billing.errors import (
     OutOfTime,
     PortcullisError,
     QueueUnavailable,
+    StoreRefused,
     StripeRefused,
     StripeUnavailable,
 )
-from billing.keys import CustomerKey, Key
+from billing.keys import OWN_ACCOUNT, CustomerKey, Key
+from billing.settings import STRIPE_API_VERSION
 from billing.sync_request import SyncRequest
 from tests.unit.fakes import MemoryQueue, Reports, request
+from tests.unit.http_server import serving
 from tests.unit.stripe_objects import NOW
 
 Outcome = Exception | None
@@ -150,6 +156,14 @@ def test_an_unexpected_error_dead_letters_only_the_messages_of_that_customer() -
     assert "SyncFailed" in run.reports.names
 
 
+def test_what_the_table_refuses_for_good_is_dead_lettered_at_once_with_dynamodbs_code() -> None:
+    run = Run({"cus_1": StoreRefused("ValidationException")})
+    body = request().to_message()
+    assert run(message(1, body), message(2, request(customer="cus_2").to_message())) == []
+    assert run.queue.dead_letters == [(body, "StoreRefused ValidationException")]
+    assert ("cus_2", ["evt_1"]) in run.synced
+
+
 def test_without_time_left_the_messages_go_back_to_the_queue_at_once() -> None:
     run = Run({"cus_1": OutOfTime()})
     assert run(message(1, request().to_message(), receives=9)) == ["m1"]
@@ -200,3 +214,35 @@ def test_at_most_five_customers_are_synced_concurrently() -> None:
 
     threads([task] * 20)
     assert 1 < most <= 5
+
+
+def test_the_batches_of_a_process_share_five_connections_to_stripe() -> None:
+    def respond(headers: dict[str, str]) -> tuple[int, Any]:
+        time.sleep(0.005)
+        return 200, {"id": "cus_1", "object": "customer"}
+
+    with serving(respond) as server:
+        client = connect(
+            "sk_test_x", api_base=server.url, api_version=STRIPE_API_VERSION, account=OWN_ACCOUNT
+        )
+        stripe = StripeApi(lambda: client)
+        for size in (5, 1, 5, 10) * 5:
+            threads([lambda: stripe.retrieve_customer("cus_1") and None] * size)
+    assert len(server.requests) == 105
+    assert server.connections == MAX_PARALLEL_SYNCS == 5
+
+
+def test_an_exception_of_a_task_surfaces_once_all_tasks_have_ended() -> None:
+    ended: list[int] = []
+
+    def late() -> None:
+        time.sleep(0.05)
+        ended.append(1)
+
+    def fails() -> None:
+        raise KeyError("items")
+
+    for tasks in ([fails], [fails, late]):
+        with pytest.raises(KeyError):
+            threads(tasks)
+    assert ended == [1]

@@ -57,7 +57,7 @@ class World:
     def __init__(self) -> None:
         self.store, self.stripe, self.queue = MemoryStore(), Stripe(), MemoryQueue()
 
-    def sync(self, *requests: SyncRequest, remaining_ms: int = 60_000) -> DocumentRow:
+    def sync(self, *requests: SyncRequest, remaining_ms: int = 80_000) -> DocumentRow:
         sync = sync_of(
             store=self.store,
             stripe=self.stripe,

@@ -15,6 +15,7 @@ from billing.errors import (
     NotFound,
     PayloadTooLarge,
     PortcullisError,
+    StoreRefused,
     StoreUnavailable,
     StripeUnavailable,
 )
@@ -141,6 +142,7 @@ def test_a_path_parameter_is_percent_decoded() -> None:
         (PayloadTooLarge("x"), 413),
         (StripeUnavailable("429"), 503),
         (StoreUnavailable("x"), 503),
+        (StoreRefused("x"), 503),
         (PortcullisError("x"), 500),
         (KeyError("x"), 500),
     ],

@@ -20,7 +20,7 @@ from billing.errors import (
     Unprocessable,
 )
 from billing.events import EFFECTS, Effect, Event, NotAnEvent
-from billing.ingest import Ingest
+from billing.ingest import MAX_BODY_BYTES, Ingest
 from billing.keys import CustomerKey
 from billing.sync_request import SyncRequest
 from tests.unit.fakes import MemoryQueue, Reports
@@ -193,6 +193,27 @@ def test_a_signed_but_unreadable_webhook_is_dead_lettered_with_its_reason(
     assert stored_reason == reason
     assert (base64.b64decode(stored) if "base64" in reason else stored.encode()) == body
     assert world.queue.sent == []
+
+
+@pytest.mark.parametrize("character", [b"[", b"\xff"])
+def test_an_unreadable_webhook_too_large_for_sqs_is_cut_before_it_is_dead_lettered(
+    character: bytes,
+) -> None:
+    world = World()
+    world.ingest_webhook(character * MAX_BODY_BYTES)
+    ((stored, reason),) = world.queue.dead_letters
+    assert len(stored.encode()) + len(reason) < 1024 * 1024
+    assert "(the first 716800 of 4194304 bytes)" in reason
+
+
+def test_only_the_ids_of_a_large_event_are_queued() -> None:
+    world = World()
+    metadata = {f"key_{number}": "x" * 500 for number in range(8_000)}
+    large = event(data={"object": {"id": "sub_1", "customer": "cus_1", "metadata": metadata}})
+    assert 0.95 * MAX_BODY_BYTES < len(json.dumps(large)) < MAX_BODY_BYTES
+    world.ingest_webhook(large)
+    (request,) = world.queue.sent
+    assert len(request.to_message()) < 200
 
 
 def test_events_of_the_other_mode_or_of_an_unknown_account_are_dropped() -> None:

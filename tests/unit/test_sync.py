@@ -7,17 +7,32 @@ from typing import Any
 
 import pytest
 
-from billing.errors import Conflict, CustomerNotFound, OutOfTime, QueueUnavailable
+from billing.errors import (
+    Conflict,
+    CustomerNotFound,
+    OutOfTime,
+    QueueUnavailable,
+    SubjectTaken,
+)
+from billing.facts import Facts
 from billing.keys import CustomerKey
 from billing.model import CustomerRow
 from billing.stripe_objects import StripeObject
-from billing.sync import CONFIRM_DELAY_SECONDS, MARGIN_SECONDS, MAX_ATTEMPTS
-from billing.sync_request import CONFIRM, DEMAND
+from billing.sync import (
+    ATTEMPT_BUDGET_MS,
+    CONFIRM_DELAY_SECONDS,
+    MARGIN_SECONDS,
+    MAX_ATTEMPTS,
+    MAX_COMMIT_CALLS,
+)
+from billing.sync_request import CONFIRM, DEMAND, SyncRequest
+from billing.timeouts import AWS_CALL_MS, STRIPE_CALL_MS
 from tests.unit.fakes import MemoryQueue, MemoryStore, MemoryStripe, Reports, request, sync_of
 from tests.unit.stripe_objects import NOW, POLICY, customer, entitlements, item, subscription
+from tests.unit.test_template import FUNCTIONS
 
 KEY = CustomerKey("own", "test", "cus_1")
-ENOUGH_MS = 60_000
+ENOUGH_MS = 80_000
 
 
 @dataclass
@@ -165,6 +180,20 @@ def test_a_confirm_that_a_later_sync_has_outgrown_needs_no_fetch(world: World) -
     assert world.stripe.calls == []
 
 
+def test_a_confirm_whose_sync_wrote_no_row_needs_no_fetch(world: World) -> None:
+    world.sync()
+    ((confirm, _),) = world.queue.confirms
+    world.stripe.calls.clear()
+    orphan = SyncRequest.confirm(KEY, up_to=confirm.up_to + 1)
+    world.sync(orphan)
+    assert world.stripe.calls == []
+    world.sync(orphan, request("evt_2"))
+    assert world.stripe.calls != []
+    world.stripe.calls.clear()
+    world.sync(orphan, confirm)
+    assert world.stripe.calls != []
+
+
 def test_a_sync_that_cannot_request_its_confirm_writes_nothing(world: World) -> None:
     world.queue.error = QueueUnavailable()
     with pytest.raises(QueueUnavailable):
@@ -244,3 +273,62 @@ def test_features_of_a_product_that_stripe_deleted_hold_up_nothing(world: World)
     ]
     row = world.sync()
     assert set(row.access(POLICY, NOW).products) == {"prod_b"}
+
+
+@dataclass
+class Slow:
+    """An adapter each of whose calls takes as long as a call of its kind can take at worst."""
+
+    adapter: Any
+    call_ms: int
+    elapsed_ms: list[int]
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*args: Any, **named: Any) -> Any:
+            self.elapsed_ms.append(self.call_ms)
+            return getattr(self.adapter, name)(*args, **named)
+
+        return call
+
+
+class AlwaysTaken(MemoryStore):
+    """Another customer is linked to the subject in the last moment: the longest commit."""
+
+    def commit_and_link(self, row: Any, subject: Any, *, replacing: Any) -> None:
+        raise SubjectTaken
+
+    def linked_customer(self, subject: Any, *, consistent: bool = True) -> CustomerKey:
+        return CustomerKey("own", "test", "cus_deleted")
+
+
+@pytest.mark.parametrize("subscriptions", [1, 95])
+@pytest.mark.parametrize("begins_at_ms", range(0, 80_000, 2_000))
+def test_the_slowest_attempt_ends_within_the_workers_timeout(
+    world: World, begins_at_ms: int, subscriptions: int
+) -> None:
+    timeout_ms = 1000 * int(FUNCTIONS["SyncCustomer"]["Timeout"])
+    elapsed_ms = [begins_at_ms]
+    deleted = CustomerKey("own", "test", "cus_deleted")
+    store = AlwaysTaken(
+        rows={deleted: CustomerRow(key=deleted, revision=1, facts=Facts(deleted=True))}
+    )
+    world.stripe.customers["cus_1"] = customer(metadata={"user_id": "ada"})
+    world.stripe.subscriptions_of["cus_1"] = [
+        subscription(id=f"sub_{number}") for number in range(subscriptions)
+    ]
+    sync = sync_of(
+        store=Slow(store, AWS_CALL_MS, elapsed_ms),
+        stripe=Slow(world.stripe, STRIPE_CALL_MS, elapsed_ms),
+        queue=Slow(world.queue, AWS_CALL_MS, elapsed_ms),
+        report=world.reports,
+    )
+    try:
+        sync(KEY, [request()], lambda: timeout_ms - sum(elapsed_ms))
+    except OutOfTime:
+        pass
+    else:
+        assert elapsed_ms.count(AWS_CALL_MS) == 1 + MAX_COMMIT_CALLS
+    assert sum(elapsed_ms) <= timeout_ms
+    # An ordinary customer's attempt begins where the whole of it fits.
+    if begins_at_ms + ATTEMPT_BUDGET_MS + STRIPE_CALL_MS <= timeout_ms:
+        assert store.rows.keys() >= ({KEY} if subscriptions == 1 else set())

@@ -10,7 +10,11 @@ import pytest
 
 from billing.contract import ROUTES
 from billing.settings import Settings
+from billing.sync import ATTEMPT_BUDGET_MS, CONFIRM_DELAY_SECONDS
+from billing.timeouts import STRIPE_CALL_MS
 from docs import write_contract
+from tests.simulation.sqs_model import BATCH_SIZE, MAX_RECEIVES, VISIBILITY_TIMEOUT
+from tests.simulation.world import WORKER_TIMEOUT_SECONDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -159,9 +163,33 @@ def test_the_worker_reports_partial_failures_and_is_bounded() -> None:
     assert queue["ScalingConfig"]["MaximumConcurrency"] <= 10
 
 
-def test_a_message_is_hidden_for_six_times_the_workers_timeout() -> None:
+def test_a_message_is_hidden_for_six_times_the_workers_timeout_and_its_batching_window() -> None:
     visibility = RESOURCES["EventQueue"]["Properties"]["VisibilityTimeout"]
-    assert visibility >= 6 * FUNCTIONS["SyncCustomer"]["Timeout"]
+    window = RESOURCES["SyncCustomerQueue"]["Properties"]["MaximumBatchingWindowInSeconds"]
+    assert visibility >= 6 * FUNCTIONS["SyncCustomer"]["Timeout"] + window
+
+
+def test_an_attempt_of_a_sync_fits_into_the_workers_timeout() -> None:
+    # And another read after the first: an ordinary customer needs two.
+    assert 1000 * FUNCTIONS["SyncCustomer"]["Timeout"] > ATTEMPT_BUDGET_MS + STRIPE_CALL_MS
+
+
+def test_a_confirm_comes_after_the_end_of_the_function_that_sent_it() -> None:
+    syncs = [name for name in RIGHTS if RIGHTS[name] >= SYNCS_AT_ONCE]
+    assert len(syncs) == 3
+    assert max(FUNCTIONS[name]["Timeout"] for name in syncs) < CONFIRM_DELAY_SECONDS
+
+
+def test_the_simulation_has_the_templates_numbers() -> None:
+    queue = RESOURCES["EventQueue"]["Properties"]
+    assert FUNCTIONS["SyncCustomer"]["Timeout"] == WORKER_TIMEOUT_SECONDS
+    assert queue["VisibilityTimeout"] == VISIBILITY_TIMEOUT
+    assert queue["RedrivePolicy"]["maxReceiveCount"] == MAX_RECEIVES
+    assert RESOURCES["SyncCustomerQueue"]["Properties"]["BatchSize"] == BATCH_SIZE
+
+
+def test_the_worker_may_send_to_the_queue_that_triggers_it() -> None:
+    assert FUNCTIONS["SyncCustomer"]["RecursiveLoop"] == "Allow"
 
 
 @pytest.mark.parametrize("queue", ["EventQueue", "DeadLetterQueue"])

@@ -8,7 +8,7 @@ dead-lettered  never: to the dead-letter queue with its reason, body unchanged, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from billing.errors import (
     Conflict,
     CustomerNotFound,
     OutOfTime,
+    StoreRefused,
     Unavailable,
     Unprocessable,
 )
@@ -78,14 +79,17 @@ class Parallel(Protocol):
         ...
 
 
+#: For the process's life, since Stripe's library keeps one connection for each thread. Its threads
+#: start when they are first needed.
+_POOL = ThreadPoolExecutor(max_workers=MAX_PARALLEL_SYNCS, thread_name_prefix="sync")
+
+
 def threads(tasks: Sequence[Callable[[], None]]) -> None:
     """Parallel on threads: a sync spends its time waiting for Stripe."""
-    if len(tasks) == 1:
-        tasks[0]()
-        return
-    with ThreadPoolExecutor(max_workers=MAX_PARALLEL_SYNCS) as pool:
-        for future in [pool.submit(task) for task in tasks]:
-            future.result()
+    futures = [_POOL.submit(task) for task in tasks]
+    wait(futures)
+    for future in futures:
+        future.result()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +139,9 @@ class Batch:
             self._defer_or_dead_letter(
                 messages, "customer_not_found", MAX_NOT_FOUND_SECONDS, deferred
             )
+        except StoreRefused as error:
+            for message in messages:
+                self._dead_letter(message, f"StoreRefused {error.reason}", deferred)
         except (Conflict, Unavailable) as error:
             self.report("SyncDeferred", key=key.pk, reason=type(error).__name__)
             self._defer_or_dead_letter(

@@ -13,6 +13,7 @@ PortcullisError
 │   ├── StripeUnavailable     429, 5xx, timeout, refused connection
 │   ├── StripeRefused         Stripe refused our key or our parameters
 │   ├── StoreUnavailable      DynamoDB
+│   ├── StoreRefused          DynamoDB will never accept this request
 │   ├── QueueUnavailable      SQS
 │   └── SecretUnavailable     Secrets Manager
 ├── Conflict                  another writer changed the row since we read it
@@ -128,6 +129,14 @@ class StoreUnavailable(Unavailable):
     """DynamoDB did not answer or refused."""
 
     service = "The entitlement table"
+
+
+class StoreRefused(Unavailable):
+    """DynamoDB refused the request and always will: the item or its key is too large, say. `reason`
+    is DynamoDB's error code."""
+
+    service = "The entitlement table"
+    fault = "refused what we tried to store; the operator has to look into it"
 
 
 class QueueUnavailable(Unavailable):

@@ -14,8 +14,12 @@ from billing.reporter import Reporter
 from billing.schemas import object_schema
 from billing.sync_request import SyncRequest
 
-#: Larger than any event of Stripe's; an SQS message takes 1 MiB, and base64 adds a third.
-MAX_BODY_BYTES = 512 * 1024
+#: Above an event at Stripe's limits for metadata. Lambda takes 6 MiB in one invocation, and 4 MiB
+#: are 5.3 in base64, which API Gateway may send. Only ids are queued, so SQS sets no limit here.
+MAX_BODY_BYTES = 4 * 1024 * 1024
+
+#: What is kept of a body that cannot be read: an SQS message takes 1 MiB, and base64 adds a third.
+MAX_QUARANTINED_BYTES = 700 * 1024
 
 #: The body of the response.
 RECEIVED_SCHEMA = object_schema("The event was verified and kept.", received={"const": True})
@@ -107,10 +111,12 @@ class Ingest:
 
     def _quarantine(self, body: bytes, reason: str) -> None:
         """Dead-letter what Stripe signed and we cannot read, for a person to look at."""
-        text, encoding = _as_sqs_text(body), ""
+        kept = body[:MAX_QUARANTINED_BYTES]
+        cut = "" if kept == body else f" (the first {len(kept)} of {len(body)} bytes)"
+        text, encoding = _as_sqs_text(kept), ""
         if text is None:
-            text, encoding = base64.b64encode(body).decode("ascii"), " (base64)"
-        self.queue.dead_letter(text, f"{reason}{encoding}")
+            text, encoding = base64.b64encode(kept).decode("ascii"), " (base64)"
+        self.queue.dead_letter(text, f"{reason}{cut}{encoding}")
         self.report("EventQuarantined", reason=reason)
 
 

@@ -18,6 +18,11 @@ A read of Stripe may be stale by up to MARGIN_SECONDS. So every sync requests on
 which fetches again and requests none; and a request that the row has outgrown by the margin needs
 no fetch. Both compare Stripe's clock with Stripe's clock, so ours may be wrong.
 
+A confirm is sent before the write that records it, and comes after the end of the function that
+sent it. So if the row then records no confirm as late as this one, it was never written, no fetch
+relies on this *orphan*, and it is acknowledged without one. Otherwise each retry of a sync that
+cannot write would add a confirm that is retried as well.
+
 Customers, portal configurations and the catalog are all written here; replicas.py says how each is
 loaded, fetched and committed.
 """
@@ -31,6 +36,7 @@ from typing import Any, Protocol
 from billing.errors import Conflict, OutOfTime
 from billing.keys import Key
 from billing.sync_request import DEMAND, Cause, SyncRequest
+from billing.timeouts import AWS_CALL_MS, STRIPE_CALL_MS
 
 #: How stale a read of Stripe may be, in seconds by Stripe's clock.
 MARGIN_SECONDS = 60
@@ -38,11 +44,15 @@ MARGIN_SECONDS = 60
 #: How long after a fetch its confirm is due. More than the margin.
 CONFIRM_DELAY_SECONDS = 90
 
-#: One attempt may take this long at worst. With less time left, none begins.
-ATTEMPT_BUDGET_MS = 25_000
+#: The calls that follow the last read, at worst: the confirm, and the five of link.commit.
+MAX_COMMIT_CALLS = 6
 
 #: One read of Stripe and the commit after it may take this long at worst.
-READ_BUDGET_MS = 20_000
+READ_BUDGET_MS = STRIPE_CALL_MS + MAX_COMMIT_CALLS * AWS_CALL_MS
+
+#: The same for an attempt with one read: the row is loaded first, and the API key may be. With less
+#: time left, none begins.
+ATTEMPT_BUDGET_MS = 2 * AWS_CALL_MS + READ_BUDGET_MS
 
 #: Attempts of one sync before its messages go back to the queue.
 MAX_ATTEMPTS = 4
@@ -157,12 +167,16 @@ class Sync:
 
 
 def covered(row: Row, requests: Sequence[SyncRequest]) -> bool:
-    """Whether the stored row already answers every request: it was fetched more than the margin
-    after each.
+    """Whether no request needs a fetch: the stored row was fetched more than the margin after it,
+    or it is an orphan, a confirm whose sync never wrote its row.
 
     More than: both count whole seconds, so a change may be almost a second later than `up_to`.
     """
-    return all(request.up_to + MARGIN_SECONDS < row.as_of for request in requests)
+    return all(
+        request.up_to + MARGIN_SECONDS < row.as_of
+        or (request.is_confirm and row.confirm_at < request.up_to + MARGIN_SECONDS)
+        for request in requests
+    )
 
 
 def cause_of(requests: Sequence[SyncRequest]) -> Cause:

@@ -21,6 +21,7 @@ from billing.adapters.store import DynamoDBStore
 from billing.customers import Customers
 from billing.keys import CATALOG, OWN_ACCOUNT, CustomerKey, DocumentKey
 from billing.settings import STRIPE_API_VERSION, Settings
+from billing.timeouts import AWS_ATTEMPTS, AWS_TIMEOUT_SECONDS, STRIPE_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from billing.adapters.queues import SqsQueues
@@ -38,7 +39,9 @@ SETTINGS = Settings.from_environment(os.environ)
 
 #: Short timeouts and few retries: every caller has a better plan than to hang.
 _AWS = Config(
-    connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2}
+    connect_timeout=AWS_TIMEOUT_SECONDS[0],
+    read_timeout=AWS_TIMEOUT_SECONDS[1],
+    retries={"mode": "standard", "total_max_attempts": AWS_ATTEMPTS},
 )
 
 
@@ -230,9 +233,7 @@ def _stripe(*, interactive: bool) -> StripeApi:
             api_version=STRIPE_API_VERSION,
             account=SETTINGS.account,
             timeout=(
-                stripe_client.INTERACTIVE_TIMEOUT_SECONDS
-                if interactive
-                else stripe_client.TIMEOUT_SECONDS
+                stripe_client.INTERACTIVE_TIMEOUT_SECONDS if interactive else STRIPE_TIMEOUT_SECONDS
             ),
         )
 

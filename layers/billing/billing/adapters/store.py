@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
 
 from billing.adapters.aws_errors import raised_as
-from billing.errors import Conflict, StoreUnavailable, SubjectTaken
+from billing.errors import Conflict, StoreRefused, StoreUnavailable, SubjectTaken
 from billing.keys import CustomerKey, DocumentKey, SubjectKey
 from billing.model import CustomerRow, DocumentRow
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+#: Errors that a repeated request gets again: https://docs.aws.amazon.com/amazondynamodb/latest/
+#: developerguide/Programming.Errors.html. In a transaction each item has one of the second kind.
+_REFUSALS = {"ValidationException", "ItemCollectionSizeLimitExceededException"}
+_REFUSALS_IN_TRANSACTIONS = {"ValidationError", "ItemCollectionSizeLimitExceeded"}
 
 _to_dynamodb = TypeSerializer().serialize
 _from_dynamodb = TypeDeserializer().deserialize
@@ -21,7 +29,8 @@ _from_dynamodb = TypeDeserializer().deserialize
 class DynamoDBStore:
     """Rows and links in one table whose only key attribute is `pk`.
 
-    Every method raises StoreUnavailable when DynamoDB fails or refuses.
+    Every method raises StoreUnavailable when DynamoDB fails, and StoreRefused when it refuses the
+    request for good.
     """
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
@@ -41,11 +50,8 @@ class DynamoDBStore:
 
     def commit(self, row: CustomerRow | DocumentRow) -> None:
         """Write the row if the stored revision is one less. Raises Conflict."""
-        with raised_as(StoreUnavailable):
-            try:
-                self._client.put_item(**self._put(row))
-            except self._client.exceptions.ConditionalCheckFailedException as error:
-                raise Conflict(row.key.pk) from error
+        with _translated():
+            self._client.put_item(**self._put(row))
 
     def load_document(self, key: DocumentKey, *, consistent: bool = True) -> DocumentRow:
         """The document's row; revision 0 where there is none."""
@@ -59,7 +65,7 @@ class DynamoDBStore:
     def name_configuration(self, mode: str, name: str, configuration_id: str) -> None:
         """Point `name` to this portal configuration; only a deploy does, one at a time."""
         row = {"pk": _name_pk(mode, name), "configuration": configuration_id}
-        with raised_as(StoreUnavailable):
+        with _translated():
             self._client.put_item(TableName=self._table, Item=_serialized(row))
 
     def commit_and_link(
@@ -83,7 +89,7 @@ class DynamoDBStore:
                 "ExpressionAttributeValues": _serialized({":true": True}),
             }
             writes.append({"ConditionCheck": still_deleted})
-        with raised_as(StoreUnavailable):
+        with _translated():
             try:
                 self._client.transact_write_items(TransactItems=writes)  # type: ignore[arg-type]
             except self._client.exceptions.TransactionCanceledException as error:
@@ -92,10 +98,12 @@ class DynamoDBStore:
                     raise Conflict(row.key.pk) from error
                 if "ConditionalCheckFailed" in codes[1:]:
                     raise SubjectTaken(subject.pk) from error
+                for code in _REFUSALS_IN_TRANSACTIONS.intersection(codes):
+                    raise StoreRefused(code) from error
                 raise
 
     def _get(self, pk: str, consistent: bool) -> dict[str, Any]:
-        with raised_as(StoreUnavailable):
+        with _translated():
             answer = self._client.get_item(
                 TableName=self._table, Key=_serialized({"pk": pk}), ConsistentRead=consistent
             )
@@ -110,6 +118,22 @@ class DynamoDBStore:
             "ConditionExpression": "rev = :before",
             "ExpressionAttributeValues": _serialized({":before": row.revision - 1}),
         }
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """DynamoDB's errors as ours. A write that meets another one on the way is a conflict, like one
+    whose condition does not hold."""
+    with raised_as(StoreUnavailable):
+        try:
+            yield
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code in ("ConditionalCheckFailedException", "TransactionConflictException"):
+                raise Conflict(code) from error
+            if code in _REFUSALS:
+                raise StoreRefused(code) from error
+            raise
 
 
 def _name_pk(mode: str, name: str) -> str:

@@ -17,12 +17,11 @@ import stripe
 from billing.errors import StripeRefused, StripeUnavailable
 from billing.keys import OWN_ACCOUNT
 from billing.stripe_objects import Page, StripeObject
+from billing.timeouts import STRIPE_TIMEOUT_SECONDS
 
-#: Seconds to connect, and to wait for the next byte. The library's own default is 80.
-TIMEOUT_SECONDS = (2.0, 8.0)
-
-#: The same where a person waits: an attempt and its retry end well within the function's time.
-INTERACTIVE_TIMEOUT_SECONDS = (2.0, 4.0)
+#: Instead of STRIPE_TIMEOUT_SECONDS where a person waits: an attempt and its retry end well within
+#: the function's time.
+INTERACTIVE_TIMEOUT_SECONDS = (2, 4)
 
 #: Objects on one page of a list: Stripe's maximum.
 MAX_PAGE_SIZE = 100
@@ -42,7 +41,7 @@ def connect(
     api_base: str,
     api_version: str,
     account: str,
-    timeout: tuple[float, float] = TIMEOUT_SECONDS,
+    timeout: tuple[int, int] = STRIPE_TIMEOUT_SECONDS,
     retries: int = 0,
 ) -> stripe.StripeClient:
     """A client that keeps its connections. By default it never retries by itself: the caller has a
