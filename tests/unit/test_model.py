@@ -299,3 +299,11 @@ def test_only_the_last_transitions_are_kept() -> None:
 def test_facts_that_cannot_be_read_are_an_error_and_never_empty(stored: Any) -> None:
     with pytest.raises(Exception, match=r".+"):
         read({"pk": KEY.pk, "rev": 1, "format": FORMAT, "facts": stored})
+
+
+@pytest.mark.parametrize("letters", range(600, 1000, 7))
+def test_a_row_of_any_size_can_be_read(letters: int) -> None:
+    """Around the size at which the history and then the facts are compressed."""
+    long = replace(PAYING, grants=(Grant(feature="beta", until=END, reason="x" * letters),))
+    for row in (replace(NEW, facts=long), advanced(NEW, long)):
+        assert read(row.to_item()) == row

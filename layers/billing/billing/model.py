@@ -25,8 +25,9 @@ FORMAT = 2
 #: Transitions a row keeps, newest first ("why did access end?").
 MAX_TRANSITIONS = 10
 
-#: Bytes of JSON up to which facts and history are stored as text, so that a typical row costs one
-#: write unit (1,024 bytes) and can be read in the console. What is larger is compressed.
+#: Bytes of facts and history together that are stored as text, so that a typical row costs one
+#: write unit (1,024 bytes) and can be read in the console. Above that, the history is compressed
+#: first, and then the facts.
 MAX_TEXT_BYTES = 800
 
 
@@ -126,6 +127,10 @@ class CustomerRow:
 
     def to_item(self) -> dict[str, Any]:
         """The DynamoDB item, as plain Python values. Empty attributes are left out to save size."""
+        facts = _text(self.facts.to_stored())
+        transitions = _packed(
+            _text(without_defaults(self.transitions)), MAX_TEXT_BYTES - len(facts)
+        )
         attributes: dict[str, Any] = {
             "pk": self.key.pk,
             "format": FORMAT,
@@ -135,10 +140,10 @@ class CustomerRow:
             "subject": self.subject,
             "issuer": self.issuer,
             "deleted": self.deleted,
-            "facts": _packed(self.facts.to_stored()),
-            "transitions": _packed(without_defaults(self.transitions)),
+            "facts": _packed(facts, MAX_TEXT_BYTES - len(transitions)),
+            "transitions": transitions,
         }
-        return {name: value for name, value in attributes.items() if value not in (None, False)}
+        return {name: value for name, value in attributes.items() if value}
 
     @classmethod
     def from_item(cls, key: CustomerKey, item: Mapping[str, Any]) -> CustomerRow:
@@ -236,13 +241,15 @@ def _transition(stored: Mapping[str, Any]) -> Transition:
     )
 
 
-def _packed(stored: Any) -> str | bytes | None:
-    """JSON as text, compressed where it is large; None where there is nothing."""
-    if not stored:
-        return None
-    text = json.dumps(stored, separators=(",", ":"), ensure_ascii=False)
-    data = text.encode()
-    return text if len(data) <= MAX_TEXT_BYTES else zlib.compress(data, 9)
+def _text(stored: Any) -> bytes:
+    """JSON; nothing where there is nothing."""
+    text = json.dumps(stored, separators=(",", ":"), ensure_ascii=False) if stored else ""
+    return text.encode()
+
+
+def _packed(text: bytes, limit: int) -> str | bytes:
+    """As text up to `limit` bytes, compressed above."""
+    return text.decode() if len(text) <= max(0, limit) else zlib.compress(text, 9)
 
 
 def _unpacked(stored: Any, empty: Any) -> Any:
