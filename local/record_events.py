@@ -2,7 +2,7 @@
 
 `make events` takes one customer through the simulator, from a trial to deletion, and keeps the
 first event of each type that has no file yet (`--all`: of every type). Ids repeat from run to run.
-Types that the simulator never sends are derived from the event of another type.
+Types that this never causes are derived from the event of another type.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from local.stripe_simulator.control import Control
 FOLDER = ROOT / "events" / "webhooks"
 API_KEY = "sk_test_recording"
 
-#: Types that the simulator never sends: the type each is derived from, and its previous attributes.
+#: Types that it never causes: the type each is derived from, and its previous attributes.
 DERIVED: dict[str, tuple[str, dict[str, Any]]] = {
     "customer.subscription.pending_update_applied": ("customer.subscription.updated", {}),
     "customer.subscription.pending_update_expired": ("customer.subscription.updated", {}),
     "customer.tax_id.updated": ("customer.tax_id.created", {"verification": None}),
-    # Only the dashboard deletes a price, and only one that was never used.
+    # The API deletes no price. The simulator's control does, together with its product.
     "price.deleted": ("price.created", {}),
     "payment_method.automatically_updated": (
         "payment_method.attached",

@@ -28,6 +28,7 @@ from . import (  # noqa: F401 - each declares its endpoints
     portal,
     sources,
     subscriptions,
+    test_clocks,
     webhook_endpoints,
 )
 from .errors import StripeError, invalid
@@ -185,7 +186,12 @@ def _execute(
         if stale is not None:
             seen = world.as_of(changes_ago=stale.changes, seconds_ago=stale.seconds)
         return shape_of(seen, route.endpoint(seen, params, **ids), paths)
-    with world.changing(caller):
+    named = [params.get(name) for name in ("customer", "subscription", "test_clock")]
+    named += ids.values()
+    # A hosted page expires in real time, also that of a customer on a test clock.
+    if route.returns in ("billing_portal.session", "checkout.session"):
+        named = []
+    with test_clocks.pinned(world, named), world.changing(caller):
         result = route.endpoint(world, params, **ids)
     return shape_of(world, result, paths)
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from . import checkout
+from . import checkout, test_clocks
 from .errors import StripeError
 from .pages import card_of, go, show, text_of
 from .simulator import Simulator
@@ -67,7 +67,7 @@ def _pay(simulator: Simulator) -> Callable[[Request], Awaitable[Response]]:
         form = await request.form()
         caller = simulator.caller(api_version=world.api_version)
         try:
-            with world.changing(caller):
+            with test_clocks.pinned(world, [session["customer"]]), world.changing(caller):
                 email = text_of(form, "email") or None
                 checkout.complete(world, session["id"], card_of(form), email)
         except StripeError as error:

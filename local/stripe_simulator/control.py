@@ -51,7 +51,7 @@ class RequestEntry(TypedDict):
 
 
 class StepEntry(TypedDict):
-    """One billing step that ran. `lifecycle` names the steps."""
+    """One billing step that ran. `billing_steps` names them."""
 
     at: int
     step: str

@@ -150,6 +150,7 @@ def list_customers(world: World, params: Params) -> Page:
         customer
         for customer in world.tables.all("customer")
         if not customer.get("deleted")
+        and customer["test_clock"] == params.get("test_clock")
         and (email is None or customer["email"] == email)
         and in_range(customer["created"], params.get("created"))
     ]

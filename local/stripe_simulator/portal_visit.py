@@ -9,6 +9,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from . import test_clocks
 from .pages import go
 from .simulator import Simulator
 from .tables import Json
@@ -83,7 +84,8 @@ def _is_over(world: World, session: Json) -> bool:
 
 
 def act(visit: Visit, do: Callable[[World], Any]) -> None:
-    with visit.world.changing(visit.simulator.caller(api_version=visit.world.api_version)):
+    caller = visit.simulator.caller(api_version=visit.world.api_version)
+    with test_clocks.pinned(visit.world, [visit.customer["id"]]), visit.world.changing(caller):
         do(visit.world)
 
 

@@ -6,7 +6,7 @@ import random
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from . import entitlements, lifecycle, portal
+from . import billing_steps, entitlements, portal, test_clocks
 from .clock import Clock
 from .faults import Faults
 from .library import CURRENT_VERSION
@@ -72,7 +72,11 @@ class Simulator:
     def run_due(self) -> list[Json]:
         """Run the billing steps that are due now. Returns the steps that ran."""
         now = self.clock.now()
-        return [step for world in self.worlds.values() for step in lifecycle.run_due(world, now)]
+        ran: list[Json] = []
+        for world in self.worlds.values():
+            ran += billing_steps.run_due(world, now)
+            ran += test_clocks.run_advancing(world)
+        return ran
 
     def advance(self, seconds: int) -> list[Json]:
         self.clock.advance(seconds)

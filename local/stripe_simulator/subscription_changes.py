@@ -86,10 +86,20 @@ def check_method(world: World, customer: str, method: str) -> None:
 
 
 def _bill_change(world: World, subscription: Json, lines: list[Json], params: Params) -> None:
-    outcome = lifecycle.bill(world, subscription, "subscription_update", lines)
+    """Invoice a change. Unless it is paid, the change stays and the subscription is past due."""
+    behavior = params.get("payment_behavior", "allow_incomplete")
+    automatic = subscription["collection_method"] == "charge_automatically"
+    if behavior == "default_incomplete" and automatic:
+        invoice = invoices.draft(world, subscription, lines, "subscription_update")
+        subscription["latest_invoice"] = invoice["id"]
+        outcome = payment_methods.REQUIRES_ACTION
+        if invoices.finalize(world, invoice["id"])["status"] == "paid":
+            outcome = payment_methods.SUCCEED
+    else:
+        outcome = lifecycle.bill(world, subscription, "subscription_update", lines)
     if outcome == payment_methods.SUCCEED:
         return
-    if params.get("payment_behavior") == "error_if_incomplete":
+    if behavior == "error_if_incomplete":
         error = invoices.declined(outcome)
         error.commits = False
         raise error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from . import invoices, lifecycle
 from .catalog import create_price
 from .errors import invalid, no_such
@@ -61,7 +63,7 @@ def new_item(world: World, subscription: str, wanted: Params, param: str) -> Jso
 
 def change_items(world: World, subscription: Json, params: Params) -> list[Json]:
     """Apply `items`. Returns the lines to invoice now: for a new interval or `always_invoice`."""
-    before = {item["id"]: lifecycle.amount_of(world, item) for item in subscription["items"]}
+    before = copy.deepcopy(subscription["items"])
     intervals = {_interval(world, item) for item in subscription["items"]}
     for index, wanted in enumerate(params["items"]):
         _change_item(world, subscription, wanted, f"items[{index}]")
@@ -78,15 +80,56 @@ def change_items(world: World, subscription: Json, params: Params) -> list[Json]
         return lifecycle.period_lines(world, subscription)
     if trialing or behavior != "always_invoice":
         return []
-    lines = []
-    for item in subscription["items"]:
-        change = lifecycle.amount_of(world, item) - before.get(item["id"], 0)
-        span = item["current_period_end"] - item["current_period_start"]
-        left = item["current_period_end"] - world.now()
-        if change:
-            amount = round(change * left / span)
-            lines.append(invoices.line(world, subscription, item, amount, proration=True))
+    return _prorations(world, subscription, before)
+
+
+def _prorations(world: World, subscription: Json, before: list[Json]) -> list[Json]:
+    """Return a credit for each item as it was, and a line for each as it is now."""
+    was = {item["id"]: item for item in before}
+    now = {item["id"]: item for item in subscription["items"]}
+    lines: list[Json] = []
+    for id in dict.fromkeys([*was, *now]):
+        old, new = was.get(id), now.get(id)
+        if old and new and _billed(old) == _billed(new):
+            continue
+        if old and (amount := _remaining(world, subscription, old)):
+            credit = invoices.line(world, subscription, old, -amount, proration=True)
+            details = credit["parent"]["subscription_item_details"]["proration_details"]
+            details["credited_items"] = _credited(world, subscription, old)
+            lines.append(credit)
+        if new and (amount := _remaining(world, subscription, new)):
+            lines.append(invoices.line(world, subscription, new, amount, proration=True))
+    for line in lines:
+        line["period"]["start"] = world.now()
     return lines
+
+
+def _billed(item: Json) -> tuple[str, int | None]:
+    return item["price"], item.get("quantity")
+
+
+def _remaining(world: World, subscription: Json, item: Json) -> int:
+    """Return the item's amount for the rest of its whole period, of which it may have a part."""
+    anchor: int = subscription["billing_cycle_anchor"]
+    start: int = item["current_period_start"]
+    end: int = item["current_period_end"]
+    if anchor <= world.now():
+        start, end = period_after(anchor, lifecycle.recurring_of(world, item), world.now())
+    return round(lifecycle.amount_of(world, item) * (end - world.now()) / (end - start))
+
+
+def _credited(world: World, subscription: Json, item: Json) -> Json | None:
+    """Return the line that a credit takes back: the newest that billed the item at its price."""
+    for invoice in world.tables.all("invoice", _subscription=subscription["id"]):
+        for line in invoice["lines"]:
+            details = line["parent"]["subscription_item_details"]
+            price = line["pricing"]["price_details"]["price"]
+            if line["amount"] > 0 and (details["subscription_item"], price) == (
+                item["id"],
+                item["price"],
+            ):
+                return {"invoice": invoice["id"], "invoice_line_items": [line["id"]]}
+    return None
 
 
 def _interval(world: World, item: Json) -> tuple[str, int]:

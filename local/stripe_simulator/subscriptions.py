@@ -85,8 +85,13 @@ def resume_subscription(world: World, params: Params, id: str) -> Json:
 
 @route("GET", "/v1/subscriptions", p.SubscriptionListParams, "subscription", listing=True)
 def list_subscriptions(world: World, params: Params) -> Page:
-    """List subscriptions. Without `status`, ended ones are left out."""
-    where: dict[str, str] = {}
+    """List subscriptions. Without `status`, ended ones are left out.
+
+    Without a customer, those on a test clock are left out unless that clock is named.
+    """
+    where: dict[str, str | None] = {}
+    if "customer" not in params or "test_clock" in params:
+        where["test_clock"] = params.get("test_clock")
     if "customer" in params:
         find(world, "customer", params["customer"], "customer", "customer")
         where["customer"] = params["customer"]

@@ -197,7 +197,7 @@ class World:
             "id": self.id("event"),
             "object": "event",
             "api_version": self.api_version,
-            "created": self.now(),
+            "created": self.clock.event_time(),
             "data": data,
             "livemode": self.livemode,
             "pending_webhooks": 0,
