@@ -191,8 +191,9 @@ def sync_of(
     pause: Callable[[int], None] = lambda attempt: None,
     for_sale: Sequence[str] = (),
     issuer: str = "https://issuer/",
+    clock: Callable[[], float] = lambda: float("inf"),
 ) -> Sync:
-    """The deployed sync, with fakes instead of adapters."""
+    """The deployed sync, with fakes instead of adapters. By default no Date is ahead of `clock`."""
     customers = CustomerReplica(
         store=store,
         stripe=stripe,
@@ -202,4 +203,4 @@ def sync_of(
         report=report,
     )
     wired = replicas(customers=customers, documents=store, reads=stripe, for_sale=lambda: for_sale)
-    return Sync(replicas=wired, queue=queue, pause=pause)
+    return Sync(replicas=wired, queue=queue, clock=clock, pause=pause)

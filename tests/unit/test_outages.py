@@ -45,7 +45,13 @@ class Worker(MemoryQueue):
     def run(self, days: float, before: Callable[[], None] = lambda: None) -> None:
         """Process what becomes visible within `days`; `before` is called before each batch."""
         batch = Batch(
-            sync=sync_of(store=self.store, stripe=self.stripe, queue=self, report=self.reports),
+            sync=sync_of(
+                store=self.store,
+                stripe=self.stripe,
+                queue=self,
+                report=self.reports,
+                clock=lambda: self.now,
+            ),
             queue=self,
             parallel=one_by_one,
             clock=lambda: self.now,

@@ -259,6 +259,7 @@ def _sync(stripe: StripeApi) -> Sync:
             for_sale=lambda: _configuration().checkout.prices,
         ),
         queue=_queues(),
+        clock=time.time,
         pause=_pause,
     )
 
