@@ -56,7 +56,8 @@ MAX_AHEAD_SECONDS = 3600
 #: may be any.
 MAX_COVERED_AGE_SECONDS = 24 * 3600
 
-#: One read of Stripe and the commit after it may take this long at worst.
+#: One read of Stripe and the commit after it may take this long at worst. (Stripe refuses a key at
+#: once, so a read that is repeated with another is not counted.)
 READ_BUDGET_MS = STRIPE_CALL_MS + MAX_COMMIT_CALLS * AWS_CALL_MS
 
 #: The same for an attempt with one read: the row is loaded first, and the API key may be. With less
