@@ -142,7 +142,7 @@ class MemoryStripe:
 
 @dataclass
 class MemoryQueue:
-    """The queue's four methods. Each one raises `error` if it is set."""
+    """The queue's three methods. Each one raises `error` if it is set."""
 
     sent: list[SyncRequest] = field(default_factory=list)
     confirms: list[tuple[SyncRequest, int]] = field(default_factory=list)
@@ -154,13 +154,12 @@ class MemoryQueue:
         if self.error:
             raise self.error
 
-    def send(self, request: SyncRequest) -> None:
+    def send(self, request: SyncRequest, delay: int = 0) -> None:
         self._fail()
-        self.sent.append(request)
-
-    def send_confirm(self, request: SyncRequest, delay: int) -> None:
-        self._fail()
-        self.confirms.append((request, delay))
+        if request.is_confirm:
+            self.confirms.append((request, delay))
+        else:
+            self.sent.append(request)
 
     def hide(self, message: Message, seconds: int) -> None:
         self._fail()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
 from billing.batch import MAX_DEFERRAL_SECONDS, Batch, Message
-from billing.errors import StoreUnavailable
+from billing.errors import StoreUnavailable, StripeUnavailable
 from billing.sync_request import SyncRequest
 from tests.simulation.sqs_model import BATCH_SIZE, QueueModel
 from tests.unit.fakes import MemoryQueue, MemoryStore, MemoryStripe, Reports, request, sync_of
@@ -33,11 +33,8 @@ class Worker(MemoryQueue):
     now: float = NOW
 
     def send(self, request: SyncRequest, delay: int = 0) -> None:
+        super().send(request, delay)
         self.model.send(request, self.now, delay)
-
-    def send_confirm(self, request: SyncRequest, delay: int) -> None:
-        super().send_confirm(request, delay)
-        self.send(request, delay)
 
     def hide(self, message: Message, seconds: int) -> None:
         self.model.hide(message, self.now, seconds)
@@ -111,3 +108,32 @@ def test_an_event_that_could_not_be_written_for_two_days_is_written_and_confirme
     assert row.as_of >= row.confirm_at > NOW + 2 * DAY
     assert not worker.dead_letters
     assert not worker.model.messages
+
+
+def test_after_an_outage_a_404_is_still_given_an_hour() -> None:
+    worker = Worker()
+    customers = worker.stripe.customers
+    worker.send(request())
+    worker.stripe.error = StripeUnavailable("5xx")
+    worker.run(days=2)
+    # The outage ends with the key of another account, which is corrected within the hour.
+    worker.stripe.error, worker.stripe.customers = None, {}
+    worker.run(days=0.9 / 24)
+    assert not worker.dead_letters
+    worker.stripe.customers = customers
+    worker.run(days=1)
+    assert [row.revision for row in worker.store.rows.values()] == [2]
+    assert not worker.dead_letters
+    assert not worker.model.messages
+
+
+def test_a_customer_that_stripe_does_not_have_is_dead_lettered_after_an_hour() -> None:
+    worker = Worker()
+    worker.stripe.customers = {}
+    worker.send(request())
+    worker.run(days=1)
+    copy = replace(request(), not_found=True)
+    assert worker.dead_letters == [(copy.to_message(), "customer_not_found")]
+    assert worker.sent == [request(), copy]
+    assert not worker.model.messages
+    assert not worker.store.rows

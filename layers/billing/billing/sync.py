@@ -109,7 +109,7 @@ class Replica(Protocol):
 class ConfirmQueue(Protocol):
     """Where a sync requests its confirm."""
 
-    def send_confirm(self, request: SyncRequest, delay: int) -> None:
+    def send(self, request: SyncRequest, delay: int) -> None:
         """Enqueue `request`, visible after `delay` seconds. Raises QueueUnavailable."""
         ...
 
@@ -173,9 +173,8 @@ class Sync:
         if row.confirm_at > fetched_at + MARGIN_SECONDS:
             return row.confirm_at
         due = fetched_at + CONFIRM_DELAY_SECONDS
-        self.queue.send_confirm(
-            SyncRequest.confirm(row.key, up_to=due - MARGIN_SECONDS), CONFIRM_DELAY_SECONDS
-        )
+        confirm = SyncRequest.confirm(row.key, up_to=due - MARGIN_SECONDS)
+        self.queue.send(confirm, CONFIRM_DELAY_SECONDS)
         return due
 
 
