@@ -11,7 +11,9 @@ from typing import Any
 import httpx
 import stripe
 
+from billing.adapters.store import WRITE_UNIT_BYTES, DynamoDBStore, item_size
 from billing.configuration import file as configuration_file
+from billing.customers import Customers
 from billing.deploy.portal_configurations import NAME
 from billing.events import EFFECTS
 from billing.settings import STRIPE_API_VERSION
@@ -42,8 +44,8 @@ class Smoke:
         self.stack = stack
         self.ada = Journey(stack, "smoke_ada")
 
-    def steps(self) -> list[tuple[str, Callable[[], None]]]:
-        """Return the name and the function of each step."""
+    def steps(self) -> list[tuple[str, Callable[[], str | None]]]:
+        """Return the name and the function of each step, which may return a measurement."""
         return [
             (
                 "the deploy created one webhook endpoint and the configurations of portcullis.toml",
@@ -57,6 +59,10 @@ class Smoke:
             (
                 "one feature: entitled if the plan has it, not entitled if not",
                 self.feature,
+            ),
+            (
+                "a sync reads Stripe twice and writes one unit, and a check reads the table once",
+                self.costs,
             ),
             ("a customer id in the body or a foreign return_url is a 400", self.refused),
             ("cancelled in the portal: entitled until the end of the period", self.cancel),
@@ -177,6 +183,39 @@ class Smoke:
         expect(has["entitled"] is True and bool(has["until"]), has)
         expect(has_not["entitled"] is False, has_not)
 
+    def costs(self) -> str:
+        self.stack.wait_until_quiet()
+        self.stack.control.clear_requests()
+        (created,) = self.stack.control.deliveries("customer.subscription.created")
+        self.stack.control.resend(created["event"])
+        self.stack.wait_until_quiet()
+        reads = [f"{each['method']} {each['path']}" for each in self.stack.control.requests()]
+        expect(
+            reads
+            == [
+                f"GET /v1/customers/{self.ada.customer}",
+                "GET /v1/entitlements/active_entitlements",
+            ],
+            reads,
+        )
+
+        dynamodb = self.stack.client("dynamodb")
+        store = DynamoDBStore(dynamodb, self.stack.deployment.table_name)
+        issuer = self.stack.parameters()["JwtIssuer"]
+        customers = Customers(store, mode="test", issuer=issuer, clock=time.monotonic)
+        checks: list[str] = []
+        customers.of("smoke_ada")
+        dynamodb.meta.events.register(
+            "before-call.dynamodb", lambda model, **_: checks.append(model.name)
+        )
+        row = customers.of("smoke_ada")
+        expect(checks == ["GetItem"], checks)
+        expect(row is not None, row)
+        size = item_size(row.to_item()) if row else 0
+        units = -(-size // WRITE_UNIT_BYTES)
+        expect(units == 1, f"the row has {size} bytes")
+        return f"{len(reads)} reads of Stripe; {size} bytes, {units} write unit; {len(checks)} read"
+
     def refused(self) -> None:
         for body in ({"customer": "cus_other"}, {"return_url": "https://elsewhere.example/"}):
             response = self.ada.post("/portal-sessions", body)
@@ -246,7 +285,7 @@ def run(stack: LocalStack) -> tuple[int, int]:
     for name, step in steps:
         started = time.monotonic()
         try:
-            step()
+            measured = step()
         except (
             StepFailed,
             DeployError,
@@ -264,6 +303,8 @@ def run(stack: LocalStack) -> tuple[int, int]:
         else:
             passed += 1
             print(f"  ok     {time.monotonic() - started:6.2f} s  {name}", flush=True)
+            if measured:
+                print(f"{'':19}{measured}", flush=True)
     return passed, len(steps)
 
 

@@ -5,6 +5,7 @@ import time
 from billing import http, responses, wiring
 
 settings = wiring.SETTINGS
+policy = settings.access_policy
 customers = wiring.customers()
 
 
@@ -14,6 +15,6 @@ def handler(request: http.Request) -> http.Response:
     subject = request.subject(settings.subject_claim)
     row = customers.of(subject)
     if request.route == "GET /entitlements":
-        return http.respond(200, responses.entitlements(subject, row, time.time()))
+        return http.respond(200, responses.entitlements(subject, row, policy, time.time()))
     feature = request.path_parameter("feature")
-    return http.respond(200, responses.entitlement(feature, row, time.time()))
+    return http.respond(200, responses.entitlement(feature, row, policy, time.time()))

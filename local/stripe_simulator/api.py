@@ -26,6 +26,7 @@ from . import (  # noqa: F401 - each declares its endpoints
     invoice_endpoints,
     payment_methods,
     portal,
+    sources,
     subscriptions,
     webhook_endpoints,
 )

@@ -10,6 +10,7 @@ import stripe.params as p
 from .errors import invalid
 from .lookup import find
 from .parameters import Params
+from .rendering import render
 from .routes import Page, in_range, merge_metadata, page, route, unset_empty
 from .tables import Json
 from .world import World
@@ -99,6 +100,22 @@ def delete_product(world: World, params: Params, id: str) -> Json:
     return world.remove("product", id, "product.deleted")
 
 
+def delete_with_prices(world: World, id: str) -> None:
+    """Delete a product and its prices, even those that a subscription refers to.
+
+    Stripe's API refuses a product that has prices, but deletes a price through its older name,
+    `DELETE /v1/plans/{id}`. Subscriptions keep showing the price. The entitlements that the
+    product gave stay until the subscription ends.
+    """
+    find(world, "product", id, "product")
+    with world.changing():
+        for price in world.tables.all("price", product=id):
+            if not price.get("_deleted"):
+                world.save({**price, "active": False, "_deleted": True})
+                world.emit("price.deleted", render(world.tables, price))
+        world.remove("product", id, "product.deleted")
+
+
 @route("GET", "/v1/products", p.ProductListParams, "product", listing=True)
 def list_products(world: World, params: Params) -> Page:
     wanted = params.get("ids")
@@ -116,7 +133,8 @@ def list_products(world: World, params: Params) -> Page:
 
 
 @route("POST", "/v1/prices", p.PriceCreateParams, "price")
-def create_price(world: World, params: Params) -> Json:
+def create_price(world: World, params: Params, *, named: str | None = None) -> Json:
+    """Create a price. Stripe chooses the id; `named` is for a test that needs a certain one."""
     with world.changing():
         if "product_data" in params:
             wanted = {k: v for k, v in params["product_data"].items() if k != "tax_code"}
@@ -151,7 +169,7 @@ def create_price(world: World, params: Params) -> Json:
             }
         return world.save(
             {
-                "id": world.id("price"),
+                "id": named or world.id("price"),
                 "object": "price",
                 "active": params.get("active", True),
                 "billing_scheme": params.get("billing_scheme", "per_unit"),
@@ -208,7 +226,8 @@ def list_prices(world: World, params: Params) -> Page:
     found = [
         price
         for price in world.tables.all("price")
-        if (keys is None or price["lookup_key"] in keys)
+        if not price.get("_deleted")
+        and (keys is None or price["lookup_key"] in keys)
         and params.get("active", price["active"]) == price["active"]
         and params.get("product", price["product"]) == price["product"]
         and params.get("type", price["type"]) == price["type"]

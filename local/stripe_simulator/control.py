@@ -105,6 +105,13 @@ class Control:
         """
         return str(self._call("POST", "/schedules", {"subscription": subscription})["schedule"])
 
+    def delete_product(self, product: str) -> None:
+        """Delete a product and its prices, even if subscriptions refer to them.
+
+        The API refuses that. At Stripe it is done by deleting the product's plans first.
+        """
+        self._call("POST", "/products/delete", {"product": product})
+
     def settings(self, **changes: Any) -> dict[str, Any]:
         """Change fields of `world.Settings`, such as `after_retries="unpaid"`. Returns them all."""
         return self._call("POST", "/settings", changes)

@@ -14,7 +14,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from . import webhooks
+from . import catalog, webhooks
+from .errors import StripeError
 from .faults import Fault
 from .lookup import find
 from .payment_methods import FAIL, REQUIRES_ACTION, SUCCEED
@@ -63,6 +64,14 @@ async def _schedule(simulator: Simulator, body: Json) -> Json:
         subscription["schedule"] = f"sub_sched_{world.token(24)}"
         world.save(subscription, "customer.subscription.updated")
     return {"schedule": subscription["schedule"]}
+
+
+async def _delete_product(simulator: Simulator, body: Json) -> Json:
+    """Delete a product that subscriptions refer to, as its plans can be deleted first."""
+    world = simulator.worlds[TEST]
+    with world.changing(simulator.caller(api_version=world.api_version)):
+        catalog.delete_with_prices(world, body["product"])
+    return {}
 
 
 async def _settings(simulator: Simulator, body: Json) -> Json:
@@ -168,6 +177,7 @@ _ACTS: dict[tuple[str, str], Act] = {
     ("POST", "/clock/advance"): _advance,
     ("POST", "/payments"): _payments,
     ("POST", "/schedules"): _schedule,
+    ("POST", "/products/delete"): _delete_product,
     ("POST", "/settings"): _settings,
     ("POST", "/faults"): _add_fault,
     ("DELETE", "/faults"): _clear_faults,
@@ -201,7 +211,7 @@ def _endpoint_of(simulator: Simulator, act: Act) -> Callable[[Request], Awaitabl
         try:
             body: Any = json.loads(text) if text else {}
             return JSONResponse(await act(simulator, body))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, StripeError) as error:
             return JSONResponse({"error": f"{type(error).__name__}: {error}"}, 400)
 
     return endpoint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stripe.params as p
 
-from . import lifecycle, payment_methods
+from . import lifecycle, payment_methods, sources
 from .errors import invalid, no_such
 from .lookup import find, find_customer
 from .parameters import Params
@@ -28,6 +28,9 @@ _COUNTRY_OF = {"eu_vat": lambda value: value[:2].upper()}
 @route("POST", "/v1/customers", p.CustomerCreateParams, "customer")
 def create_customer(world: World, params: Params) -> Json:
     id = world.id("customer")
+    clock = params.get("test_clock")
+    if clock is not None:
+        find(world, "test_helpers.test_clock", clock, "test clock", "test_clock")
     customer: Json = {
         "id": id,
         "object": "customer",
@@ -55,13 +58,15 @@ def create_customer(world: World, params: Params) -> Json:
         "preferred_locales": params.get("preferred_locales", []),
         "shipping": unset_empty(params.get("shipping")),
         "tax_exempt": "none",
-        "test_clock": None,
+        "test_clock": clock,
     }
     with world.changing():
         _set_plain(customer, params)
         world.save(customer, "customer.created")
         if "payment_method" in params:
             payment_methods.attach_to(world, params["payment_method"], id, "payment_method")
+        if "source" in params:
+            customer["default_source"] = sources.attach(world, params["source"], id)["id"]
         _set_invoice_settings(world, customer, params)
         for wanted in params.get("tax_id_data", []):
             _add_tax_id(world, id, wanted)
@@ -82,24 +87,12 @@ def _set_invoice_settings(world: World, customer: Json, params: Params) -> None:
     settings = params.get("invoice_settings", {})
     if "default_payment_method" in settings:
         wanted = unset_empty(settings["default_payment_method"])
-        customer["invoice_settings"]["default_payment_method"] = (
-            _own_method(world, customer["id"], wanted) if wanted else None
-        )
+        own = payment_methods.attached(world, customer["id"], wanted) if wanted else None
+        if wanted and own is None:
+            raise no_such("PaymentMethod", wanted, "invoice_settings[default_payment_method]")
+        customer["invoice_settings"]["default_payment_method"] = own
     if "footer" in settings:
         customer["invoice_settings"]["footer"] = settings["footer"]
-
-
-def _own_method(world: World, customer: str, wanted: str) -> str:
-    """Return the id of the customer's own payment method. A test token names its newest card."""
-    methods = world.tables.all("payment_method", customer=customer)
-    if wanted in payment_methods.TOKENS and methods:
-        last4 = payment_methods.TOKENS[wanted][-4:]
-        for method in methods:
-            if method["card"]["last4"] == last4:
-                return str(method["id"])
-    if any(method["id"] == wanted for method in methods):
-        return wanted
-    raise no_such("PaymentMethod", wanted, "invoice_settings[default_payment_method]")
 
 
 @route("GET", "/v1/customers/{id}", p.CustomerRetrieveParams, "customer")
@@ -112,6 +105,11 @@ def update_customer(world: World, params: Params, id: str) -> Json:
     customer = find_customer(world, id)
     with world.changing():
         _set_plain(customer, params)
+        if "source" in params:
+            customer["default_source"] = sources.attach(world, params["source"], id)["id"]
+        elif "default_source" in params:
+            sources.owned(world, id, params["default_source"], "default_source")
+            customer["default_source"] = params["default_source"]
         _set_invoice_settings(world, customer, params)
         for name in ("balance", "preferred_locales", "invoice_prefix", "next_invoice_sequence"):
             if name in params:
@@ -134,6 +132,8 @@ def delete_customer(world: World, params: Params, id: str) -> Json:
             world.remove("tax_id", tax_id["id"])
         for method in world.tables.all("payment_method", customer=id):
             world.save({**method, "customer": None})
+        for source in sources.of_customer(world, id):
+            world.remove(source["object"], source["id"])
         stub = {"id": id, "object": "customer", "deleted": True}
         world.save(stub)
         world.emit(

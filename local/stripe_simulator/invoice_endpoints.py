@@ -47,6 +47,19 @@ def list_invoices(world: World, params: Params) -> Page:
     return page(found, params, "/v1/invoices")
 
 
+@route(
+    "GET",
+    "/v1/invoices/{id}/lines",
+    p.InvoiceLineItemListParams,
+    "line_item",
+    listing=True,
+)
+def list_invoice_lines(world: World, params: Params, id: str) -> Page:
+    """List lines in the order in which an invoice embeds them."""
+    invoice = find(world, "invoice", id, "invoice")
+    return page(invoice["lines"], params, f"/v1/invoices/{id}/lines")
+
+
 @route("POST", "/v1/invoices/{id}/pay", p.InvoicePayParams, "invoice")
 def pay_invoice(world: World, params: Params, id: str) -> Json:
     """Charge now, with the named payment method if there is one. Raises a 402 if declined."""

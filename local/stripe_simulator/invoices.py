@@ -56,12 +56,22 @@ def line(
     }
 
 
-def draft(world: World, subscription: Json, lines: list[Json], reason: str) -> Json:
-    """Create a draft invoice. The caller stores its id as the subscription's latest invoice."""
+def draft(
+    world: World,
+    subscription: Json,
+    lines: list[Json],
+    reason: str,
+    *,
+    named: str | None = None,
+) -> Json:
+    """Create a draft invoice. The caller stores its id as the subscription's latest invoice.
+
+    Stripe chooses the id; `named` is for a test that needs a certain one.
+    """
     customer = world.tables.draft("customer", subscription["customer"])
     assert customer is not None
     now = world.now()
-    id = world.id("invoice")
+    id = named or world.id("invoice")
     for each in lines:
         each["invoice"] = id
     subtotal = sum(each["amount"] for each in lines)
@@ -160,7 +170,7 @@ def draft(world: World, subscription: Json, lines: list[Json], reason: str) -> J
         },
         "subtotal": subtotal,
         "subtotal_excluding_tax": subtotal,
-        "test_clock": None,
+        "test_clock": customer["test_clock"],
         "total": total,
         "total_discount_amounts": [],
         "total_excluding_tax": total,

@@ -222,6 +222,7 @@ def _next(world: World) -> Step | None:
         steps = (
             step
             for subscription in world.tables.all("subscription")
+            if subscription["customer"] not in world.frozen
             for step in _steps(world, subscription)
         )
         world.next_step = (world.tables.change, min(steps, default=None))

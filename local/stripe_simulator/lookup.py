@@ -10,7 +10,8 @@ from .world import World
 def find(world: World, kind: str, id: str, noun: str, param: str = "id") -> Json:
     """Return a copy of the stored object. Raises Stripe's error if there is none."""
     found = world.tables.draft(kind, id)
-    if found is None:
+    # A subscription keeps showing a price that was deleted; nothing else finds it.
+    if found is None or found.get("_deleted"):
         raise no_such(noun, id, param)
     return found
 

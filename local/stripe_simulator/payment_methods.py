@@ -1,4 +1,4 @@
-"""Cards: create, attach, detach, update and charge.
+"""Payment methods: create, attach, detach, update and charge.
 
 https://docs.stripe.com/testing lists the numbers and the `pm_card_…` tokens.
 """
@@ -9,12 +9,16 @@ import hashlib
 
 import stripe.params as p
 
+from . import bank_debits
 from .errors import StripeError, invalid, no_such
 from .lookup import find, find_customer
 from .parameters import Params
 from .routes import Page, merge_metadata, page, route, unset_empty
 from .tables import Json
 from .world import World
+
+# The objects that can be a legacy source.
+SOURCES = ("card", "bank_account", "source")
 
 SUCCEED, FAIL, REQUIRES_ACTION = "succeed", "fail", "requires_action"
 
@@ -42,18 +46,28 @@ TOKENS = {
 
 def charge(world: World, customer: Json, subscription: Json | None = None) -> str | None:
     """Return the outcome of a charge now, or None without a payment method."""
-    id = (subscription or {}).get("default_payment_method") or customer["invoice_settings"][
-        "default_payment_method"
-    ]
-    method = world.tables.peek("payment_method", id) if id else None
+    method = charged(world, customer, subscription)
     if method is None:
         return None
     return world.payments.get(customer["id"]) or str(method["_outcome"])
 
 
-def new_card(
-    world: World, number: str, exp_month: int, exp_year: int, billing: Json | None = None
-) -> Json:
+def charged(world: World, customer: Json, subscription: Json | None = None) -> Json | None:
+    """Return the payment method or legacy source that Stripe charges, in Stripe's order."""
+    own = subscription or {}
+    for id in (
+        own.get("default_payment_method"),
+        own.get("default_source"),
+        customer["invoice_settings"]["default_payment_method"],
+        customer["default_source"],
+    ):
+        for kind in ("payment_method", *SOURCES):
+            if id is not None and (found := world.tables.peek(kind, id)):
+                return found
+    return None
+
+
+def new_card(world: World, number: str, exp_month: int, exp_year: int) -> Json:
     """Return a payment method without a customer. Raises the 402 of a refused number."""
     digits = number.replace(" ", "")
     if digits in REFUSED:
@@ -81,7 +95,7 @@ def new_card(
         "object": "payment_method",
         "_outcome": outcome,
         "allow_redisplay": "unspecified",
-        "billing_details": {**details, **(billing or {})},
+        "billing_details": details,
         "card": {
             "brand": brand,
             "checks": {
@@ -111,10 +125,33 @@ def new_card(
 
 
 def _find(world: World, id: str, param: str = "id") -> Json:
-    """Return the payment method. A test token stands for a new card each time."""
-    if id in TOKENS and not world.livemode:
-        return new_card(world, TOKENS[id], 12, 2034)
-    return find(world, "payment_method", id, "PaymentMethod", param)
+    """Return the payment method. A test token stands for a new one each time."""
+    made = None if world.livemode else _from_token(world, id)
+    return made or find(world, "payment_method", id, "PaymentMethod", param)
+
+
+def _from_token(world: World, token: str) -> Json | None:
+    if token in bank_debits.TOKENS:
+        type, numbers = bank_debits.TOKENS[token]
+        return bank_debits.unsaved(world, type, numbers[type])
+    return new_card(world, TOKENS[token], 12, 2034) if token in TOKENS else None
+
+
+def attached(world: World, customer: str, wanted: str) -> str | None:
+    """Return the id of the customer's own payment method, or None.
+
+    A test token names the newest one of the same account or card.
+    """
+    methods = world.tables.all("payment_method", customer=customer)
+    like = None if world.livemode else _from_token(world, wanted)
+    for method in methods:
+        if method["id"] == wanted or (like and _account(method) == _account(like)):
+            return str(method["id"])
+    return None
+
+
+def _account(method: Json) -> tuple[str, str]:
+    return method["type"], method[method["type"]]["fingerprint"]
 
 
 def attach_to(world: World, id: str, customer: str, param: str = "id") -> Json:
@@ -130,9 +167,21 @@ def attach_to(world: World, id: str, customer: str, param: str = "id") -> Json:
 
 @route("POST", "/v1/payment_methods", p.PaymentMethodCreateParams, "payment_method")
 def create_payment_method(world: World, params: Params) -> Json:
-    if params.get("type") != "card" or "card" not in params:
-        raise invalid("The simulator supports cards only: pass type=card and card.", "type")
-    card = params["card"]
+    type = params.get("type")
+    if type not in ("card", *bank_debits.GOOD) or type not in params:
+        known = ", ".join(("card", *bank_debits.GOOD))
+        raise invalid(f"Pass the type, one of {known}, and its details.", "type")
+    billing = {key: unset_empty(part) for key, part in params.get("billing_details", {}).items()}
+    if type == "card":
+        made = _card(world, params["card"])
+    else:
+        made = bank_debits.unsaved(world, type, bank_debits.number_of(type, params[type]))
+    made["billing_details"].update(billing)
+    made["metadata"] = merge_metadata(None, params.get("metadata"))
+    return world.save(made)
+
+
+def _card(world: World, card: Params) -> Json:
     if "token" in card:
         number = {"tok_visa": "4242424242424242"}.get(card["token"])
         if number is None:
@@ -141,10 +190,7 @@ def create_payment_method(world: World, params: Params) -> Json:
     for name in ("number", "exp_month", "exp_year"):
         if name not in card:
             raise invalid(f"Missing required param: card[{name}].", f"card[{name}]")
-    billing = {key: unset_empty(part) for key, part in params.get("billing_details", {}).items()}
-    made = new_card(world, card["number"], card["exp_month"], card["exp_year"], billing)
-    made["metadata"] = merge_metadata(None, params.get("metadata"))
-    return world.save(made)
+    return new_card(world, card["number"], card["exp_month"], card["exp_year"])
 
 
 @route("GET", "/v1/payment_methods/{id}", p.PaymentMethodRetrieveParams, "payment_method")
@@ -155,6 +201,8 @@ def retrieve_payment_method(world: World, params: Params, id: str) -> Json:
 @route("POST", "/v1/payment_methods/{id}", p.PaymentMethodUpdateParams, "payment_method")
 def update_payment_method(world: World, params: Params, id: str) -> Json:
     method = _find(world, id)
+    if "card" in params and method["type"] != "card":
+        raise invalid("You cannot update the card of another type of payment method.", "card")
     for name in ("exp_month", "exp_year"):
         if name in params.get("card", {}):
             method["card"][name] = params["card"][name]

@@ -14,55 +14,19 @@ from . import lifecycle
 from .errors import invalid, no_such
 from .lookup import find, find_customer
 from .parameters import Params
+from .portal_features import features_of, no_features, set_features
 from .routes import Page, merge_metadata, page, route, unset_empty
 from .tables import Json
 from .world import World
 
-REASONS = (
-    "too_expensive",
-    "missing_features",
-    "switched_service",
-    "unused",
-    "customer_service",
-    "too_complex",
-    "low_quality",
-    "other",
-)
-MAX_PRODUCTS = 10
-
-
-def _features() -> Json:
-    """Return the features of a configuration, all disabled."""
-    return {
-        "customer_update": {"allowed_updates": [], "enabled": False},
-        "invoice_history": {"enabled": False},
-        "payment_method_update": {"enabled": False, "payment_method_configuration": None},
-        "subscription_cancel": {
-            "cancellation_reason": {"enabled": False, "options": list(REASONS)},
-            "enabled": False,
-            "mode": "at_period_end",
-            "proration_behavior": "none",
-        },
-        "subscription_pause": {
-            "duration": {"interval_options": [], "type": "indefinite"},
-            "enabled": False,
-        },
-        "subscription_update": {
-            "billing_cycle_anchor": "unchanged",
-            "default_allowed_updates": [],
-            "enabled": False,
-            "proration_behavior": "none",
-            "schedule_at_period_end": {"conditions": []},
-            "trial_update_behavior": "end_trial",
-        },
-    }
+MAX_HEADLINE_LENGTH, MAX_NAME_LENGTH = 60, 256
 
 
 def default_configuration(world: World) -> Json:
     """Return the default configuration, which at Stripe the dashboard creates."""
     for configuration in world.tables.all("billing_portal.configuration", is_default=True):
         return configuration
-    features = _features()
+    features = no_features()
     for name in ("invoice_history", "payment_method_update", "subscription_cancel"):
         features[name]["enabled"] = True
     features["customer_update"] = {"allowed_updates": ["tax_id"], "enabled": True}
@@ -92,69 +56,20 @@ def _configuration(world: World, params: Params, features: Json, *, is_default: 
     }
 
 
-def _set_features(world: World, features: Json, wanted: Params) -> None:
-    for name, values in wanted.items():
-        _merge(features[name], values)
-    update = features["subscription_update"]
-    if update["enabled"]:
-        if not update.get("products"):
-            raise invalid(
-                "You must provide at least one product when subscription_update is enabled.",
-                "features[subscription_update][products]",
-            )
-        if not update["default_allowed_updates"]:
-            raise invalid(
-                "Missing required param: features[subscription_update][default_allowed_updates].",
-                "features[subscription_update][default_allowed_updates]",
-                "parameter_missing",
-            )
-    offered = update.get("products") or []
-    if len(offered) > MAX_PRODUCTS:
-        raise invalid(
-            f"You may only offer up to {MAX_PRODUCTS} products.",
-            "features[subscription_update][products]",
-        )
-    for index, product in enumerate(offered):
-        _check_product(world, product, f"features[subscription_update][products][{index}]")
-    change = features["customer_update"]
-    if change["enabled"] and not change["allowed_updates"]:
-        raise invalid(
-            "Missing required param: features[customer_update][allowed_updates].",
-            "features[customer_update][allowed_updates]",
-            "parameter_missing",
-        )
-
-
-def _merge(current: Json, sent: Json) -> None:
-    for name, value in sent.items():
-        if isinstance(value, dict) and isinstance(current.get(name), dict):
-            _merge(current[name], value)
-        elif value == "" and isinstance(current.get(name), list):
-            current[name] = []
-        else:
-            current[name] = unset_empty(value)
-
-
-def _check_product(world: World, offered: Json, param: str) -> None:
-    find(world, "product", offered["product"], "product", f"{param}[product]")
-    for index, id in enumerate(offered["prices"]):
-        price = find(world, "price", id, "price", f"{param}[prices][{index}]")
-        if price["product"] != offered["product"]:
-            raise invalid(
-                f"The price {id} does not belong to the product {offered['product']}.",
-                f"{param}[prices][{index}]",
-            )
-    offered.setdefault("adjustable_quantity", {"enabled": False})
-    adjustable = offered["adjustable_quantity"]
-    adjustable.setdefault("minimum", 1)
-    adjustable.setdefault("maximum", None)
+def _check_length(text: str, most: int, param: str) -> None:
+    if len(text) > most:
+        shown = f"{text[:10]}...{text[-10:]}"
+        raise invalid(f"Invalid string: {shown}; must be at most {most} characters", param)
 
 
 def _set_rest(world: World, configuration: Json, params: Params) -> None:
+    profile = params.get("business_profile", {})
+    _check_length(profile.get("headline", ""), MAX_HEADLINE_LENGTH, "business_profile[headline]")
+    _check_length(params.get("name", ""), MAX_NAME_LENGTH, "name")
     for name in ("default_return_url", "name"):
         if name in params:
             configuration[name] = unset_empty(params[name])
-    for name, value in params.get("business_profile", {}).items():
+    for name, value in profile.items():
         configuration["business_profile"][name] = unset_empty(value)
     if "login_page" in params:
         enabled = params["login_page"]["enabled"]
@@ -175,8 +90,7 @@ def _set_rest(world: World, configuration: Json, params: Params) -> None:
     "billing_portal.configuration",
 )
 def create_configuration(world: World, params: Params) -> Json:
-    features = _features()
-    _set_features(world, features, params["features"])
+    features = features_of(world, params["features"])
     configuration = _configuration(world, params, features, is_default=False)
     _set_rest(world, configuration, {k: v for k, v in params.items() if k != "metadata"})
     return world.save(configuration, "billing_portal.configuration.created")
@@ -203,7 +117,7 @@ def update_configuration(world: World, params: Params, id: str) -> Json:
     if configuration["is_default"] and params.get("active") is False:
         raise invalid("The default configuration cannot be deactivated.", "active")
     if "features" in params:
-        _set_features(world, configuration["features"], params["features"])
+        set_features(world, configuration["features"], params["features"])
     _set_rest(world, configuration, params)
     configuration["updated"] = world.now()
     return world.save(configuration, "billing_portal.configuration.updated")

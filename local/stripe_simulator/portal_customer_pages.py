@@ -16,9 +16,12 @@ TAX_ID_TYPES = ("eu_vat", "gb_vat", "us_ein", "ch_vat", "au_abn", "ca_bn", "in_g
 
 
 def card_on_file(visit: Visit) -> Json | None:
-    id = visit.customer["invoice_settings"]["default_payment_method"]
-    method = visit.world.tables.peek("payment_method", id) if id else None
-    return method["card"] if method is not None else None
+    """Return what the page shows of the payment method: a brand, last4, and a card's expiry."""
+    method = payment_methods.charged(visit.world, visit.customer)
+    if method is None:
+        return None
+    type = str(method.get("type", method["object"]))
+    return {"brand": type.replace("_", " "), **method.get(type, method)}
 
 
 def show_card_form(visit: Visit, status: int = 200, message: str | None = None) -> Response:

@@ -43,6 +43,7 @@ def described(visit: Visit, subscription: Json) -> Json:
         "total": sum(lifecycle.amount_of(world, item) for item in subscription["items"]),
         "ending": ending,
         "renews": lifecycle.period_end(subscription),
+        "last_day": lifecycle.period_end(subscription, max),
         "trial_end": subscription["trial_end"] if status == "trialing" else None,
         "can_cancel": features["subscription_cancel"]["enabled"] and ending is None,
         "can_reactivate": features["subscription_cancel"]["enabled"] and ending is not None,
@@ -98,7 +99,8 @@ async def cancel(visit: Visit, request: Request) -> Response:
         act(visit, lambda world: subscriptions.cancel_subscription(world, options, id))
     else:
         # Flexible billing sets `cancel_at`, classic billing sets a flag: readers must support both.
-        when: Json = {"cancel_at": "min_period_end"}
+        # Items can have different periods: the subscription lasts until the latest ends.
+        when: Json = {"cancel_at": "max_period_end"}
         if subscription["billing_mode"]["type"] == "classic":
             when = {"cancel_at_period_end": True}
         act(

@@ -186,11 +186,15 @@ _KIND_OF_PREFIX = {
     "price": "price",
     "feat": "entitlements.feature",
     "pm": "payment_method",
+    "card": "card",
+    "ba": "bank_account",
+    "src": "source",
     "in": "invoice",
     "bpc": "billing_portal.configuration",
     "di": "discount",
     "promo": "promotion_code",
     "txi": "tax_id",
+    "clock": "test_helpers.test_clock",
 }
 
 

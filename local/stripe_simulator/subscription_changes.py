@@ -10,6 +10,7 @@ from .errors import invalid
 from .lookup import find
 from .parameters import Params
 from .routes import merge_metadata, unset_empty
+from .sources import owned
 from .subscription_items import change_items
 from .tables import Json
 from .world import World
@@ -38,7 +39,15 @@ def _set_plain(world: World, subscription: Json, params: Params) -> None:
     subscription["metadata"] = merge_metadata(subscription["metadata"], params.get("metadata"))
     if "default_payment_method" in params:
         check_method(world, subscription["customer"], params["default_payment_method"])
-    plain = ("description", "collection_method", "days_until_due", "default_payment_method")
+    if params.get("default_source"):
+        owned(world, subscription["customer"], params["default_source"], "default_source")
+    plain = (
+        "description",
+        "collection_method",
+        "days_until_due",
+        "default_payment_method",
+        "default_source",
+    )
     for name in plain:
         if name in params:
             subscription[name] = unset_empty(params[name])

@@ -8,14 +8,16 @@ from .errors import invalid
 from .parameters import Params
 from .rendering import CLOVER
 from .routes import merge_metadata
+from .sources import owned
 from .subscription_changes import check_method, set_cancellation
 from .subscription_items import new_item
 from .tables import Json
 from .world import World
 
 
-def create(world: World, params: Params, customer: Json) -> Json:
-    now, id = world.now(), world.id("subscription")
+def unsaved(world: World, params: Params, customer: Json, *, named: str | None = None) -> Json:
+    """Return an active subscription without periods. `named` is an id that a test chooses."""
+    now, id = world.now(), named or world.id("subscription")
     items = [
         new_item(world, id, wanted, f"items[{index}]")
         for index, wanted in enumerate(params["items"])
@@ -23,6 +25,9 @@ def create(world: World, params: Params, customer: Json) -> Json:
     method = params.get("default_payment_method")
     if method is not None:
         check_method(world, customer["id"], method)
+    source = params.get("default_source")
+    if source is not None:
+        owned(world, customer["id"], source, "default_source")
     version = world.caller.api_version or world.api_version
     default_mode = "flexible" if version[:10] >= CLOVER else "classic"
     mode: Json = dict(params.get("billing_mode") or {"type": default_mode})
@@ -33,7 +38,7 @@ def create(world: World, params: Params, customer: Json) -> Json:
         mode["flexible"] = None
     first = world.tables.peek("price", items[0]["price"])
     assert first is not None
-    subscription: Json = {
+    return {
         "id": id,
         "object": "subscription",
         "application": None,
@@ -58,7 +63,7 @@ def create(world: World, params: Params, customer: Json) -> Json:
         "customer": customer["id"],
         "days_until_due": params.get("days_until_due"),
         "default_payment_method": method,
-        "default_source": None,
+        "default_source": source,
         "default_tax_rates": [],
         "description": params.get("description"),
         "discounts": [],
@@ -83,12 +88,19 @@ def create(world: World, params: Params, customer: Json) -> Json:
         "start_date": now,
         "status": "active",
         "status_details": None,
-        "test_clock": None,
+        "test_clock": customer["test_clock"],
         "transfer_data": None,
         "trial_end": None,
         "trial_settings": {"end_behavior": {"missing_payment_method": "create_invoice"}},
         "trial_start": None,
     }
+
+
+def create(world: World, params: Params, customer: Json) -> Json:
+    now, subscription = world.now(), unsaved(world, params, customer)
+    items = subscription["items"]
+    first = world.tables.peek("price", items[0]["price"])
+    assert first is not None
     if "save_default_payment_method" in params.get("payment_settings", {}):
         subscription["payment_settings"]["save_default_payment_method"] = params[
             "payment_settings"

@@ -30,6 +30,9 @@ PREFIXES = {
     "entitlements.feature": "feat",
     "entitlements.active_entitlement": "ent",
     "payment_method": "pm",
+    "card": "card",
+    "bank_account": "ba",
+    "source": "src",
     "invoice": "in",
     "line_item": "il",
     "event": "evt",
@@ -41,6 +44,7 @@ PREFIXES = {
     "tax_id": "txi",
     "discount": "di",
     "promotion_code": "promo",
+    "test_helpers.test_clock": "clock",
 }
 
 
@@ -92,6 +96,8 @@ class World:
         # Customers and products whose entitlements this change may affect.
         self.touched_customers: set[str] = set()
         self.touched_products: set[str] = set()
+        # Customers that neither time nor a change moves: a test has set their state.
+        self.frozen: set[str] = set()
         # The billing step that is due first, and the number of the change it was computed after.
         self.next_step: tuple[int, Any] | None = None
         self._ids = ids

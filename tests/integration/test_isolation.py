@@ -33,7 +33,7 @@ from local.identity import AUDIENCE, Issuer
 from local.journey import Journey, eventually
 from local.stack import LocalStack
 from tests.unit.fakes import MemoryQueue, MemoryStore, MemoryStripe, Reports, sync_of
-from tests.unit.stripe_objects import customer, entitlements, item, subscription
+from tests.unit.stripe_objects import POLICY, customer, entitlements, item, subscription
 
 ISSUER = "https://issuer/"
 SUBJECTS = ("ada", "ben")
@@ -173,6 +173,7 @@ class Functions:
             stripe=self.stripe,
             store=configurations,
             configuration=FILE,
+            policy=POLICY,
             on_behalf_of="own",
             account="own",
             clock=time.time,
@@ -187,6 +188,7 @@ class Functions:
             pause=lambda attempt: None,
             clock=time.time,
             offer=FILE.checkout,
+            policy=POLICY,
             return_urls=return_urls,
             account="own",
             mode="test",

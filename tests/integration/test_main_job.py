@@ -54,6 +54,27 @@ def test_a_new_card_shows_as_the_payment_method(begin: Callable[..., Journey]) -
     assert seen["payment_method"]["brand"] == "mastercard"
 
 
+def test_a_change_of_the_customer_or_its_tax_ids_shows_in_the_answer(
+    begin: Callable[..., Journey], stack: LocalStack
+) -> None:
+    ada = begin()
+    eventually(ada.features, lambda now: now == TEAM)
+    customers = stack.stripe.v1.customers
+    customers.update(ada.customer, {"metadata": {"grant.audit_log": "2099-12-31 pilot"}})
+    seen = eventually(ada.entitlements, lambda now: "audit_log" in now["features"])
+    assert seen["features"]["audit_log"] == {"until": "2100-01-01T00:00:00Z", "source": "grant"}
+    assert ada.get("/entitlements/audit_log").json()["entitled"] is True
+    customers.update(ada.customer, {"metadata": {"grant.audit_log": ""}})
+    eventually(ada.features, lambda now: now == TEAM)
+
+    added = customers.tax_ids.create(ada.customer, {"type": "eu_vat", "value": "DE123456789"})
+    eventually(
+        ada.entitlements, lambda now: [each["type"] for each in now["tax_ids"]] == ["eu_vat"]
+    )
+    customers.tax_ids.delete(ada.customer, added.id)
+    eventually(ada.entitlements, lambda now: now["tax_ids"] == [])
+
+
 def test_a_portal_session_is_a_404_for_a_subject_without_a_customer(stack: LocalStack) -> None:
     response = Journey(stack, "user_without_customer").post("/portal-sessions", {})
     problem(response, httpx.codes.NOT_FOUND)

@@ -1,4 +1,4 @@
-"""The rows of the table, the writes to it, and the truth: the projection of a new read of Stripe
+"""The rows of the table, the writes to it, and the truth: the facts of a new read of Stripe
 through the deployed adapter.
 """
 
@@ -12,15 +12,19 @@ from boto3.dynamodb.types import TypeDeserializer
 from billing.access import AccessPolicy
 from billing.adapters.store import DynamoDBStore
 from billing.adapters.stripe_api import StripeApi
+from billing.facts import Facts
 from billing.keys import OWN_ACCOUNT, CustomerKey
-from billing.model import Billing, CustomerRow
+from billing.model import CustomerRow
 from billing.projection import project
 from billing.stripe_state import fetch
 from local.stack import LocalStack
 
 #: The template's defaults.
 POLICY = AccessPolicy(
-    past_due_grace=7 * 86_400, renewal_slack=72 * 3600, pause_collection_keeps_access=True
+    past_due_grace=7 * 86_400,
+    delayed_payment=14 * 86_400,
+    renewal_slack=72 * 3600,
+    pause_collection_keeps_access=True,
 )
 SUBJECT_KEY = "user_id"
 
@@ -35,17 +39,17 @@ def stored(stack: LocalStack, customer: str) -> CustomerRow:
     return store.load(key_of(customer))
 
 
-def in_stripe(stack: LocalStack, customer: str) -> Billing:
-    """Return the customer's billing as it is in Stripe now."""
-    state = fetch(StripeApi(lambda: stack.stripe), customer, lambda: None)
-    return project(state, POLICY, SUBJECT_KEY)
+def in_stripe(stack: LocalStack, customer: str) -> Facts:
+    """Return the customer's facts as they are in Stripe now."""
+    state = fetch(StripeApi(lambda: stack.stripe), customer, Facts(), lambda: None)
+    return project(state, SUBJECT_KEY).facts
 
 
-def differing(stack: LocalStack, customers: Iterable[str]) -> dict[str, tuple[Billing, Billing]]:
-    """Return the customers whose row differs from Stripe: the row's billing, then Stripe's."""
+def differing(stack: LocalStack, customers: Iterable[str]) -> dict[str, tuple[Facts, Facts]]:
+    """Return the customers whose row differs from Stripe: the row's facts, then Stripe's."""
     found = {}
     for customer in customers:
-        row, truth = stored(stack, customer).billing, in_stripe(stack, customer)
+        row, truth = stored(stack, customer).facts, in_stripe(stack, customer)
         if row != truth:
             found[customer] = row, truth
     return found

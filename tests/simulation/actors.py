@@ -94,8 +94,22 @@ class StripePort:
     def list_active_entitlements(self, customer: str, after: str | None) -> Page:
         return self._page("list_active_entitlements", customer, after)
 
+    def list_invoices(self, subscription: str, after: str | None) -> Page:
+        return self._page("list_invoices", subscription, after)
+
+    def list_invoice_lines(self, invoice: str, after: str | None) -> Page:
+        return self._page("list_invoice_lines", invoice, after)
+
     def list_product_features(self, product: str, after: str | None) -> Page:
         return self._page("list_product_features", product, after)
+
+    def retrieve_ended_subscription(self, subscription: str) -> StripeObject | None:
+        found: StripeObject | None = io("stripe", "retrieve_ended_subscription", subscription, None)
+        return found
+
+    def retrieve_price(self, price: str) -> StripeObject | None:
+        found: StripeObject | None = io("stripe", "retrieve_price", price, None)
+        return found
 
     def retrieve_portal_configuration(self, configuration: str) -> tuple[StripeObject, int]:
         response: tuple[StripeObject, int] = io("stripe", "portal_configuration", configuration)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from billing.access import Access, decide
+from billing.facts import Item
 from billing.keys import CustomerKey, SubjectKey
-from billing.model import CustomerRow, Item
+from billing.model import CustomerRow
 from billing.sync import MAX_ATTEMPTS
 from tests.simulation.design import ISSUER
 from tests.simulation.sqs_model import Received
-from tests.simulation.stripe_model import Script, Seen, State
+from tests.simulation.stripe_model import EPOCH, POLICY, Script, Seen, State
 
 if TYPE_CHECKING:
     from tests.simulation.world import Actor, World
@@ -47,12 +49,12 @@ class Invariant:
 
 
 class QuietStoreEqualsStripe(Invariant):
-    """When the queue is quiet, each customer's row is the projection of Stripe's true state."""
+    """When the queue is quiet, each customer's row holds the facts of Stripe's true state."""
 
     def quiet(self, world: World) -> None:
         for customer in world.setup.script.versions:
             state, row = world.stripe.state(customer), _row(world, customer)
-            if state is not None and row.billing != state.billing:
+            if state is not None and row.facts != state.facts:
                 raise self.broken(
                     f"{customer} is {_brief(state)} at Stripe; revision {row.revision} differs"
                 )
@@ -135,20 +137,20 @@ class NoAccessBeyondHistory(Invariant):
     and products, and none of them for longer."""
 
     def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
-        customer, billing = after.key.id, after.billing
+        customer, access = after.key.id, after.access(POLICY, EPOCH)
         versions = world.stripe.versions(customer)
         given = _given(world.setup.script, customer, len(versions), len(world.stripe.happened))
-        for subscription in billing.subscriptions:
+        for subscription in after.facts.subscriptions:
             for item in subscription.items:
                 if (subscription.id, item) not in given.items:
                     raise self.broken(f"{customer}: {subscription.id} never had {item}")
-        for feature, until in billing.features.items():
-            if until > given.features.get(feature, 0):
-                raise self.broken(f"{customer}: feature {feature} until {until} was never given")
-        for product, grant in billing.products.items():
-            quantity, until = given.products.get(product, (0, 0))
-            if grant.quantity > quantity or grant.until > until:
-                raise self.broken(f"{customer}: {product} {grant} was never given")
+        for name, feature in access.features.items():
+            if feature.until > given.features.get(name, 0):
+                raise self.broken(f"{customer}: {name} until {feature.until} was never given")
+        for name, product in access.products.items():
+            quantity, until = given.products.get(name, (0, 0))
+            if product.quantity > quantity or product.until > until:
+                raise self.broken(f"{customer}: {name} {product} was never given")
 
 
 class RevisionCountsCommits(Invariant):
@@ -167,7 +169,7 @@ class TombstoneStays(Invariant):
     def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
         if before.deleted and not after.deleted:
             raise self.broken(f"{after.key.id} was deleted; the new row is no tombstone")
-        if after.deleted and (after.billing.features or after.billing.products):
+        if after.deleted and after.access(POLICY, EPOCH) != Access():
             raise self.broken(f"{after.key.id} is deleted and has access")
 
 
@@ -252,19 +254,20 @@ def _given(script: Script, customer: str, versions: int, happened: int) -> _Give
     untils: dict[str, int] = {}
     latest = 0
     for index in script.versions.get(customer, [])[:versions]:
-        billing = script.changes[index].state.billing
-        latest = max([latest, *(s.until or 0 for s in billing.subscriptions)])
-        features |= dict.fromkeys(billing.features, 0)
-        for subscription in billing.subscriptions:
+        facts = script.changes[index].state.facts
+        access = decide(facts, POLICY, EPOCH)
+        latest = max([latest, *access.subscriptions.values()])
+        features |= dict.fromkeys(access.features, 0)
+        for subscription in facts.subscriptions:
             items |= {(subscription.id, item) for item in subscription.items}
             sums: dict[str, int] = {}
             for item in subscription.items:
-                sums[item.product] = sums.get(item.product, 0) + item.quantity
+                sums[item.product] = sums.get(item.product, 0) + (item.quantity or 0)
             for product, quantity in sums.items():
                 held = quantities.get((subscription.id, product), 0)
                 quantities[subscription.id, product] = max(held, quantity)
-        for product, grant in billing.products.items():
-            untils[product] = max(untils.get(product, 0), grant.until)
+        for name, given in access.products.items():
+            untils[name] = max(untils.get(name, 0), given.until)
     # A product's features belong to no customer, so a read returns them before any event.
     catalog = script.changes[happened - 1].state.catalog if happened else {}
     for _, product in quantities:

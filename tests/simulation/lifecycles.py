@@ -26,6 +26,19 @@ def subscription(
 ) -> dict[str, Any]:
     """A subscription to `products` in its `period`-th month. Its items are a plain list."""
     start = EPOCH + (period - 1) * MONTH
+    lines = [
+        {
+            "id": f"il_{name}_{product}",
+            "amount": 1900,
+            "quantity": quantity,
+            "period": {"start": start, "end": start + MONTH},
+            "parent": {"subscription_item_details": {"subscription_item": f"si_{name}_{product}"}},
+            "pricing": {"price_details": {"price": f"price_{product}", "product": product}},
+        }
+        for product in products
+    ]
+    paid = _invoice(f"in_{name}_0", "paid", start - MONTH, lines)
+    unpaid = _invoice(f"in_{name}_{period}", "open", start, lines)
     return {
         "id": name,
         "status": status,
@@ -42,12 +55,21 @@ def subscription(
         "cancel_at": None,
         "cancel_at_period_end": False,
         "trial_end": None,
-        "latest_invoice": {
-            "id": f"in_{name}_{period}",
-            "status": "open" if status == "past_due" else "paid",
-            "created": start,
-        },
+        "_invoices": [unpaid, paid] if status == "past_due" else [paid],
         **more,
+    }
+
+
+def _invoice(name: str, status: str, finalized: int, lines: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "id": name,
+        "status": status,
+        "billing_reason": "subscription_cycle",
+        "total": 1900,
+        "created": finalized,
+        "due_date": None,
+        "status_transitions": {"finalized_at": finalized},
+        "lines": [{**line, "id": f"{line['id']}_{name}"} for line in lines],
     }
 
 
@@ -92,7 +114,13 @@ def _lifecycles() -> dict[str, Script]:
     created, updated = f"{SUB}.created", f"{SUB}.updated"
     soon = EPOCH + 14 * 86400
     card = {
-        "invoice_settings": {"default_payment_method": {"type": "card", "card": {"brand": "visa"}}}
+        "invoice_settings": {
+            "default_payment_method": {
+                "object": "payment_method",
+                "type": "card",
+                "card": {"brand": "visa"},
+            }
+        }
     }
     more_features = {**CATALOG, "prod_basic": ("export", "priority")}
     born = (0.0, one(), "customer.created")

@@ -104,7 +104,7 @@ class ForgetsTombstones(StorePort):
 
     def load(self, key: CustomerKey) -> CustomerRow:
         row = super().load(key)
-        return replace(row, billing=replace(row.billing, deleted=False))
+        return replace(row, facts=replace(row.facts, deleted=False))
 
 
 # Broken steps: reads from Stripe.
@@ -217,7 +217,11 @@ class AppliesThePayload(FetchesFirst):
         row = replica.load(key)
         payload: State = io("stripe", "payload", newest.cause.id, None)
         advanced = row.advanced(
-            payload.billing, as_of=newest.up_to, confirm_at=0, cause=newest.cause
+            payload.facts,
+            as_of=newest.up_to,
+            confirm_at=0,
+            cause=newest.cause,
+            policy=replica.policy,
         )
         link.commit(
             advanced, over=row, issuer=replica.issuer, store=replica.store, report=replica.report

@@ -17,9 +17,10 @@ from stripe import WebhookSignature
 
 from billing.access import AccessPolicy
 from billing.errors import CustomerNotFound
-from billing.model import Billing
-from billing.projection import StripeState, project
-from billing.stripe_objects import StripeObject
+from billing.facts import Facts
+from billing.projection import project
+from billing.stripe_objects import Page, StripeObject
+from billing.stripe_state import fetch
 from billing.sync import MARGIN_SECONDS
 
 #: How stale a read may be, in seconds. The worker relies on this limit.
@@ -36,7 +37,10 @@ NOTHING_MORE: Mapping[str, Any] = {"data": [], "has_more": False}
 METADATA_KEY = "user_id"
 
 POLICY = AccessPolicy(
-    past_due_grace=7 * 86400, renewal_slack=72 * 3600, pause_collection_keeps_access=True
+    past_due_grace=7 * 86400,
+    delayed_payment=14 * 86400,
+    renewal_slack=72 * 3600,
+    pause_collection_keeps_access=True,
 )
 
 
@@ -44,8 +48,9 @@ POLICY = AccessPolicy(
 class State:
     """The whole state of one customer at one moment.
 
-    Each subscription has the whole list of its items in `items`. `catalog` has the features of each
-    product. States are compared by identity, because each is a version of its own.
+    Each subscription has the whole list of its items in `items`, and that of its invoices, newest
+    first, in `_invoices`. `catalog` has the features of each product. States are compared by
+    identity, because each is a version of its own.
     """
 
     id: str
@@ -91,13 +96,22 @@ class State:
             case "list_subscriptions":
                 return [
                     {
-                        **subscription,
+                        **_visible(subscription),
                         "items": self.page("list_subscription_items", subscription["id"], None),
                     }
                     for subscription in self.subscriptions
                 ]
             case "list_subscription_items":
                 return [i for s in self.subscriptions if s["id"] == name for i in s["items"]]
+            case "list_invoices":
+                return [
+                    {**invoice, "lines": self.page("list_invoice_lines", invoice["id"], None)}
+                    for invoice in self._invoices_of(name)
+                ]
+            case "list_invoice_lines":
+                subscriptions = [s["id"] for s in self.subscriptions]
+                invoices = [i for s in subscriptions for i in self._invoices_of(s)]
+                return [line for i in invoices if i["id"] == name for line in i["lines"]]
             case "list_tax_ids":
                 return self.tax_ids
             case "list_active_entitlements":
@@ -110,29 +124,73 @@ class State:
             case _:
                 raise LookupError(method)
 
+    def _invoices_of(self, subscription: str) -> Sequence[StripeObject]:
+        return [i for s in self.subscriptions if s["id"] == subscription for i in s["_invoices"]]
+
     @cached_property
-    def billing(self) -> Billing:
-        """The projection of the whole state: what the row must contain when the queue is quiet."""
-        return project(
-            StripeState(
-                as_of=0,
-                customer=self.customer,
-                subscriptions=[{**s, "items": {"data": s["items"]}} for s in self.subscriptions],
-                tax_ids=self.tax_ids,
-                active_entitlements=self._list("list_active_entitlements", self.id),
-                product_features={
-                    product: self.catalog.get(product, ()) for product in self.catalog
-                },
-            ),
-            POLICY,
-            METADATA_KEY,
-        )
+    def facts(self) -> Facts:
+        """The facts of the whole state: what the row must hold when the queue is quiet."""
+        state = fetch(_Whole(self), self.id, Facts(), lambda: None)
+        return project(state, METADATA_KEY).facts
 
     @property
     def claim(self) -> str | None:
         """The subject that its metadata names."""
         claim: str | None = (self.profile.get("metadata") or {}).get(METADATA_KEY)
         return claim
+
+
+class _Whole:
+    """stripe_state.StripeReads of one state that never changes. Each list has one page."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def retrieve_customer(self, customer_id: str) -> tuple[StripeObject, int]:
+        state = self._state
+        if state.deleted:
+            return state.customer, 0
+        lists = {
+            "subscriptions": self._whole("list_subscriptions", customer_id),
+            "tax_ids": self._whole("list_tax_ids", customer_id),
+        }
+        return {**state.customer, **lists}, 0
+
+    def list_subscriptions(self, customer_id: str, after: str | None) -> Page:
+        return self._whole("list_subscriptions", customer_id, after)
+
+    def list_subscription_items(self, subscription: str, after: str | None) -> Page:
+        return self._whole("list_subscription_items", subscription, after)
+
+    def list_tax_ids(self, customer_id: str, after: str | None) -> Page:
+        return self._whole("list_tax_ids", customer_id, after)
+
+    def list_active_entitlements(self, customer_id: str, after: str | None) -> Page:
+        return self._whole("list_active_entitlements", customer_id, after)
+
+    def list_invoices(self, subscription: str, after: str | None) -> Page:
+        return self._whole("list_invoices", subscription, after)
+
+    def list_invoice_lines(self, invoice: str, after: str | None) -> Page:
+        return self._whole("list_invoice_lines", invoice, after)
+
+    def list_product_features(self, product: str, after: str | None) -> Page:
+        return self._whole("list_product_features", product, after)
+
+    def retrieve_ended_subscription(self, subscription: str) -> StripeObject | None:
+        raise NotImplementedError("the state has no former one")
+
+    def retrieve_price(self, price: str) -> StripeObject | None:
+        raise NotImplementedError("every price that was paid is a current one")
+
+    def _whole(self, method: str, name: str, after: str | None = None) -> Page:
+        objects = self._state._list(method, name)
+        start = 0 if after is None else [o["id"] for o in objects].index(after) + 1
+        return {"data": objects[start:], "has_more": False}
+
+
+def _visible(subscription: StripeObject) -> StripeObject:
+    return {name: value for name, value in subscription.items() if not name.startswith("_")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,11 +245,19 @@ class Script:
         self.events: dict[str, StripeEvent] = {}
         self.versions: dict[str, list[int]] = {}
         self.owners: dict[str, str] = {}
+        self.ended: dict[str, StripeObject] = {}
         for index, change in enumerate(self.changes):
             customer = change.state.id
             self.versions.setdefault(customer, []).append(index)
             for subscription in change.state.subscriptions:
                 self.owners[subscription["id"]] = customer
+                self.owners |= {i["id"]: customer for i in subscription["_invoices"]}
+                self.ended[subscription["id"]] = {
+                    "id": subscription["id"],
+                    "status": "canceled",
+                    "ended_at": EPOCH,
+                    "cancellation_details": {"reason": "cancellation_requested"},
+                }
             for name, event_type in zip(self.events_of(index), change.events, strict=True):
                 self.events[name] = StripeEvent(name, event_type, index, customer)
 
@@ -243,6 +309,8 @@ class StripeModel:
             # A product belongs to no customer. The latest change has the current catalog.
             state = self.script.changes[len(self.happened) - 1].state
             return state.page(method, name, after), Seen(0, 0)
+        if method == "retrieve_ended_subscription":
+            return self.script.ended[name], Seen(0, 0)
         if lag >= len(versions):
             raise CustomerNotFound(name)
         seen = Seen(versions[-1 - lag], versions[-1])

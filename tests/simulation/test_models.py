@@ -15,13 +15,15 @@ from billing.adapters.queues import SqsQueues
 from billing.adapters.store import DynamoDBStore
 from billing.batch import Message
 from billing.errors import Conflict, SubjectTaken
+from billing.facts import Facts, Grant
 from billing.keys import CustomerKey, SubjectKey
 from billing.link import Store
-from billing.model import Billing, CustomerRow, ProductGrant
+from billing.model import CustomerRow
 from billing.sync_request import Cause, SyncRequest
 from tests.simulation.dynamodb_model import StoreModel
 from tests.simulation.lifecycles import LIFECYCLES
 from tests.simulation.sqs_model import VISIBILITY_TIMEOUT, QueueModel
+from tests.simulation.stripe_model import POLICY
 from tests.simulation.world import key_of
 
 if TYPE_CHECKING:
@@ -65,13 +67,12 @@ def attempt(store: Store, rng: Random) -> object:
             return store.linked_customer(rng.choice(SUBJECTS))
     held = store.load(key)
     revision = max(1, held.revision + rng.choice((1, 1, 1, 0, 2)))
-    billing = Billing(
+    facts = Facts(
         deleted=rng.random() < 0.3,
-        features={"export": rng.randrange(9)},
-        products={"prod": ProductGrant(quantity=rng.randrange(1, 9), until=rng.randrange(9))},
+        grants=(Grant(feature="export", until=rng.randrange(9)),),
     )
     subject = rng.choice(SUBJECTS)
-    row = replace(held, revision=revision, billing=billing, as_of=rng.randrange(99))
+    row = replace(held, revision=revision, facts=facts, as_of=rng.randrange(99))
     try:
         if rng.random() < 0.5:
             store.commit(row)
@@ -102,7 +103,11 @@ def test_every_row_of_every_lifecycle_survives_the_table(table: DynamoDBStore) -
         row = CustomerRow(key=key)
         for change in script.changes:
             row = row.advanced(
-                change.state.billing, as_of=1, confirm_at=2, cause=Cause("evt", "type")
+                change.state.facts,
+                as_of=1,
+                confirm_at=2,
+                cause=Cause("evt", "type"),
+                policy=POLICY,
             )
             table.commit(row)
             assert table.load(key) == row

@@ -29,7 +29,7 @@ from tests.simulation.design import Design
 from tests.simulation.dynamodb_model import StoreModel
 from tests.simulation.invariants import INVARIANTS, Invariant, Violated
 from tests.simulation.sqs_model import BATCH_SIZE, QueueModel, Received
-from tests.simulation.stripe_model import EPOCH, Script, Seen, State, StripeModel, signed
+from tests.simulation.stripe_model import EPOCH, POLICY, Script, Seen, State, StripeModel, signed
 
 #: template.yaml's Timeout of the worker, in seconds.
 WORKER_TIMEOUT_SECONDS = 80
@@ -684,7 +684,8 @@ class World:
                     detail = f"as of change {seen.version}{lag}" if seen else ""
             case "commit" | "commit_and_link" | "put":
                 row: CustomerRow = op.args[0]
-                gives = sorted([*row.billing.features, *row.billing.products]) or "nothing"
+                access = row.access(POLICY, self.now)
+                gives = sorted([*access.features, *access.products]) or "nothing"
                 state = "deleted" if row.deleted else f"gives {gives}"
                 at = row.as_of - EPOCH
                 detail = f"{row.key.id} revision {row.revision} as of {at} s, {state}"

@@ -80,6 +80,9 @@ class MemoryStripe:
     subscriptions_of: dict[str, list[StripeObject]] = field(default_factory=dict)
     entitlements_of: dict[str, list[StripeObject]] = field(default_factory=dict)
     features_of: dict[str, list[str]] = field(default_factory=dict)
+    invoices_of: dict[str, list[StripeObject]] = field(default_factory=dict)
+    ended: dict[str, StripeObject] = field(default_factory=dict)
+    prices: dict[str, StripeObject] = field(default_factory=dict)
     now: int = NOW
     page: int = 10
     error: PortcullisError | None = None
@@ -138,6 +141,32 @@ class MemoryStripe:
             for key in self.features_of.get(product, [])
         ]
         return self._list(features, after)
+
+    def list_invoices(self, subscription: str, after: str | None) -> Page:
+        self.calls.append("list_invoices")
+        invoices = [
+            {**invoice, "lines": self._list(invoice["_all_lines"], None)}
+            for invoice in self.invoices_of.get(subscription, [])
+        ]
+        return self._list(invoices, after)
+
+    def list_invoice_lines(self, invoice: str, after: str | None) -> Page:
+        self.calls.append("list_invoice_lines")
+        found = next(
+            each
+            for invoices in self.invoices_of.values()
+            for each in invoices
+            if each["id"] == invoice
+        )
+        return self._list(found["_all_lines"], after)
+
+    def retrieve_ended_subscription(self, subscription: str) -> StripeObject | None:
+        self.calls.append("retrieve_ended_subscription")
+        return self.ended.get(subscription)
+
+    def retrieve_price(self, price: str) -> StripeObject | None:
+        self.calls.append("retrieve_price")
+        return self.prices.get(price)
 
 
 @dataclass

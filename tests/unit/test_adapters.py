@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import string
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -19,7 +21,7 @@ from billing.adapters.secrets import (
     SigningSecrets,
     parse,
 )
-from billing.adapters.store import DynamoDBStore
+from billing.adapters.store import MAX_ITEM_BYTES, WRITE_UNIT_BYTES, DynamoDBStore, item_size
 from billing.batch import Message
 from billing.errors import (
     Conflict,
@@ -29,9 +31,12 @@ from billing.errors import (
     StoreUnavailable,
     SubjectTaken,
 )
+from billing.facts import Facts, Item, PaymentMethod, Subscription, TaxId
 from billing.keys import CustomerKey, SubjectKey
-from billing.model import Billing, CustomerRow
+from billing.model import CustomerRow
+from billing.sync_request import Cause
 from tests.unit.fakes import request
+from tests.unit.stripe_objects import DAY, NOW, POLICY
 
 KEY = CustomerKey("own", "test", "cus_1")
 OTHER = CustomerKey("own", "test", "cus_2")
@@ -111,7 +116,7 @@ def test_a_link_is_replaced_only_if_its_customer_is_a_tombstone(store: DynamoDBS
     store.commit_and_link(row(1), SUBJECT, replacing=None)
     with pytest.raises(SubjectTaken):
         store.commit_and_link(row(1, OTHER), SUBJECT, replacing=KEY)
-    store.commit(replace(row(2), billing=Billing(deleted=True)))
+    store.commit(replace(row(2), facts=Facts(deleted=True)))
     store.commit_and_link(row(1, OTHER), SUBJECT, replacing=KEY)
     assert store.linked_customer(SUBJECT) == OTHER
 
@@ -127,11 +132,12 @@ def test_an_error_of_dynamodb_raises_store_unavailable(aws: None) -> None:
 
 
 def test_a_row_that_dynamodb_can_never_store_is_refused(store: DynamoDBStore) -> None:
-    large = Billing(features={f"feature_{number}": 1 for number in range(40_000)})
-    with pytest.raises(StoreRefused, match="ValidationException"):
-        store.commit(row(1, billing=large))
-    with pytest.raises(StoreRefused, match="ValidationException"):
-        store.commit_and_link(row(1, billing=large), SUBJECT, replacing=None)
+    incompressible = random.Random(1)
+    large = Facts(entitlements=tuple(str(incompressible.random()) for _ in range(70_000)))
+    with pytest.raises(StoreRefused, match=r"the row has .* bytes, and DynamoDB takes 409,600"):
+        store.commit(row(1, facts=large))
+    with pytest.raises(StoreRefused, match="the row has"):
+        store.commit_and_link(row(1, facts=large), SUBJECT, replacing=None)
     with pytest.raises(StoreRefused, match="ValidationException"):
         store.commit(row(1, CustomerKey("own", "test", "c" * 2048)))
 
@@ -295,3 +301,74 @@ def test_a_configuration_is_found_by_its_name(store: DynamoDBStore) -> None:
 def test_the_error_for_a_secret_that_does_not_exist_has_the_code_of_aws(aws: None) -> None:
     with pytest.raises(SecretUnavailable, match="ResourceNotFoundException"):
         Secret(client("secretsmanager"), "none", lambda: 0.0).current()
+
+
+# ---------------------------------------------------------------- the size of rows
+
+_IDS = random.Random(7)
+
+
+def stripe_id(prefix: str, length: int = 24) -> str:
+    """An id as long as Stripe's, and as hard to compress."""
+    return f"{prefix}_{''.join(_IDS.choices(string.ascii_letters + string.digits, k=length))}"
+
+
+def subscribed(*items: Item) -> Subscription:
+    return Subscription(id=stripe_id("sub"), status="active", items=items)
+
+
+def an_item(number: int = 0) -> Item:
+    return Item(
+        price=stripe_id("price"),
+        product=stripe_id("prod", 14),
+        lookup_key=f"team_monthly_{number}",
+        quantity=5,
+        period_end=NOW + 30 * DAY,
+    )
+
+
+def customer_row(*subscriptions: Subscription) -> CustomerRow:
+    """A customer who tried, bought and upgraded, with a card and a tax id."""
+    key = CustomerKey("own", "live", stripe_id("cus", 14))
+    new = CustomerRow(
+        key=key, subject="0190a7c8-7c1b-7b7c-9a55-0f5a3d1e6b11", issuer="https://acme.eu.auth0.com/"
+    )
+    full = Facts(
+        subscriptions=subscriptions,
+        entitlements=("projects", "api_access", "priority_support", "audit_log", "sso"),
+        payment_method=PaymentMethod(
+            type="card", brand="mastercard", last4="4444", exp_month=12, exp_year=2034
+        ),
+        tax_ids=(TaxId(type="eu_vat", status="verified"),),
+        claimed_subject=new.subject,
+        claimed_issuer=new.issuer,
+    )
+    row = new
+    for facts in (replace(full, entitlements=("projects", "api_access")), full):
+        cause = Cause(stripe_id("evt"), "customer.subscription.updated")
+        row = row.advanced(facts, as_of=NOW, confirm_at=NOW + 90, cause=cause, policy=POLICY)
+    return row
+
+
+def test_a_typical_row_costs_one_write_unit(store: DynamoDBStore) -> None:
+    typical = customer_row(subscribed(an_item()))
+    assert len(typical.transitions) == 2
+    assert item_size(typical.to_item()) <= WRITE_UNIT_BYTES
+    plain = replace(typical, transitions=typical.transitions[:1]).to_item()
+    assert isinstance(plain["facts"], str), "it can be read in the console"
+
+
+def test_900_subscriptions_or_150_items_are_an_ordinary_row(store: DynamoDBStore) -> None:
+    many = customer_row(*(subscribed(an_item(number)) for number in range(900)))
+    wide = customer_row(subscribed(*(an_item(number) for number in range(150))))
+    for row_ in (many, wide):
+        written = replace(row_, revision=1)
+        store.commit(written)
+        assert store.load(written.key) == written
+        assert item_size(written.to_item()) < MAX_ITEM_BYTES / 2
+
+
+def test_the_size_of_an_item_is_counted_as_dynamodb_counts_it() -> None:
+    assert item_size({"pk": "é"}) == 4
+    assert item_size({"n": 1790000000, "b": b"123", "t": True, "none": None}) == 1 + 7 + 4 + 2 + 5
+    assert item_size({"m": {"a": "b"}, "l": ["x", 1]}) == 1 + (3 + 1 + 2) + 1 + (3 + 2 + 1 + 2)

@@ -26,7 +26,7 @@ from billing.model import CustomerRow, Transition
 from billing.return_urls import MAX_URL_CHARACTERS, ReturnUrls
 from billing.sync import ATTEMPT_BUDGET_MS
 from tests.unit.fakes import MemoryQueue, MemoryStore, MemoryStripe, Reports, sync_of
-from tests.unit.stripe_objects import NOW, customer, entitlements, item, subscription
+from tests.unit.stripe_objects import NOW, POLICY, customer, entitlements, item, subscription
 
 SUBJECT = "user-1"
 LINK = SubjectKey("test", "https://issuer/", SUBJECT)
@@ -168,6 +168,7 @@ class World:
                 pause=self.pauses.append,
                 clock=lambda: self.now,
                 offer=self.offer,
+                policy=POLICY,
                 return_urls=ReturnUrls(
                     allowed_origins=("https://app.example.com",),
                     default="https://app.example.com/account",
@@ -628,7 +629,7 @@ def test_on_the_way_back_from_checkout_the_purchase_shows_without_a_webhook(worl
     returned = world.sessions().retrieve(SUBJECT, session["id"])
     assert (returned.id, returned.status) == (session["id"], "complete")
     assert returned.row is not None
-    assert set(returned.row.billing.features) == {"api_access"}
+    assert returned.row.facts.entitlements == ("api_access",)
 
 
 def test_after_the_webhook_the_customer_is_not_read_from_stripe_again(
@@ -662,7 +663,7 @@ def test_on_the_way_back_the_sync_is_repeated_until_the_purchase_and_its_feature
     world.before_sync = catch_up
     returned = world.sessions().retrieve(SUBJECT, session["id"])
     assert returned.row is not None
-    assert set(returned.row.billing.features) == {"api_access"}
+    assert returned.row.facts.entitlements == ("api_access",)
     assert world.pauses == [1, 2]
 
 

@@ -208,6 +208,51 @@ def test_a_mistake_is_reported_with_its_line_and_what_is_allowed(
         assert any(each.startswith(start) for each in message.splitlines())
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            f"{MINIMAL}business_profile.headline = '{'h' * 61}'",
+            "line 3: default.business_profile.headline has 61 characters; Stripe takes 60",
+        ),
+        (
+            f"{MINIMAL}[default.mode.live]\nname = '{'é' * 257}'",
+            "line 4: default.mode.live.name has 257 characters; Stripe takes 256",
+        ),
+        (
+            f"{MINIMAL}\nname = '{'n' * 257}'",
+            "line 4: default.name has 257 characters; Stripe takes 256",
+        ),
+        (
+            f"{MINIMAL}[{'n' * 257}]\nfeatures = {{}}",
+            f"line 3: {'n' * 257} has 257 characters; Stripe takes 256 as a name: set the key name",
+        ),
+        (
+            f"{MINIMAL}[{'n' * 501}]\nname = 'short'\nfeatures = {{}}",
+            f"line 3: {'n' * 501} has 501 characters; Stripe takes 500 in metadata",
+        ),
+    ],
+)
+def test_a_text_that_stripe_refuses_as_too_long_is_reported_with_its_limit_and_its_length(
+    text: str, expected: str
+) -> None:
+    assert error_of(text) == f"portcullis.toml, {expected}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{MINIMAL}business_profile.headline = '{'é' * 60}'",
+        f"{MINIMAL}name = '{'n' * 256}'",
+        f"[{'n' * 256}]\nfeatures = {{}}",
+        f"[{'n' * 500}]\nname = 'short'\nfeatures = {{}}",
+        f"{MINIMAL}business_profile.headline = ''",
+    ],
+)
+def test_the_longest_text_that_stripe_takes_is_valid(text: str) -> None:
+    assert read(text).configurations
+
+
 def test_all_mistakes_are_reported_at_once() -> None:
     message = error_of(MINIMAL + "[checkout]\nprice = 1\ntrial_days = 0\n")
     assert len(message.splitlines()) == 2

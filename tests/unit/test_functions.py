@@ -23,9 +23,10 @@ from billing.adapters.store import DynamoDBStore
 from billing.configuration import file as configuration_file
 from billing.errors import ConfigurationError
 from billing.events import EFFECTS, Effect, Event
+from billing.facts import Facts, Grant
 from billing.ingest import MAX_BODY_BYTES
 from billing.keys import CustomerKey, DocumentKey, SubjectKey
-from billing.model import Billing, CustomerRow, DocumentRow
+from billing.model import CustomerRow, DocumentRow
 from tests.unit.test_template import ENVIRONMENT, TEMPLATE
 
 ROOT = Path(__file__).parents[2]
@@ -75,7 +76,7 @@ class Deployed:
         response = self.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
         return [message["Body"] for message in response.get("Messages", [])]
 
-    def store_customer(self, customer: str, **billing: Any) -> None:
+    def store_customer(self, customer: str, *grants: Grant) -> None:
         """Write the row of a customer, with a link from the subject of the envelopes."""
         key = CustomerKey("own", "test", customer)
         row = CustomerRow(
@@ -84,7 +85,7 @@ class Deployed:
             as_of=int(time.time()),
             subject="user_ada",
             issuer="https://login.example.com/",
-            billing=Billing(**billing),
+            facts=Facts(grants=grants),
         )
         subject = SubjectKey("test", "https://login.example.com/", "user_ada")
         self.store.commit_and_link(row, subject, replacing=None)
@@ -226,7 +227,7 @@ def test_the_worker_defers_a_message_without_stripe_and_dead_letters_an_unproces
 
 
 def test_get_entitlements_returns_the_entitlements_of_the_row(deployed: Deployed) -> None:
-    deployed.store_customer("cus_ada", features={"single_sign_on": int(time.time()) + 60})
+    deployed.store_customer("cus_ada", Grant(feature="single_sign_on", until=int(time.time()) + 60))
     everything = json.loads(
         deployed.invoke("get_entitlements", envelope("get_entitlements"))["body"]
     )

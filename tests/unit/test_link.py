@@ -45,7 +45,7 @@ def test_a_second_customer_that_claims_the_subject_is_reported_and_not_linked(wo
     world.store.links = dict.fromkeys(first, other)
     row = world.sync()
     assert row.subject is None
-    assert set(row.billing.features) == {"sso"}
+    assert row.facts.entitlements == ("sso",)
     assert "SubjectTaken" in world.reports.names
     assert set(world.store.links.values()) == {other}
 
@@ -59,7 +59,7 @@ def test_the_subject_of_a_tombstone_passes_to_the_next_customer(world: World) ->
         deleted: CustomerRow(
             key=deleted,
             revision=4,
-            billing=replace(world.row.billing, deleted=True),
+            facts=replace(world.row.facts, deleted=True),
             subject="user-1",
         )
     }

@@ -1,60 +1,110 @@
-"""The row: its DynamoDB item and its transitions."""
+"""The row: its DynamoDB item, its formats and its history."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
+from typing import Any
 
-from billing.keys import CustomerKey, SubjectKey
-from billing.model import (
-    MAX_TRANSITIONS,
-    Billing,
-    CustomerRow,
+import pytest
+
+from billing.access import Product
+from billing.facts import (
+    Debt,
+    Facts,
+    Grant,
     Item,
     PaymentMethod,
-    ProductGrant,
     Subscription,
     TaxId,
+    without_defaults,
 )
+from billing.keys import CustomerKey, SubjectKey
+from billing.model import FORMAT, MAX_TEXT_BYTES, MAX_TRANSITIONS, Change, CustomerRow
 from billing.sync_request import Cause
-from tests.unit.stripe_objects import NOW
+from tests.unit.stripe_objects import DAY, NOW, POLICY
 
 KEY = CustomerKey("own", "test", "cus_1")
-FULL = Billing(
+END = NOW + 30 * DAY
+ITEM = Item(price="price_1", product="prod_a", lookup_key="team", quantity=2, period_end=END)
+CARD = PaymentMethod(type="card", brand="visa", last4="4242", exp_month=1, exp_year=2030)
+ACTIVE = Subscription(id="sub_1", status="active", items=(ITEM,))
+#: Every field has another value than its default.
+FULL = Facts(
+    deleted=True,
     delinquent=True,
-    features={"sso": NOW},
-    products={"prod_a": ProductGrant(quantity=2, until=NOW)},
     subscriptions=(
         Subscription(
             id="sub_1",
-            status="active",
-            until=None,
-            cancel_at=NOW,
-            current_period_end=NOW,
-            trial_end=None,
-            items=(Item(price="price_1", product="prod_a", lookup_key=None, quantity=2),),
+            status="past_due",
+            items=(ITEM, replace(ITEM, quantity=None)),
+            cancel_at=NOW + 1,
+            trial_end=NOW + 2,
+            collection_paused=True,
+            debt=Debt(since=NOW, method="card", paid=(ITEM,)),
+            payment_method=CARD,
         ),
     ),
-    payment_method=PaymentMethod(brand="visa", last4="4242", exp_month=1, exp_year=2030),
-    tax_ids=(TaxId(type="eu_vat", status=None),),
+    entitlements=("sso", "api"),
+    product_features={"prod_a": ("sso",), "prod_b": ()},
+    grants=(Grant(feature="beta", until=END, reason="pilot"),),
+    payment_method=CARD,
+    tax_ids=(TaxId(type="eu_vat", status="verified"),),
+    test_clock=NOW,
     claimed_subject="user-1",
+    claimed_issuer="https://issuer/",
 )
+PAYING = Facts(subscriptions=(ACTIVE,), entitlements=("sso",), claimed_subject="user-1")
 
 
-def advanced(row: CustomerRow, billing: Billing, event: str = "evt_1") -> CustomerRow:
-    return row.advanced(billing, as_of=NOW, confirm_at=NOW + 90, cause=Cause(event, "x"))
+def advanced(row: CustomerRow, facts: Facts, event: str = "evt_1", **more: Any) -> CustomerRow:
+    details = {"as_of": NOW, "confirm_at": NOW + 90, "policy": POLICY, **more}
+    return row.advanced(facts, cause=Cause(event, "x"), **details)
+
+
+def read(item: Mapping[str, Any]) -> CustomerRow:
+    return CustomerRow.from_item(KEY, item)
+
+
+NEW = CustomerRow(key=KEY)
+
+
+# ---------------------------------------------------------------- the item
 
 
 def test_a_row_can_be_read_from_its_item() -> None:
-    row = replace(advanced(CustomerRow(key=KEY), FULL), subject="user-1")
-    assert CustomerRow.from_item(KEY, row.to_item()) == row
-    tombstone = advanced(row, Billing(deleted=True))
-    assert CustomerRow.from_item(KEY, tombstone.to_item()) == tombstone
+    row = replace(advanced(NEW, FULL), subject="user-1", issuer="https://issuer/")
+    row = advanced(row, PAYING, ended=[{"id": "sub_1", "ended_at": 5, "status": "canceled"}])
+    assert read(row.to_item()) == row
+    tombstone = advanced(row, Facts(deleted=True))
+    assert read(tombstone.to_item()) == tombstone
     assert tombstone.deleted
+    assert tombstone.to_item()["deleted"] is True
 
 
-def test_an_empty_field_is_left_out_of_the_item() -> None:
-    assert CustomerRow(key=KEY).to_item() == {"pk": "CUS#own#test#cus_1"}
-    assert CustomerRow.from_item(KEY, {}) == CustomerRow(key=KEY)
+def test_every_fact_survives_the_table() -> None:
+    assert Facts.from_stored(json.loads(json.dumps(FULL.to_stored()))) == FULL
+    assert Facts.from_stored({}) == Facts()
+
+
+def test_what_is_empty_is_left_out_of_the_item() -> None:
+    assert NEW.to_item() == {"pk": "CUS#own#test#cus_1", "format": FORMAT}
+    assert read({}) == NEW
+    assert Facts().to_stored() == {}
+
+
+def test_a_small_row_can_be_read_in_the_console_and_a_large_one_is_compressed() -> None:
+    small = advanced(NEW, PAYING).to_item()
+    assert json.loads(small["facts"])["subscriptions"][0]["id"] == "sub_1"
+    many = tuple(replace(ACTIVE, id=f"sub_{number}") for number in range(900))
+    large = advanced(NEW, replace(PAYING, subscriptions=many))
+    item = large.to_item()
+    assert isinstance(item["facts"], bytes)
+    assert len(item["facts"]) < 40_000
+    assert read(item) == large
+    assert MAX_TEXT_BYTES < 1024
 
 
 def test_the_mode_and_the_account_are_part_of_the_key() -> None:
@@ -63,29 +113,197 @@ def test_the_mode_and_the_account_are_part_of_the_key() -> None:
     assert SubjectKey("test", "https://issuer/", "u").pk == "SUBJECT#test#https://issuer/#u"
 
 
+# ---------------------------------------------------------------- formats
+
+
+def with_unknown(value: Any) -> Any:
+    """The same with an attribute, at every level, that this release does not know."""
+    if isinstance(value, dict):
+        known = {name: with_unknown(part) for name, part in value.items()}
+        return known if set(value) == {"prod_a", "prod_b"} else {**known, "added_later": {"a": [1]}}
+    if isinstance(value, list):
+        return [with_unknown(part) for part in value]
+    return value
+
+
+def test_attributes_of_a_later_release_are_ignored_at_every_level() -> None:
+    row = advanced(NEW, FULL)
+    row = advanced(row, PAYING, ended=[{"id": "sub_1", "ended_at": 5, "status": "canceled"}])
+    row = advanced(row, FULL)
+    item = row.to_item()
+    assert isinstance(item["facts"], bytes)
+    later = item | {
+        "format": FORMAT + 1,
+        "added_later": {"a": 1},
+        "facts": json.dumps(with_unknown(FULL.to_stored())),
+        "transitions": json.dumps(with_unknown(without_defaults(row.transitions))),
+    }
+    assert read(later) == row
+
+
+#: A row as the first release wrote it, as DynamoDB returns it.
+FIRST_FORMAT = {
+    "pk": KEY.pk,
+    "rev": Decimal(3),
+    "as_of": Decimal(NOW),
+    "confirm_at": Decimal(NOW + 90),
+    "subject": "user-1",
+    "issuer": "https://issuer/",
+    "features": {"sso": Decimal(END)},
+    "products": {"prod_a": {"quantity": Decimal(2), "until": Decimal(END)}},
+    "subscriptions": [
+        {
+            "id": "sub_1",
+            "status": "active",
+            "until": Decimal(END + 72 * 3600),
+            "cancel_at": None,
+            "current_period_end": Decimal(END),
+            "trial_end": None,
+            "items": [
+                {
+                    "price": "price_1",
+                    "product": "prod_a",
+                    "lookup_key": "team",
+                    "quantity": Decimal(2),
+                }
+            ],
+        },
+        {
+            "id": "sub_2",
+            "status": "past_due",
+            "until": Decimal(NOW + 5 * DAY),
+            "cancel_at": None,
+            "current_period_end": Decimal(END),
+            "trial_end": None,
+            "items": [
+                {
+                    "price": "price_2",
+                    "product": "prod_b",
+                    "lookup_key": None,
+                    "quantity": Decimal(1),
+                }
+            ],
+        },
+    ],
+    "payment_method": {
+        "brand": "visa",
+        "last4": "4242",
+        "exp_month": Decimal(1),
+        "exp_year": Decimal(2030),
+    },
+    "tax_ids": [{"type": "eu_vat", "status": None, "added_later": Decimal(1)}],
+    "claimed_subject": "user-1",
+    "transitions": [
+        {"at": Decimal(NOW), "event": "evt_1", "type": "x", "gained": ["sso"], "lost": []}
+    ],
+}
+
+
+def test_a_row_of_the_first_release_gives_what_it_gave() -> None:
+    row = read(FIRST_FORMAT)
+    assert (row.revision, row.as_of, row.confirm_at, row.subject) == (3, NOW, NOW + 90, "user-1")
+    given = row.access(POLICY, NOW)
+    assert given.products == {
+        "prod_a": Product(2, END + 72 * 3600),
+        "prod_b": Product(1, NOW + 5 * DAY),
+    }
+    assert set(given.features) == {"sso"}
+    assert given.payment_method == CARD
+    assert row.facts.tax_ids == (TaxId(type="eu_vat"),)
+    assert row.facts.claimed_subject == "user-1"
+    assert [each.gained for each in row.transitions] == [("sso",)]
+    assert advanced(row, PAYING).to_item()["format"] == FORMAT
+
+
+def test_a_tombstone_of_the_first_release_is_one() -> None:
+    assert read({"pk": KEY.pk, "rev": Decimal(2), "deleted": True}).deleted
+
+
+# ---------------------------------------------------------------- the history
+
+
 def test_each_commit_raises_the_revision_by_one() -> None:
-    once = advanced(CustomerRow(key=KEY), FULL)
+    once = advanced(NEW, FULL)
     assert (once.revision, advanced(once, FULL).revision) == (1, 2)
 
 
 def test_a_transition_lists_what_was_gained_and_lost_and_its_event() -> None:
-    row = advanced(CustomerRow(key=KEY), FULL, event="evt_bought")
-    fewer = replace(FULL, features={}, products={"prod_a": ProductGrant(quantity=1, until=NOW)})
-    row = advanced(row, fewer, event="evt_downgraded")
+    row = advanced(NEW, PAYING, event="evt_bought")
+    fewer = replace(ACTIVE, items=(replace(ITEM, quantity=1),))
+    row = advanced(row, Facts(subscriptions=(fewer,)), event="evt_downgraded")
     latest, first = row.transitions
     assert (first.event, first.gained, first.lost) == ("evt_bought", ("prod_a×2", "sso"), ())
+    assert first.changes == (Change(subscription="sub_1", after="active"),)
     assert latest.event == "evt_downgraded"
     assert (latest.gained, latest.lost) == (("prod_a",), ("prod_a×2", "sso"))
+    assert latest.changes == ()
+
+
+def test_a_transition_names_what_stripe_says_about_a_subscription_that_ended() -> None:
+    ended = {
+        "id": "sub_1",
+        "status": "canceled",
+        "ended_at": NOW - 5,
+        "cancellation_details": {
+            "reason": "cancellation_requested",
+            "feedback": "too_expensive",
+            "comment": "not kept: it is the customer's own words",
+        },
+    }
+    row = advanced(advanced(NEW, PAYING), Facts(), event="evt_late", ended=[ended])
+    assert row.transitions[0].changes == (
+        Change(
+            subscription="sub_1",
+            before="active",
+            after="canceled",
+            ended_at=NOW - 5,
+            reason="cancellation_requested",
+            feedback="too_expensive",
+        ),
+    )
+
+
+def test_a_subscription_whose_end_stripe_does_not_explain_is_named_all_the_same() -> None:
+    row = advanced(advanced(NEW, PAYING), Facts())
+    assert row.transitions[0].changes == (Change(subscription="sub_1", before="active"),)
+
+
+def test_an_end_that_takes_nothing_is_a_transition_too() -> None:
+    unpaid = Facts(subscriptions=(replace(ACTIVE, status="unpaid"),))
+    row = advanced(advanced(NEW, unpaid), Facts(), ended=[{"id": "sub_1", "ended_at": NOW}])
+    assert [(each.lost, len(each.changes)) for each in row.transitions] == [((), 1)]
+
+
+def test_access_that_ended_with_time_is_lost_in_the_next_transition() -> None:
+    row = advanced(NEW, PAYING)
+    later = advanced(row, PAYING, as_of=END + 90 * DAY)
+    assert later.transitions[0].lost == ("prod_a×2", "sso")
 
 
 def test_a_sync_that_changes_nothing_adds_no_transition() -> None:
-    row = advanced(CustomerRow(key=KEY), FULL)
-    assert advanced(row, replace(FULL, features={"sso": NOW + 5})).transitions == row.transitions
+    row = advanced(NEW, PAYING)
+    renewed = replace(ACTIVE, items=(replace(ITEM, period_end=END + 30 * DAY),))
+    again = advanced(row, replace(PAYING, subscriptions=(renewed,)))
+    assert again.transitions == row.transitions
 
 
 def test_only_the_last_transitions_are_kept() -> None:
-    row = CustomerRow(key=KEY)
+    row = NEW
     for number in range(MAX_TRANSITIONS + 5):
-        row = advanced(row, FULL if number % 2 == 0 else Billing(), event=f"evt_{number}")
+        row = advanced(row, PAYING if number % 2 == 0 else Facts(), event=f"evt_{number}")
     assert len(row.transitions) == MAX_TRANSITIONS
     assert row.transitions[0].event == f"evt_{MAX_TRANSITIONS + 4}"
+
+
+@pytest.mark.parametrize("stored", [b"\x00", "{"])
+def test_facts_that_cannot_be_read_are_an_error_and_never_empty(stored: Any) -> None:
+    with pytest.raises(Exception, match=r".+"):
+        read({"pk": KEY.pk, "rev": 1, "format": FORMAT, "facts": stored})
+
+
+@pytest.mark.parametrize("letters", range(600, 1000, 7))
+def test_a_row_of_any_size_can_be_read(letters: int) -> None:
+    """Around the size at which the history and then the facts are compressed."""
+    long = replace(PAYING, grants=(Grant(feature="beta", until=END, reason="x" * letters),))
+    for row in (replace(NEW, facts=long), advanced(NEW, long)):
+        assert read(row.to_item()) == row

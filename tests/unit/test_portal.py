@@ -20,13 +20,14 @@ from billing.errors import (
     StateConflict,
     StripeRefused,
 )
+from billing.facts import Facts, Grant
 from billing.keys import CONFIGURATION, CustomerKey, DocumentKey, SubjectKey
-from billing.model import Billing, CustomerRow, DocumentRow
+from billing.model import CustomerRow, DocumentRow
 from billing.portal.flows import FLOWS
 from billing.portal.sessions import PortalSessions
 from billing.return_urls import ReturnUrls
 from tests.unit.fakes import MemoryStore
-from tests.unit.stripe_objects import NOW
+from tests.unit.stripe_objects import NOW, POLICY
 
 KEY = CustomerKey("own", "test", "cus_1")
 OTHER = CustomerKey("own", "test", "cus_2")
@@ -96,13 +97,13 @@ FILE = Configuration(
 )
 
 
-def row_of(key: CustomerKey, subject: str, **billing: Any) -> CustomerRow:
+def row_of(key: CustomerKey, subject: str, *grants: Grant) -> CustomerRow:
     return CustomerRow(
         key=key,
         revision=1,
         subject=subject,
         issuer="https://issuer/",
-        billing=Billing(**billing),
+        facts=Facts(grants=grants),
     )
 
 
@@ -142,6 +143,7 @@ class World:
             stripe=self.stripe,
             store=self,
             configuration=FILE,
+            policy=POLICY,
             on_behalf_of=self.on_behalf_of,
             account=self.account,
             clock=lambda: NOW,
@@ -187,7 +189,7 @@ def test_a_foreign_return_url_is_refused_before_the_table_is_read(world: World) 
 def test_a_subject_without_a_customer_or_with_a_deleted_one_is_a_404(world: World) -> None:
     with pytest.raises(NotFound, match="No Stripe customer exists"):
         world.create(subject="nobody")
-    world.store.rows[KEY] = CustomerRow(key=KEY, revision=2, billing=Billing(deleted=True))
+    world.store.rows[KEY] = CustomerRow(key=KEY, revision=2, facts=Facts(deleted=True))
     with pytest.raises(NotFound, match="No Stripe customer exists"):
         world.create()
 
@@ -295,7 +297,7 @@ def test_a_cached_customer_that_was_deleted_is_replaced_by_the_next_one(world: W
     found = world.customers.of("user-1")
     assert found is not None
     assert found.key == KEY
-    world.store.rows[KEY] = CustomerRow(key=KEY, revision=2, billing=Billing(deleted=True))
+    world.store.rows[KEY] = CustomerRow(key=KEY, revision=2, facts=Facts(deleted=True))
     assert world.customers.of("user-1") is None
     world.store.links[SubjectKey("test", "https://issuer/", "user-1")] = OTHER
     world.store.rows[OTHER] = row_of(OTHER, "user-1")
@@ -438,7 +440,7 @@ def test_the_configuration_is_the_named_one_or_the_first_whose_rule_matches(
     world: World,
 ) -> None:
     world.create()
-    world.store.rows[KEY] = row_of(KEY, "user-1", features={"sso": NOW + 1})
+    world.store.rows[KEY] = row_of(KEY, "user-1", Grant(feature="sso", until=NOW + 1))
     world.create()
     world.create({"configuration": "enterprise"})
     world.create({"configuration": "default"})
@@ -459,7 +461,7 @@ def test_a_named_configuration_is_refused_if_its_rule_does_not_match_the_custome
 
 
 def test_a_rule_is_not_met_by_what_has_ended(world: World) -> None:
-    world.store.rows[KEY] = row_of(KEY, "user-1", features={"sso": NOW})
+    world.store.rows[KEY] = row_of(KEY, "user-1", Grant(feature="sso", until=NOW))
     with pytest.raises(Forbidden):
         world.create({"configuration": "enterprise"})
 
@@ -476,7 +478,7 @@ def test_an_unknown_configuration_is_refused_with_the_known_ones(world: World) -
 
 
 def test_a_flow_that_its_configuration_does_not_offer_is_a_conflict(world: World) -> None:
-    world.store.rows[KEY] = row_of(KEY, "user-1", features={"sso": NOW + 1})
+    world.store.rows[KEY] = row_of(KEY, "user-1", Grant(feature="sso", until=NOW + 1))
     with pytest.raises(StateConflict, match="'enterprise' does not offer subscription_cancel"):
         world.create({"flow": CANCEL})
 

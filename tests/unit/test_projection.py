@@ -1,189 +1,266 @@
-"""The projection of Stripe's state: subscriptions, items, quantities, grace, profile."""
+"""From Stripe's objects to facts: subscriptions, debts, payment methods, profile, claims."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from billing.model import Billing, Item, PaymentMethod, ProductGrant, TaxId
-from billing.projection import StripeState, products_in_grace, project
-from tests.unit.stripe_objects import DAY, NOW, POLICY, customer, entitlements, item, subscription
+import pytest
 
-SLACK = POLICY.renewal_slack
+from billing.debt import bills
+from billing.facts import Debt, Facts, Grant, Item, PaymentMethod, Subscription, TaxId
+from billing.projection import Invoices, Projected, StripeState, project
+from tests.unit.stripe_objects import (
+    DAY,
+    NOW,
+    customer,
+    entitlements,
+    invoice,
+    item,
+    line,
+    subscription,
+)
+
+END = NOW + 30 * DAY
+CARD = {"brand": "visa", "last4": "4242", "exp_month": 12, "exp_year": 2030}
 
 
-def projected(**state: Any) -> Billing:
+def method(kind: str = "card", **details: Any) -> dict[str, Any]:
+    return {"object": "payment_method", "type": kind, kind: {**CARD, **details}}
+
+
+def projected(**state: Any) -> Projected:
     state.setdefault("customer", customer())
-    return project(StripeState(as_of=NOW, **state), POLICY, "user_id")
+    return project(StripeState(as_of=NOW, **state), "user_id")
 
 
-def test_products_are_the_union_over_all_items_of_all_subscriptions_that_give_access() -> None:
-    billing = projected(
-        subscriptions=[
-            subscription(items=[item("prod_a"), item("prod_b")]),
-            subscription(id="sub_2", items=[item("prod_c")]),
-            subscription("unpaid", id="sub_3", items=[item("prod_d")]),
-        ]
-    )
-    assert set(billing.products) == {"prod_a", "prod_b", "prod_c"}
+def facts(**state: Any) -> Facts:
+    return projected(**state).facts
 
 
-def test_quantities_of_one_product_add_up_and_the_latest_until_counts() -> None:
-    billing = projected(
-        subscriptions=[
-            subscription(items=[item("prod_seat", quantity=3)]),
-            subscription(
-                id="sub_2",
-                items=[item("prod_seat", quantity=4, ends=NOW + 90 * DAY)],
-            ),
-        ]
-    )
-    assert billing.products == {"prod_seat": ProductGrant(quantity=7, until=NOW + 90 * DAY + SLACK)}
+def only(**state: Any) -> Subscription:
+    (found,) = facts(**state).subscriptions
+    return found
 
 
-def test_a_metered_item_without_quantity_counts_as_one() -> None:
-    billing = projected(subscriptions=[subscription(items=[item(quantity=None)])])
-    assert billing.products["prod_team"].quantity == 1
-
-
-def test_features_are_all_active_entitlements() -> None:
-    keys = [f"feature-{number}" for number in range(130)]
-    billing = projected(subscriptions=[subscription()], active_entitlements=entitlements(*keys))
-    assert set(billing.features) == set(keys)
-
-
-def test_features_last_as_long_as_the_longest_subscription_that_gives_access() -> None:
-    billing = projected(
-        subscriptions=[
-            subscription(cancel_at=NOW + DAY),
-            subscription(id="sub_2", items=[item("prod_b", ends=NOW + 60 * DAY)]),
-        ],
-        active_entitlements=entitlements("sso"),
-    )
-    assert billing.features == {"sso": NOW + 60 * DAY + SLACK}
-
-
-def test_without_any_subscription_that_gives_access_no_entitlement_counts() -> None:
-    billing = projected(
-        subscriptions=[subscription("unpaid")], active_entitlements=entitlements("sso")
-    )
-    assert billing.features == {}
-    assert billing.products == {}
-
-
-def test_the_end_of_one_subscription_revokes_nothing_that_another_one_grants() -> None:
-    both = [subscription(), subscription(id="sub_2")]
-    before = projected(subscriptions=both, active_entitlements=entitlements("sso"))
-    after = projected(subscriptions=both[:1], active_entitlements=entitlements("sso"))
-    assert before.products["prod_team"].quantity == 2
-    assert after.products["prod_team"].quantity == 1
-    assert after.features == before.features
-
-
-def test_in_grace_the_features_of_the_products_are_added_to_stripes_entitlements() -> None:
-    unpaid = {"status": "open", "created": NOW}
-    past_due = subscription("past_due", latest_invoice=unpaid)
-    billing = projected(
-        subscriptions=[past_due], product_features={"prod_team": ["sso", "audit-log"]}
-    )
-    assert billing.features == {"sso": NOW + 7 * DAY, "audit-log": NOW + 7 * DAY}
-    assert products_in_grace([past_due, subscription(items=[item("prod_x")])]) == {"prod_team"}
-
-
-def test_a_feature_from_two_subscriptions_keeps_the_later_end() -> None:
-    unpaid = {"status": "open", "created": NOW}
-    billing = projected(
-        subscriptions=[
-            subscription("past_due", latest_invoice=unpaid),
-            subscription(id="sub_2", items=[item("prod_b")]),
-        ],
-        product_features={"prod_team": ["sso", "only-in-grace"]},
-        active_entitlements=entitlements("sso"),
-    )
-    assert billing.features["sso"] == NOW + 30 * DAY + SLACK
-    assert billing.features["only-in-grace"] == NOW + 7 * DAY
-
-
-def test_a_subscription_is_kept_with_its_effective_end_and_all_its_items() -> None:
-    billing = projected(
+def test_a_subscription_keeps_its_status_its_end_its_trial_and_all_its_items() -> None:
+    kept = only(
         subscriptions=[
             subscription(
                 "trialing",
                 trial_end=NOW + 14 * DAY,
-                cancel_at_period_end=True,
-                items=[item("prod_a"), item("prod_b", quantity=5)],
+                pause_collection={"behavior": "void"},
+                items=[item("prod_a"), item("prod_b", quantity=5), item("prod_c", quantity=None)],
             )
         ]
     )
-    (kept,) = billing.subscriptions
-    assert kept.status == "trialing"
-    assert kept.trial_end == NOW + 14 * DAY
-    assert kept.cancel_at == kept.current_period_end == kept.until == NOW + 30 * DAY
-    assert kept.items == (
-        Item(price="price_prod_a", product="prod_a", lookup_key="prod_a_monthly", quantity=1),
-        Item(price="price_prod_b", product="prod_b", lookup_key="prod_b_monthly", quantity=5),
+    assert kept == Subscription(
+        id="sub_1",
+        status="trialing",
+        trial_end=NOW + 14 * DAY,
+        collection_paused=True,
+        items=tuple(
+            Item(
+                price=f"price_{product}",
+                product=product,
+                lookup_key=f"{product}_monthly",
+                quantity=quantity,
+                period_end=END,
+            )
+            for product, quantity in (("prod_a", 1), ("prod_b", 5), ("prod_c", None))
+        ),
+    )
+    assert kept.current_period_end == END
+
+
+@pytest.mark.parametrize(
+    ("fields", "end"),
+    [
+        ({"cancel_at": NOW + DAY}, NOW + DAY),
+        ({"cancel_at_period_end": True}, END),
+        ({"cancel_at": NOW + DAY, "cancel_at_period_end": True}, NOW + DAY),
+        ({}, None),
+    ],
+)
+def test_the_scheduled_end_is_the_same_whichever_way_it_was_scheduled(
+    fields: dict[str, Any], end: int | None
+) -> None:
+    assert only(subscriptions=[subscription(**fields)]).cancel_at == end
+
+
+def test_the_scheduled_end_of_items_with_different_periods_is_the_latest_period_end() -> None:
+    mixed = [item(ends=NOW + DAY), item("prod_x", ends=NOW + 9 * DAY)]
+    kept = only(subscriptions=[subscription(items=mixed, cancel_at_period_end=True)])
+    assert kept.cancel_at == kept.current_period_end == NOW + 9 * DAY
+
+
+def test_the_period_end_is_that_of_the_item_or_in_older_api_versions_of_the_subscription() -> None:
+    old_shape = subscription(items=[item(ends=None)], current_period_end=NOW + 2 * DAY)
+    assert only(subscriptions=[old_shape]).current_period_end == NOW + 2 * DAY
+    assert only(subscriptions=[subscription(items=[item(ends=None)])]).current_period_end is None
+
+
+def test_an_expanded_product_is_kept_by_its_id() -> None:
+    expanded = item()
+    expanded["price"]["product"] = {"id": "prod_expanded", "object": "product"}
+    assert only(subscriptions=[subscription(items=[expanded])]).items[0].product == "prod_expanded"
+
+
+def test_entitlements_and_the_features_of_products_are_kept_by_lookup_key() -> None:
+    kept = facts(
+        active_entitlements=entitlements("sso", "api"), product_features={"prod_a": ["sso"]}
+    )
+    assert kept.entitlements == ("sso", "api")
+    assert kept.product_features == {"prod_a": ("sso",)}
+
+
+# ---------------------------------------------------------------- debts
+
+
+def debt(*invoices: dict[str, Any], metered: frozenset[str] = frozenset(), **fields: Any) -> Any:
+    found = bills(invoices)
+    lines = [each["_all_lines"] for each in found.paid]
+    return only(
+        subscriptions=[subscription("past_due", **fields)],
+        invoices={"sub_1": Invoices(found, lines, metered)},
+        customer=customer(invoice_settings={"default_payment_method": method("link")}),
+    ).debt
+
+
+def test_a_debt_has_its_start_the_method_it_is_charged_with_and_what_was_paid_for() -> None:
+    paid = invoice("paid", line(quantity=5), line("prod_api", quantity=99), finalized=NOW - DAY)
+    assert debt(invoice("open"), paid, metered=frozenset({"price_prod_api"})) == Debt(
+        since=NOW,
+        method="link",
+        paid=(
+            Item(price="price_prod_team", product="prod_team", quantity=5),
+            Item(price="price_prod_api", product="prod_api", quantity=None),
+        ),
     )
 
 
-def test_a_subscription_that_gives_no_access_is_kept_without_until() -> None:
-    billing = projected(subscriptions=[subscription("paused")])
-    assert billing.subscriptions[0].until is None
+def test_the_subscriptions_own_method_is_charged_before_the_customers() -> None:
+    own = debt(invoice("open"), default_payment_method=method("sepa_debit"))
+    assert own.method == "sepa_debit"
+    source = {"object": "bank_account", "last4": "6789"}
+    assert debt(invoice("open"), default_source=source).method == "bank_account"
 
 
-def test_an_expanded_product_is_read_by_its_id() -> None:
-    expanded = item()
-    expanded["price"]["product"] = {"id": "prod_expanded", "object": "product"}
-    assert set(projected(subscriptions=[subscription(items=[expanded])]).products) == {
-        "prod_expanded"
-    }
+def test_where_stripe_says_past_due_and_nothing_is_owed_the_period_began_the_debt() -> None:
+    found = debt(invoice("paid", finalized=NOW - 40 * DAY))
+    assert found.since == NOW
+    assert [item.product for item in found.paid] == ["prod_team"]
+    without_period = item()
+    del without_period["current_period_start"]
+    assert debt(invoice("paid"), items=[without_period]) is None
 
 
-def test_the_profile_has_the_default_card_the_tax_ids_and_the_delinquency() -> None:
-    card = {"brand": "visa", "last4": "4242", "exp_month": 12, "exp_year": 2030}
-    billing = projected(
+# ---------------------------------------------------------------- payment methods
+
+
+@pytest.mark.parametrize(
+    ("found", "kept"),
+    [
+        (
+            method(),
+            PaymentMethod(type="card", brand="visa", last4="4242", exp_month=12, exp_year=2030),
+        ),
+        (
+            {
+                "object": "payment_method",
+                "type": "sepa_debit",
+                "sepa_debit": {"last4": "3000", "country": "DE"},
+            },
+            PaymentMethod(type="sepa_debit", last4="3000"),
+        ),
+        (
+            {
+                "object": "payment_method",
+                "type": "us_bank_account",
+                "us_bank_account": {"last4": "6789"},
+            },
+            PaymentMethod(type="us_bank_account", last4="6789"),
+        ),
+        (
+            {"object": "payment_method", "type": "paypal", "paypal": {}},
+            PaymentMethod(type="paypal"),
+        ),
+        ({"object": "payment_method", "type": "new_type"}, PaymentMethod(type="new_type")),
+        (
+            {"object": "card", **CARD},
+            PaymentMethod(type="card", brand="visa", last4="4242", exp_month=12, exp_year=2030),
+        ),
+        (
+            {"object": "bank_account", "last4": "6789", "bank_name": "B"},
+            PaymentMethod(type="bank_account", last4="6789"),
+        ),
+        (
+            {"object": "source", "type": "sepa_debit", "sepa_debit": {"last4": "3000"}},
+            PaymentMethod(type="sepa_debit", last4="3000"),
+        ),
+    ],
+    ids=lambda value: getattr(value, "type", None) or value.get("type") or value["object"],
+)
+def test_a_payment_method_is_kept_as_far_as_its_type_has_details(
+    found: dict[str, Any], kept: PaymentMethod
+) -> None:
+    """A legacy source is kept the same way."""
+    default = customer(invoice_settings={"default_payment_method": found})
+    assert facts(customer=default).payment_method == kept
+    assert facts(customer=customer(default_source=found)).payment_method == kept
+
+
+def test_the_customers_default_comes_before_the_source_and_the_subscriptions() -> None:
+    settings = {"default_payment_method": method(last4="1111")}
+    source = {"object": "card", **CARD, "last4": "2222"}
+    bought = subscription(default_payment_method=method(last4="3333"))
+
+    def last4(**profile: Any) -> tuple[str | None, str | None]:
+        found = facts(customer=customer(**profile), subscriptions=[bought])
+        default, own = found.payment_method, found.subscriptions[0].payment_method
+        return (default.last4 if default else None, own.last4 if own else None)
+
+    assert last4(invoice_settings=settings, default_source=source) == ("1111", None)
+    assert last4(default_source=source) == ("2222", None)
+    assert last4() == (None, "3333")
+
+
+def test_a_method_that_stripe_did_not_expand_is_none() -> None:
+    assert facts(customer=customer(default_source="card_gone")).payment_method is None
+
+
+# ---------------------------------------------------------------- the profile
+
+
+def test_the_profile_has_the_tax_ids_the_delinquency_the_clock_and_the_claim() -> None:
+    kept = facts(
         customer=customer(
             delinquent=True,
-            metadata={"user_id": "user-7"},
-            invoice_settings={"default_payment_method": {"type": "card", "card": card}},
+            metadata={"user_id": "user-7", "user_id_issuer": "https://issuer/"},
+            test_clock={"id": "clock_1", "frozen_time": NOW - DAY},
         ),
         tax_ids=[
             {"id": "txi_1", "type": "eu_vat", "value": "X", "verification": {"status": "verified"}},
             {"id": "txi_2", "type": "us_ein", "value": "Y", "verification": None},
         ],
     )
-    assert billing.payment_method == PaymentMethod(
-        brand="visa", last4="4242", exp_month=12, exp_year=2030
-    )
-    assert billing.tax_ids == (
-        TaxId(type="eu_vat", status="verified"),
-        TaxId(type="us_ein", status=None),
-    )
-    assert billing.delinquent
-    assert billing.claimed_subject == "user-7"
+    assert kept.tax_ids == (TaxId(type="eu_vat", status="verified"), TaxId(type="us_ein"))
+    assert kept.delinquent
+    assert kept.test_clock == NOW - DAY
+    assert (kept.claimed_subject, kept.claimed_issuer) == ("user-7", "https://issuer/")
 
 
-def test_a_payment_method_that_is_not_a_card_is_kept_by_its_type() -> None:
-    billing = projected(
-        customer=customer(invoice_settings={"default_payment_method": {"type": "sepa_debit"}})
-    )
-    assert billing.payment_method == PaymentMethod(
-        brand="sepa_debit", last4=None, exp_month=None, exp_year=None
-    )
+def test_an_issuer_without_a_subject_claims_nothing() -> None:
+    kept = facts(customer=customer(metadata={"user_id_issuer": "https://issuer/"}))
+    assert (kept.claimed_subject, kept.claimed_issuer) == (None, None)
 
 
-def test_the_card_of_a_subscription_is_the_payment_method_if_the_customer_has_none() -> None:
-    card = {"brand": "visa", "last4": "4242", "exp_month": 12, "exp_year": 2030}
-    bought = subscription(default_payment_method={"type": "card", "card": card})
-    method = projected(subscriptions=[subscription(), bought]).payment_method
-    assert method is not None
-    assert method.last4 == "4242"
-    own = {"type": "card", "card": {**card, "last4": "1111"}}
-    both = projected(
-        customer=customer(invoice_settings={"default_payment_method": own}), subscriptions=[bought]
-    )
-    assert both.payment_method is not None
-    assert both.payment_method.last4 == "1111"
+def test_grants_are_read_from_the_metadata_and_malformed_ones_are_named() -> None:
+    found = projected(customer=customer(metadata={"grant.sso": "forever", "grant.api": "soon"}))
+    assert [grant.feature for grant in found.facts.grants] == ["sso"]
+    assert isinstance(found.facts.grants[0], Grant)
+    assert found.malformed_grants == ("grant.api",)
 
 
 def test_a_deleted_customer_projects_to_a_tombstone() -> None:
     deleted = {"id": "cus_1", "object": "customer", "deleted": True}
-    assert projected(customer=deleted) == Billing(deleted=True)
+    assert facts(customer=deleted) == Facts(deleted=True)

@@ -2,71 +2,108 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from billing.access import GRANT, SUBSCRIPTION
+from billing.facts import Facts, Grant, Item, PaymentMethod, Subscription
 from billing.keys import CustomerKey
-from billing.model import Billing, CustomerRow, PaymentMethod, ProductGrant, Subscription
+from billing.model import CustomerRow
 from billing.responses import entitlement, entitlements, iso
-from tests.unit.stripe_objects import DAY, NOW
+from tests.unit.stripe_objects import DAY, NOW, POLICY
 
 ROW = CustomerRow(
     key=CustomerKey("own", "test", "cus_1"),
     revision=3,
     as_of=NOW,
     subject="user-1",
-    billing=Billing(
-        features={"sso": NOW + DAY, "api": NOW + 2 * DAY},
-        products={"prod_a": ProductGrant(quantity=5, until=NOW + DAY)},
+    facts=Facts(
         subscriptions=(
             Subscription(
                 id="sub_1",
                 status="active",
-                until=NOW + DAY,
                 cancel_at=NOW + DAY,
-                current_period_end=NOW + DAY,
-                trial_end=None,
-                items=(),
+                items=(
+                    Item(price="price_a", product="prod_a", quantity=5, period_end=NOW + DAY),
+                    Item(price="price_m", product="prod_m", period_end=NOW + DAY),
+                ),
             ),
         ),
-        payment_method=PaymentMethod(brand="visa", last4="4242", exp_month=1, exp_year=2030),
+        entitlements=("sso",),
+        grants=(Grant(feature="api", until=NOW + 2 * DAY),),
+        payment_method=PaymentMethod(
+            type="card", brand="visa", last4="4242", exp_month=1, exp_year=2030
+        ),
     ),
 )
 
 
+def body(now: float) -> dict[str, Any]:
+    return entitlements("user-1", ROW, POLICY, now)
+
+
+def feature(name: str, now: float) -> dict[str, Any]:
+    return entitlement(name, ROW, POLICY, now)
+
+
 def test_an_entitlement_past_its_until_is_left_out() -> None:
-    before = entitlements("user-1", ROW, NOW + DAY - 1)
-    after = entitlements("user-1", ROW, NOW + DAY)
+    before = body(NOW + DAY - 1)
+    after = body(NOW + DAY)
     assert set(before["features"]) == {"sso", "api"}
-    assert before["products"] == {"prod_a": {"quantity": 5, "until": iso(NOW + DAY)}}
+    assert before["products"] == {
+        "prod_a": {"quantity": 5, "until": iso(NOW + DAY)},
+        "prod_m": {"quantity": 1, "until": iso(NOW + DAY)},
+    }
     assert set(after["features"]) == {"api"}
     assert after["products"] == {}
 
 
+def test_a_feature_names_what_gives_it() -> None:
+    features = body(NOW)["features"]
+    assert {name: given["source"] for name, given in features.items()} == {
+        "sso": SUBSCRIPTION,
+        "api": GRANT,
+    }
+
+
+def test_the_payment_method_has_its_type_and_a_metered_item_counts_as_one() -> None:
+    assert body(NOW)["payment_method"] == {
+        "type": "card",
+        "brand": "visa",
+        "last4": "4242",
+        "exp_month": 1,
+        "exp_year": 2030,
+    }
+    (subscription,) = body(NOW)["subscriptions"]
+    assert [item["quantity"] for item in subscription["items"]] == [5, 1]
+
+
 def test_a_subscription_gives_access_only_until_its_end() -> None:
-    assert entitlements("u", ROW, NOW)["subscriptions"][0]["gives_access"] is True
-    assert entitlements("u", ROW, NOW + DAY)["subscriptions"][0]["gives_access"] is False
+    assert body(NOW)["subscriptions"][0]["gives_access"] is True
+    assert body(NOW + DAY)["subscriptions"][0]["gives_access"] is False
 
 
 def test_valid_until_is_the_earliest_until_in_the_response() -> None:
-    assert entitlements("u", ROW, NOW)["valid_until"] == iso(NOW + DAY)
-    assert entitlements("u", ROW, NOW + DAY)["valid_until"] == iso(NOW + 2 * DAY)
-    assert entitlements("u", ROW, NOW + 2 * DAY)["valid_until"] is None
+    assert body(NOW)["valid_until"] == iso(NOW + DAY)
+    assert body(NOW + DAY)["valid_until"] == iso(NOW + 2 * DAY)
+    assert body(NOW + 2 * DAY)["valid_until"] is None
 
 
 def test_a_feature_is_entitled_only_before_its_until() -> None:
-    assert entitlement("sso", ROW, NOW) == {
+    assert feature("sso", NOW) == {
         "feature": "sso",
         "entitled": True,
         "until": iso(NOW + DAY),
     }
-    assert entitlement("sso", ROW, NOW + DAY) == {"feature": "sso", "entitled": False}
-    assert entitlement("unknown", ROW, NOW) == {"feature": "unknown", "entitled": False}
+    assert feature("sso", NOW + DAY) == {"feature": "sso", "entitled": False}
+    assert feature("unknown", NOW) == {"feature": "unknown", "entitled": False}
 
 
 def test_a_subject_without_a_customer_is_entitled_to_nothing() -> None:
-    response = entitlements("user-2", None, NOW)
+    response = entitlements("user-2", None, POLICY, NOW)
     assert response["customer"] is None
     assert response["features"] == {}
     assert response["products"] == {}
-    assert entitlement("sso", None, NOW)["entitled"] is False
+    assert entitlement("sso", None, POLICY, NOW)["entitled"] is False
 
 
 def test_times_are_iso_8601_in_utc() -> None:

@@ -23,6 +23,7 @@ from billing.errors import (
     StripeUnavailable,
 )
 from billing.settings import STRIPE_API_VERSION
+from billing.stripe_state import StripeReads
 from tests.unit.http_server import Server, serving
 
 Response = tuple[int, dict[str, str], Any]
@@ -192,12 +193,83 @@ def test_a_customer_is_read_with_all_expansions_in_one_call() -> None:
     assert query(wire.urls[0]) == (
         "/v1/customers/cus_1",
         [
-            "expand[0]=invoice_settings.default_payment_method",
-            "expand[1]=subscriptions.data.default_payment_method",
-            "expand[2]=subscriptions.data.latest_invoice",
-            "expand[3]=tax_ids",
+            "expand[0]=default_source",
+            "expand[1]=invoice_settings.default_payment_method",
+            "expand[2]=subscriptions.data.default_payment_method",
+            "expand[3]=subscriptions.data.default_source",
+            "expand[4]=tax_ids",
+            "expand[5]=test_clock",
         ],
     )
+
+
+def refused_expansion(method: str, url: str, headers: dict[str, str]) -> Response:
+    if "expand" not in url:
+        return 200, {}, {"id": "cus_1", "object": "customer", "deleted": True}
+    error = {"type": "invalid_request_error", "param": "expand"}
+    return 400, {}, {"error": {**error, "message": "This property cannot be expanded (tax_ids)."}}
+
+
+def test_a_deleted_customer_is_read_once_without_expansions_if_stripe_refuses_them() -> None:
+    adapter, wire = api(refused_expansion)
+    found, as_of = adapter.retrieve_customer("cus_1")
+    assert found["deleted"] is True
+    assert as_of == 1_795_348_800
+    assert len(wire.urls) == 2
+
+
+def test_a_living_customer_is_never_read_without_its_expansions() -> None:
+    def living(method: str, url: str, headers: dict[str, str]) -> Response:
+        status, extra, body = refused_expansion(method, url, headers)
+        return status, extra, body if status == 400 else {"id": "cus_1", "object": "customer"}
+
+    adapter, _ = api(living)
+    with pytest.raises(StripeRefused):
+        adapter.retrieve_customer("cus_1")
+
+
+#: The arguments of each read of a sync, and its outcome where Stripe has no such object.
+READS: dict[str, tuple[tuple[str | None, ...], Any]] = {
+    "retrieve_customer": (("cus_1",), CustomerNotFound),
+    "list_active_entitlements": (("cus_1", None), StripeRefused),
+    "list_invoice_lines": (("in_1", None), StripeRefused),
+    "list_invoices": (("sub_1", None), StripeRefused),
+    "list_subscription_items": (("sub_1", None), StripeRefused),
+    "list_subscriptions": (("cus_1", None), StripeRefused),
+    "list_tax_ids": (("cus_1", None), StripeRefused),
+    # The optional ones.
+    "list_product_features": (("prod_1", None), {"data": [], "has_more": False}),
+    "retrieve_ended_subscription": (("sub_1",), None),
+    "retrieve_price": (("price_1",), None),
+}
+
+
+def read(adapter: StripeApi, name: str) -> Any:
+    return getattr(adapter, name)(*READS[name][0])
+
+
+@pytest.mark.parametrize("name", READS)
+def test_only_an_optional_read_is_empty_where_stripe_does_not_have_the_object(name: str) -> None:
+    expected = READS[name][1]
+    adapter, _ = api(lambda method, url, headers: missing("id"))
+    if isinstance(expected, type):
+        with pytest.raises(expected):
+            read(adapter, name)
+    else:
+        assert read(adapter, name) == expected
+
+
+@pytest.mark.parametrize("name", ["list_product_features", "retrieve_price"])
+def test_an_optional_read_that_fails_otherwise_is_not_empty(name: str) -> None:
+    refused = {"error": {"type": "invalid_request_error", "message": "Invalid id"}}
+    adapter, _ = api(lambda method, url, headers: (400, {}, refused))
+    with pytest.raises(StripeRefused):
+        read(adapter, name)
+
+
+def test_every_read_of_a_sync_is_optional_or_not() -> None:
+    declared = {name for name in vars(StripeReads) if not name.startswith("_")}
+    assert set(READS) == declared
 
 
 def test_a_customer_that_stripe_does_not_have_is_not_found() -> None:
@@ -215,7 +287,7 @@ def test_a_customer_that_stripe_does_not_have_is_not_found() -> None:
             [
                 "customer=cus_1",
                 "expand[0]=data.default_payment_method",
-                "expand[1]=data.latest_invoice",
+                "expand[1]=data.default_source",
             ],
         ),
         (
@@ -236,6 +308,16 @@ def test_a_customer_that_stripe_does_not_have_is_not_found() -> None:
         (
             lambda adapter, after: adapter.list_product_features("prod_1", after),
             "/v1/products/prod_1/features",
+            [],
+        ),
+        (
+            lambda adapter, after: adapter.list_invoices("sub_1", after),
+            "/v1/invoices",
+            ["subscription=sub_1"],
+        ),
+        (
+            lambda adapter, after: adapter.list_invoice_lines("in_1", after),
+            "/v1/invoices/in_1/lines",
             [],
         ),
     ],

@@ -15,8 +15,9 @@ from billing.errors import (
     StripeUnavailable,
     SubjectTaken,
 )
+from billing.facts import Facts
 from billing.keys import CustomerKey
-from billing.model import Billing, CustomerRow
+from billing.model import CustomerRow
 from billing.stripe_objects import StripeObject
 from billing.sync import (
     ATTEMPT_BUDGET_MS,
@@ -31,7 +32,7 @@ from billing.sync import (
 from billing.sync_request import CONFIRM, DEMAND, SyncRequest
 from billing.timeouts import AWS_CALL_MS, STRIPE_CALL_MS
 from tests.unit.fakes import MemoryQueue, MemoryStore, MemoryStripe, Reports, request, sync_of
-from tests.unit.stripe_objects import NOW, customer, entitlements, item, subscription
+from tests.unit.stripe_objects import NOW, POLICY, customer, entitlements, item, subscription
 from tests.unit.test_template import FUNCTIONS
 
 KEY = CustomerKey("own", "test", "cus_1")
@@ -76,7 +77,7 @@ def world() -> World:
 def test_a_sync_writes_stripes_state_as_the_next_revision(world: World) -> None:
     row = world.sync()
     assert (row.revision, row.as_of) == (1, NOW)
-    assert set(row.billing.features) == {"sso"}
+    assert row.facts.entitlements == ("sso",)
     assert row.transitions[0].event == "evt_1"
 
 
@@ -93,7 +94,7 @@ def test_on_a_conflict_the_sync_reads_and_fetches_again(world: World) -> None:
     world.store.before_commit = another_writer
     row = world.sync()
     assert row.revision == 2
-    assert set(row.billing.features) == {"sso", "new"}
+    assert row.facts.entitlements == ("sso", "new")
     assert world.pauses == [1]
 
 
@@ -256,20 +257,53 @@ def test_all_pages_of_every_list_are_read(world: World) -> None:
     world.stripe.customers["cus_1"] = customer(
         _tax_ids=[{"id": f"txi_{n}", "type": "eu_vat"} for n in range(12)]
     )
-    billing = world.sync().billing
-    assert len(billing.subscriptions) == 123
-    assert len(billing.subscriptions[0].items) == 14
-    assert billing.products["prod_team"].quantity == 122
-    assert len(billing.features) == 37
-    assert len(billing.tax_ids) == 12
+    row = world.sync()
+    assert len(row.facts.subscriptions) == 123
+    assert len(row.facts.subscriptions[0].items) == 14
+    assert row.access(POLICY, NOW).products["prod_team"].quantity == 122
+    assert len(row.facts.entitlements) == 37
+    assert len(row.facts.tax_ids) == 12
 
 
-def test_the_features_of_products_in_grace_are_read(world: World) -> None:
-    unpaid = {"status": "open", "created": NOW}
-    world.stripe.subscriptions_of["cus_1"] = [subscription("past_due", latest_invoice=unpaid)]
-    world.stripe.entitlements_of["cus_1"] = []
-    world.stripe.features_of["prod_team"] = [f"f{n}" for n in range(11)]
-    assert len(world.sync().billing.features) == 11
+def test_a_grant_that_cannot_be_read_is_reported_and_ignored(world: World) -> None:
+    world.stripe.customers["cus_1"] = customer(
+        metadata={"grant.beta": "soon", "grant.api": "forever"}
+    )
+    row = world.sync()
+    assert set(row.access(POLICY, NOW).features) == {"api", "sso"}
+    assert (
+        "GrantMalformed",
+        {"customer": "cus_1", "metadata": ["grant.beta"]},
+    ) in world.reports.all
+
+
+def test_a_subscription_that_ended_is_explained_in_the_history(world: World) -> None:
+    world.sync()
+    world.stripe.subscriptions_of["cus_1"] = []
+    details = {"reason": "payment_failed", "feedback": None}
+    world.stripe.ended["sub_1"] = {
+        "id": "sub_1",
+        "status": "canceled",
+        "ended_at": NOW,
+        "cancellation_details": details,
+    }
+    world.stripe.calls.clear()
+    (change,) = world.sync().transitions[0].changes
+    assert (change.before, change.after, change.ended_at) == ("active", "canceled", NOW)
+    assert change.reason == "payment_failed"
+    assert world.stripe.calls.count("retrieve_ended_subscription") == 1
+    world.sync()
+    assert world.stripe.calls.count("retrieve_ended_subscription") == 1
+
+
+def test_features_of_a_product_that_stripe_deleted_hold_up_nothing(world: World) -> None:
+    """The adapter's answer for a deleted product is an empty list."""
+    world.stripe.subscriptions_of["cus_1"] = [
+        subscription("past_due"),
+        subscription(id="sub_2", items=[item("prod_b")]),
+    ]
+    row = world.sync()
+    assert set(row.access(POLICY, NOW).products) == {"prod_b"}
 
 
 @dataclass
@@ -307,7 +341,7 @@ def test_the_slowest_attempt_ends_within_the_workers_timeout(
     elapsed_ms = [begins_at_ms]
     deleted = CustomerKey("own", "test", "cus_deleted")
     store = AlwaysTaken(
-        rows={deleted: CustomerRow(key=deleted, revision=1, billing=Billing(deleted=True))}
+        rows={deleted: CustomerRow(key=deleted, revision=1, facts=Facts(deleted=True))}
     )
     world.stripe.customers["cus_1"] = customer(metadata={"user_id": "ada"})
     world.stripe.subscriptions_of["cus_1"] = [

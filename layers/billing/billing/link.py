@@ -44,7 +44,7 @@ def commit(
     A link lasts as long as the customer. A claim that contradicts a link is reported and never
     obeyed; the row is written all the same. Raises Conflict, StoreUnavailable.
     """
-    claimed = row.billing.claimed_subject
+    claimed = row.facts.claimed_subject
     if claimed is None or (claimed, issuer) == (over.subject, over.issuer):
         store.commit(row)
         return

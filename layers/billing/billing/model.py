@@ -5,100 +5,59 @@ All times are epoch seconds by Stripe's clock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from billing import first_format
+from billing.access import Access, AccessPolicy, decide
+from billing.facts import Facts, known, without_defaults
 from billing.keys import CustomerKey, DocumentKey
+from billing.stripe_objects import StripeObject
 from billing.sync_request import Cause
+
+#: The format of customers' rows. A later one may only add to it; a reader reads this format and the
+#: one before.
+FORMAT = 2
 
 #: Transitions a row keeps, newest first ("why did access end?").
 MAX_TRANSITIONS = 10
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProductGrant:
-    """What all items of one product add up to."""
-
-    quantity: int
-    until: int
+#: Bytes of facts and history together that are stored as text, so that a typical row costs one
+#: write unit (1,024 bytes) and can be read in the console. Above that, the history is compressed
+#: first, and then the facts.
+MAX_TEXT_BYTES = 800
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """A subscription item."""
+class Change:
+    """What Stripe says has changed: a subscription's status.
 
-    price: str
-    product: str
-    lookup_key: str | None
-    quantity: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subscription:
-    """A current subscription. `until`: the end of the access it gives, None when it gives none."""
-
-    id: str
-    status: str
-    until: int | None
-    cancel_at: int | None
-    current_period_end: int | None
-    trial_end: int | None
-    items: tuple[Item, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaymentMethod:
-    """The default payment method. Cards have all four fields, others their type as `brand`."""
-
-    brand: str
-    last4: str | None
-    exp_month: int | None
-    exp_year: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaxId:
-    """A tax id: its type (`eu_vat`, …) and verification status. The value itself is not kept."""
-
-    type: str
-    status: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Billing:
-    """What a customer has and may use, projected from Stripe's state at one moment.
-
-    `claimed_subject` is what the customer's metadata says; link.py decides whether it holds.
+    before, after     None: it was not current
+    ended_at          when it ended, for a subscription that did
+    reason, feedback  Stripe's `cancellation_details`, where it has any
     """
 
-    deleted: bool = False
-    delinquent: bool = False
-    features: Mapping[str, int] = field(default_factory=dict)
-    products: Mapping[str, ProductGrant] = field(default_factory=dict)
-    subscriptions: tuple[Subscription, ...] = ()
-    payment_method: PaymentMethod | None = None
-    tax_ids: tuple[TaxId, ...] = ()
-    claimed_subject: str | None = None
-
-    def features_at(self, now: float) -> dict[str, int]:
-        """The features that have not ended at `now`, with their ends."""
-        return {name: until for name, until in self.features.items() if now < until}
-
-    def products_at(self, now: float) -> dict[str, ProductGrant]:
-        """The products that have not ended at `now`."""
-        return {name: grant for name, grant in self.products.items() if now < grant.until}
+    subscription: str
+    before: str | None = None
+    after: str | None = None
+    ended_at: int | None = None
+    reason: str | None = None
+    feedback: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """A change in what the customer may use, and the event that reported it."""
+    """A change in what the customer may use: the event that told of it, and what Stripe says."""
 
     at: int
     event: str
     type: str
-    gained: tuple[str, ...]
-    lost: tuple[str, ...]
+    gained: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,58 +76,80 @@ class CustomerRow:
     confirm_at: int = 0
     subject: str | None = None
     issuer: str | None = None
-    billing: Billing = field(default_factory=Billing)
+    facts: Facts = field(default_factory=Facts)
     transitions: tuple[Transition, ...] = ()
 
     @property
     def deleted(self) -> bool:
-        return self.billing.deleted
+        return self.facts.deleted
+
+    def access(self, policy: AccessPolicy, now: float) -> Access:
+        """What the customer may use at `now`, in epoch seconds."""
+        return decide(self.facts, policy, now)
 
     def advanced(
-        self, billing: Billing, *, as_of: int, confirm_at: int, cause: Cause
+        self,
+        facts: Facts,
+        *,
+        as_of: int,
+        confirm_at: int,
+        cause: Cause,
+        policy: AccessPolicy,
+        ended: Iterable[StripeObject] = (),
     ) -> CustomerRow:
-        """The next revision of this row: `billing` as fetched at `as_of`."""
-        before, after = _granted(self.billing), _granted(billing)
+        """The next revision of this row: `facts` as fetched at `as_of`.
+
+        `ended` are subscriptions (Stripe's objects) that this row still has as current ones. The
+        history compares what was allowed when this row was fetched with what is allowed now.
+        """
+        before = _names(self.access(policy, self.as_of))
+        after = _names(decide(facts, policy, as_of))
+        changes = _changes(self.facts, facts, {each["id"]: each for each in ended})
         transitions = self.transitions
-        if before != after:
-            change = Transition(
+        if before != after or any(change.ended_at for change in changes):
+            transition = Transition(
                 at=as_of,
                 event=cause.id,
                 type=cause.type,
                 gained=tuple(sorted(after - before)),
                 lost=tuple(sorted(before - after)),
+                changes=changes,
             )
-            transitions = (change, *transitions)[:MAX_TRANSITIONS]
+            transitions = (transition, *transitions)[:MAX_TRANSITIONS]
         return replace(
             self,
             revision=self.revision + 1,
             as_of=as_of,
             confirm_at=confirm_at,
-            billing=billing,
+            facts=facts,
             transitions=transitions,
         )
 
     def to_item(self) -> dict[str, Any]:
         """The DynamoDB item, as plain Python values. Empty attributes are left out to save size."""
+        facts = _text(self.facts.to_stored())
+        transitions = _packed(
+            _text(without_defaults(self.transitions)), MAX_TEXT_BYTES - len(facts)
+        )
         attributes: dict[str, Any] = {
             "pk": self.key.pk,
+            "format": FORMAT,
             "rev": self.revision,
             "as_of": self.as_of,
             "confirm_at": self.confirm_at,
             "subject": self.subject,
             "issuer": self.issuer,
-            "transitions": [asdict(transition) for transition in self.transitions],
-            **asdict(self.billing),
+            "deleted": self.deleted,
+            "facts": _packed(facts, MAX_TEXT_BYTES - len(transitions)),
+            "transitions": transitions,
         }
-        return {
-            name: value
-            for name, value in attributes.items()
-            if value not in (None, False, [], (), {})
-        }
+        return {name: value for name, value in attributes.items() if value}
 
     @classmethod
     def from_item(cls, key: CustomerKey, item: Mapping[str, Any]) -> CustomerRow:
-        """The row in a DynamoDB item made by `to_item`; an empty item gives revision 0."""
+        """The row in a DynamoDB item made by `to_item`, in this release, in the one before or in a
+        later one; an empty item gives revision 0."""
+        stored = first_format.converted(item) if item and "format" not in item else item
         return cls(
             key=key,
             revision=int(item.get("rev", 0)),
@@ -176,30 +157,9 @@ class CustomerRow:
             confirm_at=int(item.get("confirm_at", 0)),
             subject=item.get("subject"),
             issuer=item.get("issuer"),
-            billing=Billing(
-                deleted=item.get("deleted", False),
-                delinquent=item.get("delinquent", False),
-                features={name: int(until) for name, until in item.get("features", {}).items()},
-                products={
-                    name: ProductGrant(quantity=int(grant["quantity"]), until=int(grant["until"]))
-                    for name, grant in item.get("products", {}).items()
-                },
-                subscriptions=tuple(
-                    _subscription(stored) for stored in item.get("subscriptions", ())
-                ),
-                payment_method=_payment_method(item.get("payment_method")),
-                tax_ids=tuple(TaxId(**stored) for stored in item.get("tax_ids", ())),
-                claimed_subject=item.get("claimed_subject"),
-            ),
+            facts=Facts.from_stored(_unpacked(stored.get("facts"), {})),
             transitions=tuple(
-                Transition(
-                    at=int(stored["at"]),
-                    event=stored["event"],
-                    type=stored["type"],
-                    gained=tuple(stored["gained"]),
-                    lost=tuple(stored["lost"]),
-                )
-                for stored in item.get("transitions", ())
+                _transition(each) for each in _unpacked(stored.get("transitions"), [])
             ),
         )
 
@@ -240,46 +200,64 @@ class DocumentRow:
         )
 
 
-def _granted(billing: Billing) -> set[str]:
-    """What the billing grants, as one set of names: lookup keys and product ids with quantities."""
+def _names(access: Access) -> set[str]:
+    """What is allowed, as one set of names: lookup keys and product ids with quantities."""
     products = {
-        name if grant.quantity == 1 else f"{name}×{grant.quantity}"
-        for name, grant in billing.products.items()
+        name if product.quantity == 1 else f"{name}×{product.quantity}"
+        for name, product in access.products.items()
     }
-    return {*billing.features, *products}
+    return {*access.features, *products}
 
 
-def _optional_int(value: Any) -> int | None:
-    return None if value is None else int(value)
+def _changes(before: Facts, after: Facts, ended: Mapping[str, StripeObject]) -> tuple[Change, ...]:
+    was = {each.id: each.status for each in before.subscriptions}
+    now = {each.id: each.status for each in after.subscriptions}
+    found = []
+    for name in was | now:
+        subscription = ended.get(name, {})
+        details: Mapping[str, Any] = subscription.get("cancellation_details") or {}
+        change = Change(
+            subscription=name,
+            before=was.get(name),
+            after=now.get(name) or subscription.get("status"),
+            ended_at=subscription.get("ended_at"),
+            reason=details.get("reason"),
+            feedback=details.get("feedback"),
+        )
+        if change.before != change.after:
+            found.append(change)
+    return tuple(found)
 
 
-def _subscription(stored: Mapping[str, Any]) -> Subscription:
-    items: Sequence[Mapping[str, Any]] = stored["items"]
-    return Subscription(
-        id=stored["id"],
-        status=stored["status"],
-        until=_optional_int(stored["until"]),
-        cancel_at=_optional_int(stored["cancel_at"]),
-        current_period_end=_optional_int(stored["current_period_end"]),
-        trial_end=_optional_int(stored["trial_end"]),
-        items=tuple(
-            Item(
-                price=item["price"],
-                product=item["product"],
-                lookup_key=item["lookup_key"],
-                quantity=int(item["quantity"]),
-            )
-            for item in items
-        ),
+def _transition(stored: Mapping[str, Any]) -> Transition:
+    found = known(Transition, stored)
+    return Transition(
+        **found
+        | {
+            "gained": tuple(found.get("gained", ())),
+            "lost": tuple(found.get("lost", ())),
+            "changes": tuple(Change(**known(Change, each)) for each in found.get("changes", ())),
+        }
     )
 
 
-def _payment_method(stored: Mapping[str, Any] | None) -> PaymentMethod | None:
+def _text(stored: Any) -> bytes:
+    """JSON; nothing where there is nothing."""
+    text = json.dumps(stored, separators=(",", ":"), ensure_ascii=False) if stored else ""
+    return text.encode()
+
+
+def _packed(text: bytes, limit: int) -> str | bytes:
+    """As text up to `limit` bytes, compressed above."""
+    return text.decode() if len(text) <= max(0, limit) else zlib.compress(text, 9)
+
+
+def _unpacked(stored: Any, empty: Any) -> Any:
+    """What `_packed` was made from; plain data, as the format before stored it, is left as is."""
     if stored is None:
-        return None
-    return PaymentMethod(
-        brand=stored["brand"],
-        last4=stored["last4"],
-        exp_month=_optional_int(stored["exp_month"]),
-        exp_year=_optional_int(stored["exp_year"]),
-    )
+        return empty
+    if isinstance(stored, str):
+        return json.loads(stored)
+    if isinstance(stored, Mapping | Sequence) and not isinstance(stored, bytes):
+        return stored
+    return json.loads(zlib.decompress(bytes(stored)))

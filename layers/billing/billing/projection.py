@@ -1,20 +1,33 @@
-"""From Stripe's objects to what the row stores: a pure function, one customer at a time."""
+"""From Stripe's objects to the facts that the row stores: a pure function of one customer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from billing.access import (
-    AccessPolicy,
-    Standing,
-    access_until,
-    current_period_end,
+from billing.debt import Bills, paid_items
+from billing.facts import Debt, Facts, Item, PaymentMethod, Subscription, TaxId
+from billing.grants import grants_of
+from billing.stripe_objects import (
+    StripeObject,
+    is_metered,
+    period_edge,
+    product_id,
     scheduled_end,
-    standing,
 )
-from billing.model import Billing, Item, PaymentMethod, ProductGrant, Subscription, TaxId
-from billing.stripe_objects import StripeObject, product_id
+
+
+class Invoices(NamedTuple):
+    """The invoices of a past_due subscription that decide its access.
+
+    lines    the lines of each of `bills.paid`, all of them
+    metered  the prices (ids) of those lines that are billed by usage
+    """
+
+    bills: Bills
+    lines: Sequence[Sequence[StripeObject]] = ()
+    metered: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,125 +35,138 @@ class StripeState:
     """A customer's whole billing state as fetched: Stripe's objects, every list with all its pages.
 
     as_of             Stripe's Date at the first read, in epoch seconds
-    customer          with `invoice_settings.default_payment_method` expanded, or `deleted: true`
-    subscriptions     the current ones, all their items, `latest_invoice` and
-                      `default_payment_method` expanded
-    product_features  lookup keys of the features attached to each product that is in grace
+    customer          with its default payment method, default source and test clock expanded, or
+                      `deleted: true`
+    subscriptions     the current ones, all their items, payment methods and sources expanded
+    invoices          by the id of each past_due subscription
+    product_features  lookup keys of the features attached to each product, where they were read
+    ended             the subscriptions that the row still has and that are not current any more
     """
 
     as_of: int
     customer: StripeObject
     subscriptions: Sequence[StripeObject] = ()
+    invoices: Mapping[str, Invoices] = field(default_factory=dict)
     tax_ids: Sequence[StripeObject] = ()
     active_entitlements: Sequence[StripeObject] = ()
     product_features: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    ended: Sequence[StripeObject] = ()
 
 
-def products_in_grace(subscriptions: Sequence[StripeObject]) -> set[str]:
-    """Products of past_due subscriptions: their features are read product by product.
+class Projected(NamedTuple):
+    """Facts, and the metadata keys of grants that cannot be read."""
 
-    Stripe does not document whether it lists the entitlements of a past_due subscription.
-    """
-    return {
-        product_id(item["price"])
-        for subscription in subscriptions
-        if standing(subscription["status"]) is Standing.GRACE
-        for item in subscription["items"]["data"]
-    }
+    facts: Facts
+    malformed_grants: tuple[str, ...] = ()
 
 
-def project(state: StripeState, policy: AccessPolicy, subject_metadata_key: str) -> Billing:
-    """What the customer has and may use, by `policy`, in the state Stripe reported."""
-    if state.customer.get("deleted"):
-        return Billing(deleted=True)
+def project(state: StripeState, subject_metadata_key: str) -> Projected:
+    """The facts in the state that Stripe reported."""
+    customer = state.customer
+    if customer.get("deleted"):
+        return Projected(Facts(deleted=True))
 
-    subscriptions: list[Subscription] = []
-    products: dict[str, ProductGrant] = {}
-    features: dict[str, int] = {}
-    longest: int | None = None
-    for subscription in state.subscriptions:
-        item_ends: list[int] = []
-        for item in subscription["items"]["data"]:
-            until = access_until(subscription, item, policy)
-            if until is None:
-                continue
-            item_ends.append(until)
-            product = product_id(item["price"])
-            _grant_product(products, product, quantity=_quantity(item), until=until)
-            if standing(subscription["status"]) is Standing.GRACE:
-                for lookup_key in state.product_features.get(product, ()):
-                    features[lookup_key] = max(until, features.get(lookup_key, until))
-        until = max(item_ends, default=None)
-        if until is not None:
-            longest = until if longest is None else max(longest, until)
-        subscriptions.append(_subscription(subscription, until))
-
-    if longest is not None:
-        for entitlement in state.active_entitlements:
-            features[entitlement["lookup_key"]] = longest
-
-    return Billing(
-        delinquent=bool(state.customer.get("delinquent")),
-        features=features,
-        products=products,
-        subscriptions=tuple(subscriptions),
-        payment_method=_default_payment_method(state),
+    metadata: Mapping[str, str] = customer.get("metadata") or {}
+    grants, malformed = grants_of(metadata)
+    default = _default_payment_method(customer)
+    claim = metadata.get(subject_metadata_key) or None
+    facts = Facts(
+        delinquent=bool(customer.get("delinquent")),
+        subscriptions=tuple(_subscription(each, state, default) for each in state.subscriptions),
+        entitlements=tuple(each["lookup_key"] for each in state.active_entitlements),
+        product_features={
+            product: tuple(features) for product, features in state.product_features.items()
+        },
+        grants=grants,
+        payment_method=default,
         tax_ids=tuple(
             TaxId(type=tax_id["type"], status=(tax_id.get("verification") or {}).get("status"))
             for tax_id in state.tax_ids
         ),
-        claimed_subject=(state.customer.get("metadata") or {}).get(subject_metadata_key) or None,
+        test_clock=_frozen_time(customer),
+        claimed_subject=claim,
+        claimed_issuer=metadata.get(issuer_key(subject_metadata_key)) if claim else None,
     )
+    return Projected(facts, malformed)
 
 
-def _quantity(item: StripeObject) -> int:
-    """A metered item has no quantity and counts as one."""
-    quantity = item.get("quantity")
-    return 1 if quantity is None else int(quantity)
+def issuer_key(subject_metadata_key: str) -> str:
+    """The metadata key that names the issuer of a customer's subject."""
+    return f"{subject_metadata_key}_issuer"
 
 
-def _grant_product(
-    products: dict[str, ProductGrant], product: str, *, quantity: int, until: int
-) -> None:
-    held = products.get(product)
-    if held is not None:
-        quantity, until = quantity + held.quantity, max(until, held.until)
-    products[product] = ProductGrant(quantity=quantity, until=until)
-
-
-def _subscription(subscription: StripeObject, until: int | None) -> Subscription:
+def _subscription(
+    subscription: StripeObject, state: StripeState, default: PaymentMethod | None
+) -> Subscription:
+    own = _payment_method(
+        subscription.get("default_payment_method") or subscription.get("default_source")
+    )
+    invoices = state.invoices.get(subscription["id"])
     return Subscription(
         id=subscription["id"],
         status=subscription["status"],
-        until=until,
+        items=tuple(_item(subscription, item) for item in subscription["items"]["data"]),
         cancel_at=scheduled_end(subscription),
-        current_period_end=current_period_end(subscription),
         trial_end=subscription.get("trial_end"),
-        items=tuple(
-            Item(
-                price=item["price"]["id"],
-                product=product_id(item["price"]),
-                lookup_key=item["price"].get("lookup_key"),
-                quantity=_quantity(item),
-            )
-            for item in subscription["items"]["data"]
-        ),
+        collection_paused=bool(subscription.get("pause_collection")),
+        debt=_debt(subscription, invoices, own or default) if invoices else None,
+        payment_method=own if default is None else None,
     )
 
 
-def _default_payment_method(state: StripeState) -> PaymentMethod | None:
-    """The customer's default, else that of a subscription, where checkout puts the card."""
-    defaults = [
-        (state.customer.get("invoice_settings") or {}).get("default_payment_method"),
-        *(each.get("default_payment_method") for each in state.subscriptions),
-    ]
-    method = next((each for each in defaults if isinstance(each, Mapping)), None)
-    if method is None:
+def _item(subscription: StripeObject, item: StripeObject) -> Item:
+    quantity = None if is_metered(item["price"]) else item.get("quantity")
+    return Item(
+        price=item["price"]["id"],
+        product=product_id(item["price"]),
+        lookup_key=item["price"].get("lookup_key"),
+        quantity=quantity,
+        period_end=period_edge(subscription, item, "end"),
+    )
+
+
+def _debt(
+    subscription: StripeObject, invoices: Invoices, method: PaymentMethod | None
+) -> Debt | None:
+    """Where Stripe says past_due and no invoice is owed, the debt began with the current period: a
+    renewal moves the period before it is paid."""
+    since = invoices.bills.owed_since
+    if since is None:
+        items = subscription["items"]["data"]
+        starts = [period_edge(subscription, item, "start") for item in items]
+        since = min((start for start in starts if start is not None), default=None)
+    if since is None:
         return None
-    card = method.get("card") or {}
-    return PaymentMethod(
-        brand=card.get("brand") or method["type"],
-        last4=card.get("last4"),
-        exp_month=card.get("exp_month"),
-        exp_year=card.get("exp_year"),
+    return Debt(
+        since=since,
+        method=method.type if method else None,
+        paid=paid_items(invoices.lines, invoices.metered.__contains__),
     )
+
+
+def _default_payment_method(customer: StripeObject) -> PaymentMethod | None:
+    settings: StripeObject = customer.get("invoice_settings") or {}
+    return _payment_method(settings.get("default_payment_method") or customer.get("default_source"))
+
+
+def _payment_method(method: object) -> PaymentMethod | None:
+    """A payment method, or a legacy source: a card or a bank account has its details on itself. An
+    id is one that Stripe could not expand: it is gone."""
+    if not isinstance(method, Mapping):
+        return None
+    kind, details = method["object"], method
+    if kind in ("payment_method", "source"):
+        kind = method["type"]
+        details = method.get(kind) or {}
+    return PaymentMethod(
+        type=kind,
+        brand=details.get("brand"),
+        last4=details.get("last4"),
+        exp_month=details.get("exp_month"),
+        exp_year=details.get("exp_year"),
+    )
+
+
+def _frozen_time(customer: StripeObject) -> int | None:
+    clock = customer.get("test_clock")
+    return int(clock["frozen_time"]) if isinstance(clock, Mapping) else None

@@ -22,7 +22,10 @@ from billing.sync_request import Cause
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomerReplica:
-    """Customers: their whole billing state, projected, with the subject their metadata claims."""
+    """Customers: the facts of their billing state, with the subject that their metadata claims.
+
+    `policy` decides nothing that is stored, except what the history calls gained and lost.
+    """
 
     store: Store
     stripe: StripeReads
@@ -35,13 +38,22 @@ class CustomerReplica:
         return self.store.load(key)
 
     def fetch(self, over: CustomerRow, in_time: Callable[[], None]) -> StripeState:
-        return stripe_state.fetch(self.stripe, over.key.id, in_time)
+        return stripe_state.fetch(self.stripe, over.key.id, over.facts, in_time)
 
     def commit(
         self, over: CustomerRow, fetched: StripeState, *, confirm_at: int, cause: Cause
     ) -> None:
-        billing = project(fetched, self.policy, self.subject_metadata_key)
-        row = over.advanced(billing, as_of=fetched.as_of, confirm_at=confirm_at, cause=cause)
+        facts, malformed = project(fetched, self.subject_metadata_key)
+        if malformed:
+            self.report("GrantMalformed", customer=over.key.id, metadata=list(malformed))
+        row = over.advanced(
+            facts,
+            as_of=fetched.as_of,
+            confirm_at=confirm_at,
+            cause=cause,
+            policy=self.policy,
+            ended=fetched.ended,
+        )
         link.commit(row, over=over, issuer=self.issuer, store=self.store, report=self.report)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from billing.model import CustomerRow, Subscription
+from billing.access import GRANT, SUBSCRIPTION, Access, AccessPolicy
+from billing.facts import Facts, Subscription
+from billing.model import CustomerRow
 from billing.schemas import object_schema
 
 Json = dict[str, Any]
@@ -15,6 +17,10 @@ _TIME_OR_NULL = {**_TIME, "type": ["string", "null"]}
 _TEXT = {"type": "string"}
 _TEXT_OR_NULL = {"type": ["string", "null"]}
 _COUNT_OR_NULL = {"type": ["integer", "null"]}
+_SOURCE = {
+    "enum": [SUBSCRIPTION, GRANT],
+    "description": "What gives it until then: a subscription, or a grant in Stripe's metadata",
+}
 
 
 def _by_name(of_what: str, schema: Json) -> Json:
@@ -36,7 +42,11 @@ _SUBSCRIPTION_SCHEMA = object_schema(
             price=_TEXT,
             product=_TEXT,
             lookup_key=_TEXT_OR_NULL,
-            quantity={"type": "integer", "minimum": 0},
+            quantity={
+                "type": "integer",
+                "minimum": 0,
+                "description": "1 where the price is billed by usage",
+            },
         ),
     },
 )
@@ -46,7 +56,7 @@ ENTITLEMENTS_SCHEMA = object_schema(
     "What the subject may use now. Without a customer, `customer` is null and the rest is empty.",
     subject=_TEXT,
     customer=_TEXT_OR_NULL,
-    features=_by_name("By lookup key.", object_schema("A feature.", until=_TIME)),
+    features=_by_name("By lookup key.", object_schema("A feature.", until=_TIME, source=_SOURCE)),
     products=_by_name(
         "By product id.",
         object_schema("A product.", quantity={"type": "integer", "minimum": 0}, until=_TIME),
@@ -54,8 +64,10 @@ ENTITLEMENTS_SCHEMA = object_schema(
     subscriptions={"type": "array", "items": _SUBSCRIPTION_SCHEMA},
     payment_method={
         **object_schema(
-            "The default payment method; null where there is none.",
-            brand=_TEXT,
+            "The customer's default payment method, else that of a subscription that gives access; "
+            "null where there is none.",
+            type={**_TEXT, "description": "Stripe's own type: `card`, `sepa_debit`, …"},
+            brand=_TEXT_OR_NULL,
             last4=_TEXT_OR_NULL,
             exp_month=_COUNT_OR_NULL,
             exp_year=_COUNT_OR_NULL,
@@ -81,58 +93,46 @@ ENTITLEMENT_SCHEMA: Json = {
 }
 
 
-def entitlements(subject: str, row: CustomerRow | None, now: float) -> Json:
-    """The body of `GET /entitlements` at `now` (epoch seconds); what has ended is left out.
+def entitlements(subject: str, row: CustomerRow | None, policy: AccessPolicy, now: float) -> Json:
+    """The body of `GET /entitlements` at `now` (epoch seconds).
 
-    `row` is None for a subject without a living customer. `valid_until` is when the first of these
-    entitlements ends unless Stripe says otherwise before then; null where none does.
+    `row` is None for a subject without a living customer.
     """
-    if row is None:
-        return {
-            "subject": subject,
-            "customer": None,
-            "features": {},
-            "products": {},
-            "subscriptions": [],
-            "payment_method": None,
-            "tax_ids": [],
-            "delinquent": False,
-            "as_of": None,
-            "valid_until": None,
-        }
-    billing = row.billing
-    features, products = billing.features_at(now), billing.products_at(now)
-    ends = [*features.values(), *(grant.until for grant in products.values())]
-    method = billing.payment_method
+    facts, access = (row.facts, row.access(policy, now)) if row else (Facts(), Access())
+    method = access.payment_method
     return {
         "subject": subject,
-        "customer": row.key.id,
-        "features": {name: {"until": iso(until)} for name, until in features.items()},
-        "products": {
-            name: {"quantity": grant.quantity, "until": iso(grant.until)}
-            for name, grant in products.items()
+        "customer": row and row.key.id,
+        "features": {
+            name: {"until": iso(feature.until), "source": feature.source}
+            for name, feature in access.features.items()
         },
-        "subscriptions": [_subscription(each, now) for each in billing.subscriptions],
+        "products": {
+            name: {"quantity": product.quantity, "until": iso(product.until)}
+            for name, product in access.products.items()
+        },
+        "subscriptions": [_subscription(each, access) for each in facts.subscriptions],
         "payment_method": method
         and {
+            "type": method.type,
             "brand": method.brand,
             "last4": method.last4,
             "exp_month": method.exp_month,
             "exp_year": method.exp_year,
         },
-        "tax_ids": [{"type": tax_id.type, "status": tax_id.status} for tax_id in billing.tax_ids],
-        "delinquent": billing.delinquent,
-        "as_of": iso(row.as_of),
-        "valid_until": iso(min(ends, default=None)),
+        "tax_ids": [{"type": tax_id.type, "status": tax_id.status} for tax_id in facts.tax_ids],
+        "delinquent": facts.delinquent,
+        "as_of": row and iso(row.as_of),
+        "valid_until": iso(access.valid_until),
     }
 
 
-def entitlement(feature: str, row: CustomerRow | None, now: float) -> Json:
+def entitlement(feature: str, row: CustomerRow | None, policy: AccessPolicy, now: float) -> Json:
     """The body of `GET /entitlements/{feature}`: entitled only while `now` is before `until`."""
-    until = row.billing.features_at(now).get(feature) if row else None
-    if until is None:
+    given = row.access(policy, now).features.get(feature) if row else None
+    if given is None:
         return {"feature": feature, "entitled": False}
-    return {"feature": feature, "entitled": True, "until": iso(until)}
+    return {"feature": feature, "entitled": True, "until": iso(given.until)}
 
 
 def iso(time: int | None) -> str | None:
@@ -142,11 +142,11 @@ def iso(time: int | None) -> str | None:
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _subscription(subscription: Subscription, now: float) -> Json:
+def _subscription(subscription: Subscription, access: Access) -> Json:
     return {
         "id": subscription.id,
         "status": subscription.status,
-        "gives_access": subscription.until is not None and now < subscription.until,
+        "gives_access": subscription.id in access.subscriptions,
         "cancel_at": iso(subscription.cancel_at),
         "current_period_end": iso(subscription.current_period_end),
         "trial_end": iso(subscription.trial_end),
@@ -155,7 +155,7 @@ def _subscription(subscription: Subscription, now: float) -> Json:
                 "price": item.price,
                 "product": item.product,
                 "lookup_key": item.lookup_key,
-                "quantity": item.quantity,
+                "quantity": 1 if item.quantity is None else item.quantity,
             }
             for item in subscription.items
         ],

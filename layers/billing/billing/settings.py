@@ -75,6 +75,7 @@ class Settings:
             ),
             access_policy=AccessPolicy(
                 past_due_grace=round(float(value("PAST_DUE_GRACE_DAYS")) * DAY),
+                delayed_payment=round(float(value("DELAYED_PAYMENT_DAYS")) * DAY),
                 renewal_slack=round(float(value("RENEWAL_SLACK_HOURS")) * HOUR),
                 pause_collection_keeps_access=value("PAUSE_COLLECTION_KEEPS_ACCESS") == "true",
             ),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
 
 StripeObject = Mapping[str, Any]
 
@@ -14,17 +14,24 @@ MAX_QUANTITY = 999_999
 Page = Mapping[str, Any]
 
 
+def each_of(
+    page_after: Callable[[str | None], Page], *, first: Page | None = None
+) -> Iterator[StripeObject]:
+    """The objects of a list, page by page as they are taken. `page_after` returns the page that
+    follows the object with this id, or the first page for None; `first` is the first page where it
+    is at hand already."""
+    page = page_after(None) if first is None else first
+    yield from page["data"]
+    while page["has_more"] and page["data"]:
+        page = page_after(page["data"][-1]["id"])
+        yield from page["data"]
+
+
 def all_pages(
     page_after: Callable[[str | None], Page], *, first: Page | None = None
 ) -> list[StripeObject]:
-    """All objects of a list. `page_after` returns the page that follows the object with this id,
-    or the first page for None; `first` is the first page where it is at hand already."""
-    page = page_after(None) if first is None else first
-    objects: list[StripeObject] = list(page["data"])
-    while page["has_more"] and page["data"]:
-        page = page_after(page["data"][-1]["id"])
-        objects.extend(page["data"])
-    return objects
+    """All objects of a list; see each_of."""
+    return list(each_of(page_after, first=first))
 
 
 def product_id(price: StripeObject) -> str:
@@ -41,3 +48,26 @@ def is_deleted(reference: object) -> bool:
 def is_metered(price: StripeObject) -> bool:
     """Whether the price is billed by usage: it then has no quantity."""
     return (price.get("recurring") or {}).get("usage_type") == "metered"
+
+
+def scheduled_end(subscription: StripeObject) -> int | None:
+    """When the subscription is scheduled to end.
+
+    Flexible billing sets `cancel_at` only, classic billing `cancel_at_period_end`
+    (https://docs.stripe.com/billing/subscriptions/cancel).
+    """
+    if subscription.get("cancel_at") is not None:
+        return int(subscription["cancel_at"])
+    if not subscription.get("cancel_at_period_end"):
+        return None
+    ends = [period_edge(subscription, item, "end") for item in subscription["items"]["data"]]
+    return max((end for end in ends if end is not None), default=None)
+
+
+def period_edge(
+    subscription: StripeObject, item: StripeObject, edge: Literal["start", "end"]
+) -> int | None:
+    """An edge of the item's current period: on the subscription before 2025-03-31.basil."""
+    name = f"current_period_{edge}"
+    found = item.get(name) or subscription.get(name)
+    return None if found is None else int(found)

@@ -1,10 +1,13 @@
-"""Fixtures for the deploy tests."""
+"""Fixtures for the deploy tests. `client` is Stripe's library, connected to the simulator."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.unit.deploy.world import World
+from tests.unit.stripe_simulator.conftest import base_url, client, control
+
+__all__ = ["base_url", "client", "control", "deployed", "world"]
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from billing.deploy.portal_configurations import CONTENT
 from tests.unit.deploy.world import FILE, World
 
 
@@ -49,6 +50,60 @@ def test_a_value_that_is_removed_from_the_file_is_unset(deployed: World) -> None
     assert changes["features"]["subscription_update"]["enabled"] is False
     assert changes["features"]["subscription_update"]["products"] == ""
     assert attributes["LoginPages"].startswith("none")
+
+
+PAUSE = "[small.features]\nsubscription_pause.enabled = true\n"
+
+
+def sent_pauses(world: World) -> list[Any]:
+    """What each call sent as subscription_pause; None where it sent none."""
+    sent = [changes["features"] for _, _, changes in world.account.calls if "features" in changes]
+    return [features.get("subscription_pause") for features in sent]
+
+
+def test_a_pause_is_sent_only_where_the_file_names_it(deployed: World) -> None:
+    assert sent_pauses(deployed) == [None, None]
+    deployed.account.calls.clear()
+    deployed.file = FILE.replace("[small.features]\n", PAUSE)
+    deployed.deploy()
+    duration = {"type": "indefinite", "interval_options": ""}
+    assert sent_pauses(deployed) == [{"enabled": True, "duration": duration}]
+
+
+def test_a_pause_that_the_file_no_longer_names_is_turned_off_once(deployed: World) -> None:
+    deployed.file = FILE.replace("[small.features]\n", PAUSE)
+    deployed.deploy()
+    deployed.account.calls.clear()
+    deployed.file = FILE
+    deployed.deploy()
+    (off,) = sent_pauses(deployed)
+    assert off["enabled"] is False
+    deployed.file = FILE + "payment_method_update.enabled = true\n"
+    deployed.deploy()
+    assert sent_pauses(deployed) == [off, None]
+
+
+@pytest.mark.parametrize("features", [{}, {"subscription_pause": {"enabled": False}}])
+def test_an_account_without_pauses_is_sent_none(
+    deployed: World, features: Mapping[str, Any]
+) -> None:
+    deployed.account.configurations[0]["features"] = features
+    deployed.account.calls.clear()
+    deployed.file = FILE + "payment_method_update.enabled = true\n"
+    deployed.deploy()
+    assert sent_pauses(deployed) == [None]
+
+
+def test_a_configuration_whose_fields_an_older_release_left_out_is_updated_once(
+    deployed: World,
+) -> None:
+    # The hash covers every field that an update sends, so a new field of the table is sent too.
+    deployed.account.configurations[0]["metadata"][CONTENT] = "of fewer fields"
+    deployed.account.calls.clear()
+    deployed.deploy()
+    assert len(deployed.account.calls) == 1
+    with deployed.changes_nothing():
+        deployed.deploy()
 
 
 def test_a_configuration_that_is_removed_from_the_file_is_deactivated_until_it_returns(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -75,6 +76,29 @@ def test_cancelling_at_period_end_sets_cancel_at_and_can_be_undone(
     assert "Don’t cancel plan" in browser.get(url).text
     assert browser.post(f"{url}/subscriptions/{subscription.id}/reactivate").status_code == 303
     assert api.subscriptions.retrieve(subscription.id).cancel_at is None
+
+
+def test_cancelling_items_of_several_periods_ends_with_the_latest(
+    api: Any, shop: Shop, browser: httpx.Client, control: Control
+) -> None:
+    yearly = shop.price(shop.pro.id, 30000, "pro_yearly", "year")
+    customer = shop.customer()
+    subscription = api.subscriptions.create(
+        {
+            "customer": customer.id,
+            "items": [{"price": shop.basic_price.id}, {"price": yearly.id}],
+        }
+    )
+    ends = [item.current_period_end for item in subscription["items"].data]
+    url = open_portal(shop, customer).url
+    path = f"{url}/subscriptions/{subscription.id}/cancel"
+    last = datetime.fromtimestamp(max(ends), UTC)
+    assert f"You keep everything until {last:%B} {last.day}, {last.year}" in browser.get(path).text
+    assert browser.post(path).status_code == 303
+    ending = api.subscriptions.retrieve(subscription.id)
+    assert (ending.cancel_at, ending.cancel_at_period_end) == (max(ends), False)
+    control.advance(days=40)
+    assert api.subscriptions.retrieve(subscription.id).status == "active"
 
 
 def test_a_classic_subscription_gets_cancel_at_period_end(

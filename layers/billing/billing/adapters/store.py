@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 #: developerguide/Programming.Errors.html. In a transaction each item has one of the second kind.
 _REFUSALS = {"ValidationException", "ItemCollectionSizeLimitExceededException"}
 _REFUSALS_IN_TRANSACTIONS = {"ValidationError", "ItemCollectionSizeLimitExceeded"}
+
+#: The largest item that DynamoDB stores.
+MAX_ITEM_BYTES = 400 * 1024
+
+#: What one write unit writes.
+WRITE_UNIT_BYTES = 1024
 
 _to_dynamodb = TypeSerializer().serialize
 _from_dynamodb = TypeDeserializer().deserialize
@@ -111,7 +117,10 @@ class DynamoDBStore:
 
     def _put(self, row: CustomerRow | DocumentRow) -> dict[str, Any]:
         """A Put of `row` over the revision before it."""
-        put: dict[str, Any] = {"TableName": self._table, "Item": _serialized(row.to_item())}
+        item = row.to_item()
+        if (size := item_size(item)) > MAX_ITEM_BYTES:
+            raise StoreRefused(f"the row has {size:,} bytes, and DynamoDB takes {MAX_ITEM_BYTES:,}")
+        put: dict[str, Any] = {"TableName": self._table, "Item": _serialized(item)}
         if row.revision == 1:
             return put | {"ConditionExpression": "attribute_not_exists(pk)"}
         return put | {
@@ -134,6 +143,29 @@ def _translated() -> Iterator[None]:
             if code in _REFUSALS:
                 raise StoreRefused(code) from error
             raise
+
+
+def item_size(item: Mapping[str, Any]) -> int:
+    """Bytes of an item as DynamoDB counts them. A map or a list has 3 more, and 1 for each element
+    (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html).
+    """
+    return sum(len(name.encode()) + _value_size(value) for name, value in item.items())
+
+
+def _value_size(value: Any) -> int:
+    match value:
+        case Mapping():
+            return 3 + len(value) + item_size(value)
+        case list() | tuple():
+            return 3 + len(value) + sum(map(_value_size, value))
+        case str():
+            return len(value.encode())
+        case bytes():
+            return len(value)
+        case bool() | None:
+            return 1
+        case _:
+            return len(str(value)) // 2 + 2
 
 
 def _name_pk(mode: str, name: str) -> str:

@@ -18,6 +18,7 @@ from billing.adapters.stripe_client import (
     is_missing,
     is_replayed,
     list_page,
+    list_page_or_empty,
     once,
     plain,
     retrieve_or_none,
@@ -32,6 +33,16 @@ if TYPE_CHECKING:
 
 #: Lookup keys that one list of prices may name: Stripe's maximum.
 MAX_LOOKUP_KEYS = 10
+
+#: What a customer's sync reads in its first call; expansions end at four levels.
+_CUSTOMER_EXPANSIONS = [
+    "default_source",
+    "invoice_settings.default_payment_method",
+    "subscriptions.data.default_payment_method",
+    "subscriptions.data.default_source",
+    "tax_ids",
+    "test_clock",
+]
 
 #: What a price's id can look like. Nothing else becomes part of a path.
 _PRICE_ID = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
@@ -53,23 +64,30 @@ class StripeApi:
     # -- a customer's sync
 
     def retrieve_customer(self, customer_id: str) -> tuple[StripeObject, int]:
-        expand = [
-            "invoice_settings.default_payment_method",
-            "subscriptions.data.default_payment_method",
-            "subscriptions.data.latest_invoice",
-            "tax_ids",
-        ]
         with translated():
             try:
-                found = self._v1.customers.retrieve(customer_id, {"expand": expand})
+                found = self._customer_with(customer_id, _CUSTOMER_EXPANSIONS)
             except stripe.InvalidRequestError as error:
                 if is_missing(error):
                     raise CustomerNotFound(customer_id) from error
                 raise
         return plain(found), date_of(found)
 
+    def _customer_with(self, customer_id: str, expand: list[str]) -> stripe.Customer:
+        """The customer with these expansions; without any if Stripe refuses them to a deleted
+        one."""
+        try:
+            return self._v1.customers.retrieve(customer_id, {"expand": expand})
+        except stripe.InvalidRequestError as refused:
+            if is_missing(refused):
+                raise
+            found = self._v1.customers.retrieve(customer_id)
+            if not getattr(found, "deleted", False):
+                raise
+            return found
+
     def list_subscriptions(self, customer_id: str, after: str | None) -> Page:
-        expand = ["data.default_payment_method", "data.latest_invoice"]
+        expand = ["data.default_payment_method", "data.default_source"]
         return list_page(
             self._v1.subscriptions.list, after, {"customer": customer_id, "expand": expand}
         )
@@ -85,9 +103,24 @@ class StripeApi:
         entitlements = self._v1.entitlements.active_entitlements
         return list_page(entitlements.list, after, {"customer": customer_id})
 
+    def list_invoices(self, subscription: str, after: str | None) -> Page:
+        return list_page(self._v1.invoices.list, after, {"subscription": subscription})
+
+    def list_invoice_lines(self, invoice: str, after: str | None) -> Page:
+        lines = self._v1.invoices.line_items
+        return list_page(lambda page: lines.list(invoice, page), after, {})
+
+    # -- its optional reads: what Stripe does not have is empty or None
+
     def list_product_features(self, product: str, after: str | None) -> Page:
         features = self._v1.products.features
-        return list_page(lambda page: features.list(product, page), after, {})
+        return list_page_or_empty(lambda page: features.list(product, page), after)
+
+    def retrieve_ended_subscription(self, subscription: str) -> StripeObject | None:
+        return retrieve_or_none(lambda: self._v1.subscriptions.retrieve(subscription))
+
+    def retrieve_price(self, price: str) -> StripeObject | None:
+        return retrieve_or_none(lambda: self._v1.prices.retrieve(price))
 
     # -- documents, and what is for sale
 

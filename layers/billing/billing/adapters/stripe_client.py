@@ -125,6 +125,17 @@ def list_page(
         return plain(list_objects({**parameters, **page_after(after)}))
 
 
+def list_page_or_empty(list_objects: Callable[[Any], Any], after: str | None) -> Page:
+    """As `list_page`; an empty one where Stripe does not have the object whose list it is."""
+    with translated():
+        try:
+            return plain(list_objects(page_after(after)))
+        except stripe.InvalidRequestError as error:
+            if is_missing(error):
+                return {"data": [], "has_more": False}
+            raise
+
+
 def is_missing(error: stripe.InvalidRequestError) -> bool:
     """Whether Stripe has no such object."""
     return error.code == "resource_missing"

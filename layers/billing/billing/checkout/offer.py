@@ -8,7 +8,8 @@ from typing import Any
 from billing import catalog
 from billing.access import is_held
 from billing.errors import BadRequest
-from billing.model import CustomerRow, Subscription
+from billing.facts import Subscription
+from billing.model import CustomerRow
 from billing.stripe_objects import StripeObject, is_metered, product_id
 
 
@@ -39,7 +40,7 @@ def with_session_id(url: str) -> str:
 
 def held_subscription(row: CustomerRow, product: str) -> Subscription | None:
     """The customer's subscription to the product, paid for or not."""
-    for subscription in row.billing.subscriptions:
+    for subscription in row.facts.subscriptions:
         products = {item.product for item in subscription.items}
         if product in products and is_held(subscription.status):
             return subscription

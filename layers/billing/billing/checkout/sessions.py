@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from billing import catalog
+from billing.access import AccessPolicy
 from billing.checkout.offer import (
     has_had,
     held_subscription,
@@ -150,6 +151,7 @@ class CheckoutSessions:
     pause: Callable[[int], None]
     clock: Callable[[], float]
     offer: Checkout
+    policy: AccessPolicy
     return_urls: ReturnUrls
     account: str
     mode: str
@@ -311,11 +313,12 @@ class CheckoutSessions:
         """Whether the row has what the complete session brought, features too: a read of Stripe may
         be stale, and Stripe lists entitlements a moment after their subscription."""
         wanted = session.get("subscription")
-        for subscription in row.billing.subscriptions:
+        for subscription in row.facts.subscriptions:
             if subscription.id == wanted:
                 products = [item.product for item in subscription.items]
                 features = catalog.features_of(self.read_catalog(), products)
-                return subscription.until is not None and features <= set(row.billing.features)
+                access = row.access(self.policy, self.clock())
+                return subscription.id in access.subscriptions and features <= set(access.features)
         return False
 
     # ------------------------------------------------------------------ the customer

@@ -17,6 +17,8 @@ from billing.configuration.lines import lines_of
 from billing.configuration.shapes import (
     CHECKOUT,
     FLOWS,
+    MAX_METADATA_VALUE_LENGTH,
+    MAX_NAME_LENGTH,
     PORTAL_CONFIGURATION,
     KeyPath,
     Mistake,
@@ -125,6 +127,7 @@ def parse(text: str, *, stage: str, mode: str, name: str = "portcullis.toml") ->
         for key, table in seen.items():
             wrong += mistakes((key,), table, _shape_of(key), whole=True)
             if key not in (_CHECKOUT, _FLOWS):
+                wrong += _too_long_a_name(key, table)
                 wrong += _contradictions(key, table.get("features", {}))
     configurations = [key for key in seen if key not in (_CHECKOUT, _FLOWS)]
     if not wrong and not configurations:
@@ -201,6 +204,15 @@ def _mistakes_in_file(written: Mapping[str, Any]) -> Iterator[Mistake]:
             "mode": Table(dict.fromkeys(MODES, shape)),
         }
         yield from mistakes((key,), table, Table({**shape.keys, **overlays}), whole=False)
+
+
+def _too_long_a_name(name: str, table: Mapping[str, Any]) -> Iterator[Mistake]:
+    """A table's name goes into metadata, and is the configuration's name unless it has another."""
+    most, what = MAX_NAME_LENGTH, "as a name: set the key name"
+    if "name" in table:
+        most, what = MAX_METADATA_VALUE_LENGTH, "in metadata"
+    if len(name) > most:
+        yield (name,), f"has {len(name)} characters; Stripe takes {most} {what}"
 
 
 def _contradictions(name: str, features: Mapping[str, Any]) -> Iterator[Mistake]:

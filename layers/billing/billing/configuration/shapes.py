@@ -95,7 +95,8 @@ def _mistake_in_value(value: Any, shape: Value) -> str:
     size = len(value) if isinstance(value, str) else int(value)
     if size < shape.least or (shape.most is not None and size > shape.most):
         if shape.kind is str:
-            return "must not be empty"
+            too_long = f"has {size} characters; Stripe takes {shape.most}"
+            return too_long if size else "must not be empty"
         allowed = (
             f"{shape.least} or more" if shape.most is None else f"{shape.least} to {shape.most}"
         )
@@ -123,7 +124,11 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
-# What each table of the file may hold.
+# What each table of the file may hold. The lengths are Stripe's limits, in characters.
+
+MAX_HEADLINE_LENGTH = 60
+MAX_NAME_LENGTH = 256
+MAX_METADATA_VALUE_LENGTH = 500
 
 _TEXT = Value(str, least=1)
 _FLAG = Value(bool)
@@ -137,7 +142,7 @@ def _switched(**keys: Shape) -> Table:
 
 _QUANTITY = _switched(minimum=Value(int), maximum=Value(int))
 _PRODUCT = Table({"prices": ListOf(_TEXT), "adjustable_quantity": _QUANTITY}, required=("prices",))
-_REASONS = (
+CANCELLATION_REASONS = (
     *("customer_service", "low_quality", "missing_features", "other", "switched_service"),
     *("too_complex", "too_expensive", "unused"),
 )
@@ -172,7 +177,7 @@ _FEATURES = Table(
             cancellation_reason=Table(
                 {
                     "enabled": _FLAG,
-                    "options": ListOf(OneOf(_REASONS)),
+                    "options": ListOf(OneOf(CANCELLATION_REASONS)),
                     "feedback_options": ListOf(_TEXT),
                 },
                 required=("enabled", "options"),
@@ -201,10 +206,14 @@ _FEATURES = Table(
 #: A portal configuration.
 PORTAL_CONFIGURATION = Table(
     {
-        "name": _TEXT,
+        "name": Value(str, least=1, most=MAX_NAME_LENGTH),
         "default_return_url": _URL,
         "business_profile": Table(
-            {"headline": Value(str), "privacy_policy_url": _URL, "terms_of_service_url": _URL}
+            {
+                "headline": Value(str, most=MAX_HEADLINE_LENGTH),
+                "privacy_policy_url": _URL,
+                "terms_of_service_url": _URL,
+            }
         ),
         "login_page": _switched(),
         "features": _FEATURES,

@@ -13,40 +13,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from billing.configuration.file import PortalConfiguration, merged
+from billing.deploy.portal_fields import every_field, for_creation, pause_off
 from billing.deploy.webhook_endpoint import STACK, STAGE, ours
 from billing.errors import SetupFailed
 from billing.reporter import Reporter
 from billing.stripe_objects import StripeObject, product_id
 
-#: Metadata: the configuration's name in the file, and a hash of the parameters it was made from.
+#: Metadata: the configuration's name in the file, and a hash of all its fields.
 NAME, CONTENT = "portcullis_name", "portcullis_content"
-
-#: Stripe's defaults. An update begins with these, because Stripe keeps what an update leaves out.
-_UNSET: Mapping[str, Any] = {
-    "active": True,
-    "business_profile": {"headline": "", "privacy_policy_url": "", "terms_of_service_url": ""},
-    "login_page": {"enabled": False},
-    "features": {
-        "customer_update": {"enabled": False},
-        "invoice_history": {"enabled": False},
-        "payment_method_update": {"enabled": False, "payment_method_configuration": ""},
-        "subscription_cancel": {
-            "enabled": False,
-            "mode": "at_period_end",
-            "proration_behavior": "none",
-            "cancellation_reason": {"enabled": False},
-        },
-        "subscription_pause": {"enabled": False},
-        "subscription_update": {
-            "enabled": False,
-            "billing_cycle_anchor": "unchanged",
-            "products": "",
-            "proration_behavior": "none",
-            "schedule_at_period_end": {"conditions": ""},
-            "trial_update_behavior": "end_trial",
-        },
-    },
-}
 
 _DEACTIVATED: Mapping[str, Any] = {"active": False, "login_page": {"enabled": False}}
 
@@ -62,17 +36,19 @@ class WantedConfiguration:
 
     @property
     def content(self) -> str:
-        return hashlib.sha256(json.dumps(self.parameters, sort_keys=True).encode()).hexdigest()[:16]
+        fields = json.dumps(every_field(self.parameters), sort_keys=True)
+        return hashlib.sha256(fields.encode()).hexdigest()[:16]
 
     def creation(self) -> dict[str, Any]:
         """The parameters of https://docs.stripe.com/api/customer_portal/configurations/create."""
-        return {**self.parameters, "metadata": self._metadata}
+        return for_creation(every_field(self.parameters)) | {"metadata": self._metadata}
 
     def changes(self, configuration: StripeObject) -> dict[str, Any]:
         """The update that `configuration` needs; empty where it needs none."""
         metadata = configuration["metadata"]
         if metadata.get(CONTENT) != self.content or not configuration["active"]:
-            return merged(_UNSET, self.parameters) | {"metadata": self._metadata}
+            update = merged(pause_off(configuration), every_field(self.parameters))
+            return update | {"metadata": self._metadata}
         return {} if metadata.get(STAGE) == self.stage else {"metadata": {STAGE: self.stage}}
 
     @property

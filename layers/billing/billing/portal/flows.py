@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from billing.access import Standing, scheduled_end, standing
+from billing.access import Standing, standing
 from billing.configuration.file import Configuration
 from billing.errors import BadRequest, NotFound, StateConflict
 from billing.responses import iso
-from billing.stripe_objects import MAX_QUANTITY, StripeObject, is_metered
+from billing.stripe_objects import MAX_QUANTITY, StripeObject, is_metered, scheduled_end
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from billing.access import AccessPolicy
 from billing.configuration.file import Configuration, PortalConfiguration
 from billing.customers import Customers
 from billing.errors import (
@@ -84,6 +85,7 @@ class PortalSessions:
     stripe: PortalApi
     store: PortalStore
     configuration: Configuration
+    policy: AccessPolicy
     return_urls: ReturnUrls
     on_behalf_of: str
     account: str
@@ -141,8 +143,8 @@ class PortalSessions:
 
     def _chosen(self, request: Mapping[str, Any], row: CustomerRow) -> PortalConfiguration:
         """The configuration the request names, else the one whose rule the customer meets."""
-        now = self.clock()
-        products, features = row.billing.products_at(now), row.billing.features_at(now)
+        access = row.access(self.policy, self.clock())
+        products, features = access.products, access.features
         if "configuration" not in request:
             return self.configuration.chosen_for(products, features)
         named = self.configuration.named(request["configuration"])

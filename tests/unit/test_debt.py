@@ -1,0 +1,165 @@
+"""What a past_due subscription owes and what was last paid for, from invoices, newest first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from billing.debt import bills, paid_items
+from billing.facts import Item
+from tests.unit.stripe_objects import DAY, NOW, invoice, line
+
+OPEN, PAID = invoice("open"), invoice("paid", finalized=NOW - 30 * DAY)
+
+
+def owed(*invoices: dict[str, Any]) -> int | None:
+    return bills(invoices).owed_since
+
+
+def items(*invoices: dict[str, Any], metered: tuple[str, ...] = ()) -> dict[str, int | None]:
+    """Product and quantity of what was last paid for."""
+    paid = bills(invoices).paid
+    found = paid_items([each["_all_lines"] for each in paid], metered.__contains__)
+    return {item.product: item.quantity for item in found}
+
+
+@pytest.mark.parametrize("status", ["open", "uncollectible"])
+def test_the_debt_begins_with_the_oldest_unpaid_invoice_of_the_run(status: str) -> None:
+    runs = [invoice(status, finalized=NOW - days * DAY) for days in (0, 7, 14)]
+    assert owed(*runs, PAID, invoice("open", finalized=NOW - 60 * DAY)) == NOW - 14 * DAY
+
+
+@pytest.mark.parametrize("status", ["draft", "void", "a_future_status"])
+def test_an_invoice_that_is_neither_paid_nor_owed_is_passed_over(status: str) -> None:
+    between = invoice(status, finalized=NOW - DAY)
+    assert owed(between, OPEN, between, invoice("open", finalized=NOW - 2 * DAY), PAID) == (
+        NOW - 2 * DAY
+    )
+
+
+def test_an_invoice_that_was_sent_is_owed_from_its_due_date() -> None:
+    assert owed(invoice("open", due_date=NOW + 5 * DAY), PAID) == NOW + 5 * DAY
+
+
+def test_an_invoice_without_the_time_of_its_finalization_is_owed_from_its_creation() -> None:
+    unknown = invoice("open", status_transitions={"finalized_at": None})
+    assert owed(unknown) == unknown["created"]
+
+
+def test_nothing_is_owed_where_the_newest_invoice_is_paid() -> None:
+    assert owed(PAID, OPEN) is None
+    assert owed() is None
+
+
+@pytest.mark.parametrize("total", [0, -500])
+def test_an_invoice_for_nothing_neither_ends_the_debt_nor_counts_as_paid_within_it(
+    total: int,
+) -> None:
+    free = invoice("paid", line("prod_max"), total=total, reason="subscription_update")
+    before = invoice("paid", line("prod_lite"), finalized=NOW - 30 * DAY)
+    assert owed(free, OPEN, free, invoice("open", finalized=NOW - DAY), before) == NOW - DAY
+    assert items(free, OPEN, free, invoice("open", finalized=NOW - DAY), before) == {"prod_lite": 1}
+
+
+def test_an_invoice_for_nothing_before_the_debt_counts_as_paid() -> None:
+    free = invoice("paid", line("prod_free"), total=0)
+    assert items(OPEN, free, invoice("paid", line("prod_old"))) == {"prod_free": 1}
+
+
+def test_the_first_invoice_ends_the_debt_even_if_it_is_for_nothing() -> None:
+    first = invoice("paid", line("prod_trial"), total=0, reason="subscription_create")
+    older = invoice("open", finalized=NOW - 90 * DAY)
+    assert owed(OPEN, first, older) == NOW
+    assert items(OPEN, first, older) == {"prod_trial": 1}
+
+
+def test_no_more_invoices_are_taken_than_decide() -> None:
+    taken = []
+
+    def endless() -> Any:
+        for each in (OPEN, PAID, PAID, OPEN):
+            taken.append(each)
+            yield each
+
+    bills(endless())
+    assert taken == [OPEN, PAID]
+
+
+def test_without_a_paid_invoice_nothing_was_paid_for() -> None:
+    assert items(OPEN, invoice("open", finalized=NOW - DAY)) == {}
+
+
+def test_each_item_counts_as_the_newest_paid_line_bills_it() -> None:
+    assert items(
+        OPEN,
+        invoice("paid", line("prod_addon", quantity=2), reason="subscription_update"),
+        invoice("paid", line("prod_team", quantity=8), reason="subscription_update"),
+        invoice("paid", line("prod_team", quantity=5)),
+        invoice("paid", line("prod_older")),
+    ) == {"prod_addon": 2, "prod_team": 8}
+
+
+def test_an_item_whose_newest_line_is_a_credit_was_given_back() -> None:
+    credit = line("prod_addon", amount=-500)
+    assert items(
+        OPEN,
+        invoice("paid", credit, line("prod_team", quantity=2), reason="subscription_update"),
+        invoice("paid", line("prod_team"), line("prod_addon")),
+    ) == {"prod_team": 2}
+
+
+def test_a_credit_for_nothing_is_known_by_the_items_it_credits() -> None:
+    credit = line("prod_addon", amount=0)
+    credit["parent"]["subscription_item_details"]["proration_details"] = {
+        "credited_items": {"invoice": "in_1", "invoice_line_items": ["il_1"]}
+    }
+    assert items(OPEN, invoice("paid", credit), PAID) == {}
+
+
+def change(product: str, *, starts: int, ends: int = NOW + 30 * DAY, **fields: Any) -> Any:
+    moved = line(product, period={"start": starts, "end": ends}, **fields)
+    moved["parent"] = {"subscription_item_details": {"subscription_item": "si_1"}}
+    return moved
+
+
+def test_of_several_changes_in_one_invoice_the_latest_period_counts() -> None:
+    twice = [
+        change("prod_b", starts=NOW + DAY),
+        change("prod_a", starts=NOW + DAY, amount=-100),
+        change("prod_c", starts=NOW + 2 * DAY),
+        change("prod_b", starts=NOW + 2 * DAY, amount=-100),
+    ]
+    for lines in (twice, twice[::-1]):
+        assert items(OPEN, invoice("paid", *lines)) == {"prod_c": 1}
+    renewed = change("prod_d", starts=NOW + 30 * DAY, ends=NOW + 60 * DAY)
+    assert items(OPEN, invoice("paid", *twice, renewed)) == {"prod_d": 1}
+
+
+def test_of_changes_in_one_second_the_line_that_stripe_lists_first_counts() -> None:
+    same = [change(product, starts=NOW) for product in ("prod_newest", "prod_older")]
+    assert items(OPEN, invoice("paid", *same)) == {"prod_newest": 1}
+
+
+def test_the_lines_of_a_prices_tiers_add_up() -> None:
+    tiers = [change("prod_team", starts=NOW, quantity=quantity) for quantity in (5, 3, 0)]
+    assert items(OPEN, invoice("paid", *tiers)) == {"prod_team": 8}
+
+
+def test_a_line_that_bills_no_subscription_item_is_passed_over() -> None:
+    setup_fee = {"id": "il_fee", "amount": 100, "parent": {"invoice_item_details": {}}}
+    assert items(OPEN, invoice("paid", setup_fee, {**setup_fee, "parent": None}, line())) == {
+        "prod_team": 1
+    }
+
+
+def test_the_usage_on_a_metered_prices_line_is_no_quantity() -> None:
+    used = invoice("paid", line("prod_api", quantity=12_345))
+    assert items(OPEN, used, metered=("price_prod_api",)) == {"prod_api": None}
+
+
+def test_a_price_may_be_expanded() -> None:
+    expanded = line()
+    expanded["pricing"]["price_details"]["price"] = {"id": "price_prod_team"}
+    (item,) = paid_items([[expanded]], lambda price: False)
+    assert item == Item(price="price_prod_team", product="prod_team", quantity=1)
