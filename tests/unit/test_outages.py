@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
+import pytest
+
 from billing.batch import MAX_DEFERRAL_SECONDS, Batch, Message
 from billing.errors import StoreUnavailable, StripeUnavailable
 from billing.sync_request import SyncRequest
@@ -94,6 +96,17 @@ def test_an_event_whose_row_cannot_be_written_for_six_days_causes_a_bounded_numb
     assert len(worker.confirms) == fetches
     assert worker.store.reads == 2 * fetches
     assert worker.dead_letters == [(event.to_message(), "StoreUnavailable")]
+    assert not worker.model.messages
+
+
+def test_a_failed_sync_on_demand_leaves_one_confirm_which_costs_no_fetch() -> None:
+    worker = Worker(store=WriteProtected())
+    sync = sync_of(store=worker.store, stripe=worker.stripe, queue=worker, report=worker.reports)
+    with pytest.raises(StoreUnavailable):
+        sync(request().key, (), lambda: 80_000, on_demand=True)
+    worker.run(days=1)
+    assert len(worker.confirms) == 1
+    assert worker.stripe.calls.count("retrieve_customer") == 1
     assert not worker.model.messages
 
 
