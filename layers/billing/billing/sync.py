@@ -42,11 +42,9 @@ from billing.timeouts import AWS_CALL_MS, STRIPE_CALL_MS
 #: How stale a read of Stripe may be, in seconds by Stripe's clock.
 MARGIN_SECONDS = 60
 
-#: How long after a fetch its confirm is due. More than the margin.
+#: How long after a fetch its confirm is due: more than the margin, and longer than any function
+#: that sends one may run.
 CONFIRM_DELAY_SECONDS = 90
-
-#: The calls that follow the last read, at worst: the confirm, and the five of link.commit.
-MAX_COMMIT_CALLS = 6
 
 #: How far Stripe's Date may be ahead of our clock. A row of a later date would cover, unseen, every
 #: event up to it.
@@ -55,6 +53,9 @@ MAX_AHEAD_SECONDS = 3600
 #: In test mode no older request counts as covered: the events of a test clock have its time, which
 #: may be any.
 MAX_COVERED_AGE_SECONDS = 24 * 3600
+
+#: The calls that follow the last read, at worst: the confirm, and the five of link.commit.
+MAX_COMMIT_CALLS = 6
 
 #: One read of Stripe and the commit after it may take this long at worst. (Stripe refuses a key at
 #: once, so a read that is repeated with another is not counted.)
