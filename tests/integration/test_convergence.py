@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 
 from billing.model import CustomerRow
-from billing.sync import MARGIN_SECONDS
 from local.journey import Journey, eventually
 from local.stack import LocalStack
 from tests.integration.deliveries import EventLog, post
@@ -140,8 +139,6 @@ def test_after_a_storm_of_shuffled_and_duplicated_events_every_row_equals_stripe
     # Stripe's own deliveries are lost: the worker gets only the deliveries of the storm.
     stack.control.lose_deliveries()
     people = [Journey.begin(stack, f"user_in_the_storm_{number}") for number in range(CUSTOMERS)]
-    # Make the first events older than the margin: one fetch of a row then covers all of them.
-    stack.control.advance(seconds=2 * MARGIN_SECONDS)
     storm = Storm(stack, dice)
     storm.add(log.new(), share=0)
     started = time.monotonic()

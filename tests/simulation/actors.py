@@ -127,11 +127,8 @@ class StripePort:
 class QueuePort:
     """ingest.EventQueue, sync.ConfirmQueue and batch.MessageQueue."""
 
-    def send(self, request: SyncRequest) -> None:
-        io("queue", "send", request)
-
-    def send_confirm(self, request: SyncRequest, delay: int) -> None:
-        io("queue", "send_confirm", request, delay)
+    def send(self, request: SyncRequest, delay: int = 0) -> None:
+        io("queue", "send", request, delay)
 
     def hide(self, message: Message, seconds: int) -> None:
         io("queue", "hide", message, seconds)

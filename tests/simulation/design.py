@@ -76,6 +76,7 @@ def real_sync(sync: type[Sync] = Sync, **parts: Any) -> Sync:
             customers=customers, documents=StorePort(), reads=StripePort(), for_sale=tuple
         ),
         queue=QueuePort(),
+        clock=clock,
         pause=pause,
     )
     return replace(wired, **parts)

@@ -85,7 +85,8 @@ class NeverBackwards(Invariant):
 class AcknowledgedMeansCovered(Invariant):
     """A message of an event is deleted only in one of these cases: a commit covers it whose fetch
     began after the message was received; the row already contains the event's change; the row is a
-    tombstone; the message is in the dead-letter queue."""
+    tombstone; the message is in the dead-letter queue; it is the original of a copy on the queue,
+    which was sent after a 404. A copy has no such excuse."""
 
     def acknowledge(self, world: World, received: Received) -> None:
         event = world.setup.script.events.get(received.request.cause.id)
@@ -102,6 +103,8 @@ class AcknowledgedMeansCovered(Invariant):
         ):
             return
         if any(body == received.request.to_message() for body, _ in world.queue.dead):
+            return
+        if world.queue.has_copy_of(received.request):
             return
         raise self.broken(
             f"{received.id} was deleted, and no fetch since it was received is stored"

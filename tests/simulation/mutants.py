@@ -269,9 +269,7 @@ class ConfirmsForItselfOnly(Sync):
         confirms_only = all(request.is_confirm for request in requests)
         if confirms_only or row.confirm_at > fetched_at + MARGIN_SECONDS:
             return row.confirm_at
-        self.queue.send_confirm(
-            SyncRequest.confirm(row.key, up_to=fetched_at), CONFIRM_DELAY_SECONDS
-        )
+        self.queue.send(SyncRequest.confirm(row.key, up_to=fetched_at), CONFIRM_DELAY_SECONDS)
         return fetched_at + CONFIRM_DELAY_SECONDS
 
 
@@ -284,14 +282,14 @@ class ConfirmsAfterwards(Sync):
         later = _Later()
         Sync.__call__(replace(self, queue=later), key, requests, remaining_ms)
         if later.sent is not None:
-            self.queue.send_confirm(*later.sent)
+            self.queue.send(*later.sent)
 
 
 @dataclass(slots=True)
 class _Later:
     sent: tuple[SyncRequest, int] | None = None
 
-    def send_confirm(self, request: SyncRequest, delay: int) -> None:
+    def send(self, request: SyncRequest, delay: int) -> None:
         self.sent = request, delay
 
 
@@ -304,6 +302,14 @@ class SwallowsFailures(Batch):
     def __call__(self, messages: Any, remaining_ms: Remaining) -> list[str]:
         Batch.__call__(self, messages, remaining_ms)
         return []
+
+
+class GivesUpAfterTwo404s(Batch):
+    """Acknowledges the copy that was sent after the first 404 when there is a second."""
+
+    def _not_found(self, message: Message, request: SyncRequest, deferred: list[str]) -> None:
+        if not request.not_found:
+            Batch._not_found(self, message, request, deferred)
 
 
 class DeletesFirst(Design):
@@ -329,7 +335,7 @@ class _Unsent(QueuePort):
     def __init__(self) -> None:
         self.requests: list[SyncRequest] = []
 
-    def send(self, request: SyncRequest) -> None:
+    def send(self, request: SyncRequest, delay: int = 0) -> None:
         self.requests.append(request)
 
 
@@ -426,6 +432,12 @@ MUTANTS = (
         lambda: design(batch=SwallowsFailures, strands=False),
         AcknowledgedMeansCovered,
         "two calls fail",
+    ),
+    Mutant(
+        "acknowledge a second 404",
+        lambda: design(batch=GivesUpAfterTwo404s, strands=False),
+        AcknowledgedMeansCovered,
+        LAGS,
     ),
     Mutant("first page only", _sync(stripe=FirstPageOnly()), QuietStoreEqualsStripe, "upgrade"),
     Mutant("snapshot from the payload", _sync(AppliesThePayload), NeverBackwards, TWO),

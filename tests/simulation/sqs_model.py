@@ -6,6 +6,7 @@ message may be received again. A message stays until it is deleted or was receiv
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -57,7 +58,7 @@ class QueueModel:
     def send(self, request: SyncRequest, now: float, delay: float = 0) -> None:
         number = self.numbers.get(request.cause.id, 0)
         self.numbers = {**self.numbers, request.cause.id: number + 1}
-        self.confirms += request.is_confirm
+        self.confirms += request.is_confirm and not request.not_found
         message = Stored(f"{request.cause.id}#{number}", request, now, now + delay, 0)
         self.messages = {**self.messages, message.id: message}
 
@@ -100,6 +101,11 @@ class QueueModel:
     def delete(self, name: str) -> None:
         """Delete a message. SQS may accept an old receipt, so this accepts any: the harder case."""
         self.messages = {other: held for other, held in self.messages.items() if other != name}
+
+    def has_copy_of(self, request: SyncRequest) -> bool:
+        """Whether this message was sent again after its first 404, and the copy is on the queue."""
+        copy = replace(request, not_found=True)
+        return not request.not_found and any(m.request == copy for m in self.messages.values())
 
     def dead_letter(self, body: str, reason: str) -> None:
         self.dead = (*self.dead, (body, reason))

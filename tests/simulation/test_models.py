@@ -160,7 +160,7 @@ def test_the_queue_model_receives_hides_and_deletes_as_sqs_does() -> None:
         for name in ("cus_a", "cus_b"):
             queues.send(confirm(name))
             model.send(confirm(name), 0)
-        queues.send_confirm(confirm("cus_later"), 900)
+        queues.send(confirm("cus_later"), 900)
         model.send(confirm("cus_later"), 0, 900)
         real, modelled = compare(0)
         assert len(real) == 2

@@ -245,7 +245,7 @@ class World:
         """Whether this operation may run at once, because running it later makes no difference: a
         confirm is invisible for a while, and so is a message in flight. A fault in between would
         make a difference."""
-        late = op.method in ("send_confirm", "finish")
+        late = op.method == "finish" or (op.method == "send" and op.args[0].is_confirm)
         budgets = self.budgets
         return late and not (budgets.crashes or budgets.failures or budgets.waits or budgets.copies)
 
@@ -534,8 +534,6 @@ class World:
             return Raised(QueueUnavailable, "ServiceUnavailable")
         match op.method:
             case "send":
-                self.queue.send(op.args[0], self.now)
-            case "send_confirm":
                 self.queue.send(op.args[0], self.now, op.args[1])
             case "hide":
                 self.queue.hide(op.args[0], self.now, op.args[1])
@@ -573,7 +571,8 @@ class World:
                 for check in self._checks["acknowledge"]:
                     check(self, received)
                 self.queue.delete(received.id)
-                self.acknowledged |= {received.request.cause.id}
+                if not self.queue.has_copy_of(received.request):
+                    self.acknowledged |= {received.request.cause.id}
 
     # Moments as values.
 
@@ -690,7 +689,7 @@ class World:
                 state = "deleted" if row.deleted else f"gives {gives}"
                 at = row.as_of - EPOCH
                 detail = f"{row.key.id} revision {row.revision} as of {at} s, {state}"
-            case "send" | "send_confirm":
+            case "send":
                 detail = f"{op.args[0].cause.id}"
             case "hide":
                 detail = f"{op.args[0].id} for {op.args[1]} s"

@@ -171,7 +171,7 @@ class MemoryStripe:
 
 @dataclass
 class MemoryQueue:
-    """The queue's four methods. Each one raises `error` if it is set."""
+    """The queue's three methods. Each one raises `error` if it is set."""
 
     sent: list[SyncRequest] = field(default_factory=list)
     confirms: list[tuple[SyncRequest, int]] = field(default_factory=list)
@@ -183,13 +183,12 @@ class MemoryQueue:
         if self.error:
             raise self.error
 
-    def send(self, request: SyncRequest) -> None:
+    def send(self, request: SyncRequest, delay: int = 0) -> None:
         self._fail()
-        self.sent.append(request)
-
-    def send_confirm(self, request: SyncRequest, delay: int) -> None:
-        self._fail()
-        self.confirms.append((request, delay))
+        if request.is_confirm:
+            self.confirms.append((request, delay))
+        else:
+            self.sent.append(request)
 
     def hide(self, message: Message, seconds: int) -> None:
         self._fail()
@@ -220,8 +219,9 @@ def sync_of(
     pause: Callable[[int], None] = lambda attempt: None,
     for_sale: Sequence[str] = (),
     issuer: str = "https://issuer/",
+    clock: Callable[[], float] = lambda: float("inf"),
 ) -> Sync:
-    """The deployed sync, with fakes instead of adapters."""
+    """The deployed sync, with fakes instead of adapters. By default no Date is ahead of `clock`."""
     customers = CustomerReplica(
         store=store,
         stripe=stripe,
@@ -231,4 +231,4 @@ def sync_of(
         report=report,
     )
     wired = replicas(customers=customers, documents=store, reads=stripe, for_sale=lambda: for_sale)
-    return Sync(replicas=wired, queue=queue, pause=pause)
+    return Sync(replicas=wired, queue=queue, clock=clock, pause=pause)

@@ -44,6 +44,10 @@ def serving(respond: Callable[[dict[str, str]], tuple[int, Any]]) -> Iterator[Se
             self.end_headers()
             self.wfile.write(content)
 
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
+
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the library's name)
             """Log nothing."""
 

@@ -197,7 +197,7 @@ def test_the_worker_can_read_what_the_queues_send(aws: None) -> None:
     dead_letters = sqs.create_queue(QueueName="dead-letters")["QueueUrl"]
     queues = SqsQueues(sqs, events, dead_letters)
     queues.send(request())
-    queues.send_confirm(request("evt_later"), 900)
+    queues.send(request("evt_later"), 900)
     (received,) = sqs.receive_message(
         QueueUrl=events, AttributeNames=["All"], MaxNumberOfMessages=10
     )["Messages"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -127,10 +128,23 @@ def test_without_stripe_a_message_is_deferred_for_three_days_regardless_of_its_r
 
 def test_a_message_for_an_unknown_customer_is_deferred_and_then_dead_lettered() -> None:
     run = Run({"cus_1": CustomerNotFound()})
-    body = request().to_message()
-    assert run(message(1, body), now=NOW + MAX_NOT_FOUND_SECONDS) == ["m1"]
-    assert run(message(1, body), now=NOW + MAX_NOT_FOUND_SECONDS + 1) == []
+    # The message has waited for days; its patience begins with the first 404, in a copy.
+    assert run(message(1, request().to_message()), now=NOW + 2 * 86_400) == []
+    (copy,) = run.queue.sent
+    assert copy == replace(request(), not_found=True)
+    body = copy.to_message()
+    assert SyncRequest.from_message(body) == copy
+    assert run(message(2, body), now=NOW + MAX_NOT_FOUND_SECONDS) == ["m2"]
+    assert run.queue.dead_letters == []
+    assert run(message(2, body), now=NOW + MAX_NOT_FOUND_SECONDS + 1) == []
     assert run.queue.dead_letters == [(body, "customer_not_found")]
+    assert len(run.queue.sent) == 1
+
+
+def test_a_message_for_an_unknown_customer_that_cannot_be_sent_again_stays_on_the_queue() -> None:
+    run = Run({"cus_1": CustomerNotFound()})
+    run.queue.error = QueueUnavailable()
+    assert run(message(1, request().to_message())) == ["m1"]
 
 
 @pytest.mark.parametrize("body", ["", "not json", "[]", "{}", '{"key": 1}', "[" * 100_000])

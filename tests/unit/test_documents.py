@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from billing.events import Event
 from billing.keys import CATALOG, CONFIGURATION, DocumentKey
 from billing.model import DocumentRow
 from billing.stripe_objects import Page, StripeObject
-from billing.sync import CONFIRM_DELAY_SECONDS, MARGIN_SECONDS, MAX_ATTEMPTS
+from billing.sync import CONFIRM_DELAY_SECONDS, MARGIN_SECONDS, MAX_ATTEMPTS, Sync
 from billing.sync_request import SyncRequest
 from tests.unit.fakes import MemoryQueue, MemoryStore, MemoryStripe, Reports, request, sync_of
 from tests.unit.stripe_objects import NOW
@@ -57,16 +58,19 @@ class World:
     def __init__(self) -> None:
         self.store, self.stripe, self.queue = MemoryStore(), Stripe(), MemoryQueue()
 
-    def sync(self, *requests: SyncRequest, remaining_ms: int = 80_000) -> DocumentRow:
-        sync = sync_of(
+    @property
+    def wired(self) -> Sync:
+        return sync_of(
             store=self.store,
             stripe=self.stripe,
             queue=self.queue,
             report=Reports(),
             for_sale=("team_monthly",),
         )
+
+    def sync(self, *requests: SyncRequest, remaining_ms: int = 80_000) -> DocumentRow:
         key = requests[0].key
-        sync(key, requests, lambda: remaining_ms)
+        self.wired(key, requests, lambda: remaining_ms)
         assert isinstance(key, DocumentKey)
         return self.store.load_document(key)
 
@@ -92,6 +96,14 @@ def test_the_catalog_is_written_with_the_features_of_its_products(world: World) 
     row = world.sync(request(key=DocumentKey(CATALOG, "test")))
     (team,) = row.content["products"]
     assert team["features"] == [{"lookup_key": "sso", "name": "Single sign-on"}]
+
+
+def test_each_read_of_a_document_checks_that_time_is_left(world: World) -> None:
+    for key, reads in ((KEY, 1), (DocumentKey(CATALOG, "test"), 2)):
+        row = world.store.load_document(key)
+        checks: list[int] = []
+        world.wired.replicas[key.kind].fetch(row, partial(checks.append, 1))
+        assert len(checks) == reads
 
 
 def test_a_document_outgrown_by_the_margin_costs_no_fetch(world: World) -> None:
@@ -134,7 +146,7 @@ def test_no_fetch_begins_without_time(world: World) -> None:
 
 
 def test_a_configuration_is_stored_by_what_it_offers() -> None:
-    assert portal_configuration(Stripe(), KEY) == Document(CONTENT, NOW)
+    assert portal_configuration(Stripe(), KEY, lambda: None) == Document(CONTENT, NOW)
 
 
 def test_a_document_is_never_a_tombstone() -> None:

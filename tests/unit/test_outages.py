@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
+import pytest
+
 from billing.batch import MAX_DEFERRAL_SECONDS, Batch, Message
-from billing.errors import StoreUnavailable
+from billing.errors import StoreUnavailable, StripeUnavailable
 from billing.sync_request import SyncRequest
 from tests.simulation.sqs_model import BATCH_SIZE, QueueModel
 from tests.unit.fakes import MemoryQueue, MemoryStore, MemoryStripe, Reports, request, sync_of
@@ -33,11 +35,8 @@ class Worker(MemoryQueue):
     now: float = NOW
 
     def send(self, request: SyncRequest, delay: int = 0) -> None:
+        super().send(request, delay)
         self.model.send(request, self.now, delay)
-
-    def send_confirm(self, request: SyncRequest, delay: int) -> None:
-        super().send_confirm(request, delay)
-        self.send(request, delay)
 
     def hide(self, message: Message, seconds: int) -> None:
         self.model.hide(message, self.now, seconds)
@@ -45,7 +44,13 @@ class Worker(MemoryQueue):
     def run(self, days: float, before: Callable[[], None] = lambda: None) -> None:
         """Process what becomes visible within `days`; `before` is called before each batch."""
         batch = Batch(
-            sync=sync_of(store=self.store, stripe=self.stripe, queue=self, report=self.reports),
+            sync=sync_of(
+                store=self.store,
+                stripe=self.stripe,
+                queue=self,
+                report=self.reports,
+                clock=lambda: self.now,
+            ),
             queue=self,
             parallel=one_by_one,
             clock=lambda: self.now,
@@ -94,6 +99,17 @@ def test_an_event_whose_row_cannot_be_written_for_six_days_causes_a_bounded_numb
     assert not worker.model.messages
 
 
+def test_a_failed_sync_on_demand_leaves_one_confirm_which_costs_no_fetch() -> None:
+    worker = Worker(store=WriteProtected())
+    sync = sync_of(store=worker.store, stripe=worker.stripe, queue=worker, report=worker.reports)
+    with pytest.raises(StoreUnavailable):
+        sync(request().key, (), lambda: 80_000, on_demand=True)
+    worker.run(days=1)
+    assert len(worker.confirms) == 1
+    assert worker.stripe.calls.count("retrieve_customer") == 1
+    assert not worker.model.messages
+
+
 def test_an_event_that_could_not_be_written_for_two_days_is_written_and_confirmed() -> None:
     worker = Worker(store=WriteProtected())
     worker.send(request())
@@ -105,3 +121,32 @@ def test_an_event_that_could_not_be_written_for_two_days_is_written_and_confirme
     assert row.as_of >= row.confirm_at > NOW + 2 * DAY
     assert not worker.dead_letters
     assert not worker.model.messages
+
+
+def test_after_an_outage_a_404_is_still_given_an_hour() -> None:
+    worker = Worker()
+    customers = worker.stripe.customers
+    worker.send(request())
+    worker.stripe.error = StripeUnavailable("5xx")
+    worker.run(days=2)
+    # The outage ends with the key of another account, which is corrected within the hour.
+    worker.stripe.error, worker.stripe.customers = None, {}
+    worker.run(days=0.9 / 24)
+    assert not worker.dead_letters
+    worker.stripe.customers = customers
+    worker.run(days=1)
+    assert [row.revision for row in worker.store.rows.values()] == [2]
+    assert not worker.dead_letters
+    assert not worker.model.messages
+
+
+def test_a_customer_that_stripe_does_not_have_is_dead_lettered_after_an_hour() -> None:
+    worker = Worker()
+    worker.stripe.customers = {}
+    worker.send(request())
+    worker.run(days=1)
+    copy = replace(request(), not_found=True)
+    assert worker.dead_letters == [(copy.to_message(), "customer_not_found")]
+    assert worker.sent == [request(), copy]
+    assert not worker.model.messages
+    assert not worker.store.rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,9 +15,16 @@ import stripe
 from billing.adapters.stripe_account import StripeAccount
 from billing.adapters.stripe_api import StripeApi
 from billing.adapters.stripe_client import MAX_IDEMPOTENCY_KEYS, connect
-from billing.errors import Conflict, CustomerNotFound, StripeRefused, StripeUnavailable
+from billing.errors import (
+    Conflict,
+    CustomerNotFound,
+    SecretUnavailable,
+    StripeRefused,
+    StripeUnavailable,
+)
 from billing.settings import STRIPE_API_VERSION
 from billing.stripe_state import StripeReads
+from tests.unit.http_server import Server, serving
 
 Response = tuple[int, dict[str, str], Any]
 
@@ -431,6 +439,69 @@ def test_a_client_sends_a_connected_account_only_if_one_is_configured() -> None:
 
     assert header("own") is None
     assert header("acct_1") == "acct_1"
+
+
+class RotatedKey:
+    """The key's secret: `stored` is read only by `refreshed`."""
+
+    def __init__(self, stored: str | None) -> None:
+        self.stored = stored
+        self.reads = 0
+
+    def refreshed(self) -> str:
+        self.reads += 1
+        if self.stored is None:
+            raise SecretUnavailable
+        return self.stored
+
+
+@contextmanager
+def refusing(valid: str, key: RotatedKey) -> Iterator[tuple[StripeApi, Server]]:
+    """Stripe with one valid key, and an adapter that still uses the key `sk_test_old`."""
+
+    def respond(headers: dict[str, str]) -> tuple[int, Any]:
+        if headers["authorization"] != f"Bearer {valid}":
+            return 401, {"error": {"type": "invalid_request_error", "message": "Expired key."}}
+        return 200, {"id": "x_1", "object": "thing", "url": "u"}
+
+    with serving(respond) as server:
+        client = connect(
+            "sk_test_old",
+            api_base=server.url,
+            api_version=STRIPE_API_VERSION,
+            account="own",
+            refreshed_key=key.refreshed,
+        )
+        yield StripeApi(lambda: client), server
+
+
+def test_a_refused_key_is_read_again_and_the_call_repeated_once_if_it_has_changed() -> None:
+    key = RotatedKey("sk_test_new")
+    with refusing("sk_test_new", key) as (adapter, server):
+        assert adapter.retrieve_customer("cus_1")[0]["id"] == "x_1"
+        used = [headers["authorization"] for headers in server.requests]
+        assert used == ["Bearer sk_test_old", "Bearer sk_test_new"]
+        # Both attempts stand for one call: they have one idempotency key.
+        assert adapter.create_customer({"user_id": "ada"}, "k") == "x_1"
+        assert adapter.create_portal_session({"customer": "cus_1"}) == "u"
+        keys = [headers["idempotency-key"] for headers in server.requests[2:]]
+    assert keys[:2] == ["k-0", "k-0"]
+    assert keys[2] == keys[3]
+
+
+@pytest.mark.parametrize(
+    ("stored", "requests"),
+    [("sk_test_old", 1), (None, 1), ("sk_test_newer", 2)],
+    ids=["unchanged", "unreadable", "refused, too"],
+)
+def test_a_key_that_stays_refused_is_an_error_after_one_read_of_its_secret(
+    stored: str | None, requests: int
+) -> None:
+    key = RotatedKey(stored)
+    with refusing("sk_test_new", key) as (adapter, server), pytest.raises(StripeRefused) as raised:
+        adapter.create_customer({"user_id": "ada"}, "k")
+    assert raised.value.status == 401
+    assert (len(server.requests), key.reads) == (requests, 1)
 
 
 # ---------------------------------------------------------------- the calls of a deploy

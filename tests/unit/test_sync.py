@@ -12,6 +12,7 @@ from billing.errors import (
     CustomerNotFound,
     OutOfTime,
     QueueUnavailable,
+    StripeUnavailable,
     SubjectTaken,
 )
 from billing.facts import Facts
@@ -22,8 +23,11 @@ from billing.sync import (
     ATTEMPT_BUDGET_MS,
     CONFIRM_DELAY_SECONDS,
     MARGIN_SECONDS,
+    MAX_AHEAD_SECONDS,
     MAX_ATTEMPTS,
     MAX_COMMIT_CALLS,
+    MAX_COVERED_AGE_SECONDS,
+    covered,
 )
 from billing.sync_request import CONFIRM, DEMAND, SyncRequest
 from billing.timeouts import AWS_CALL_MS, STRIPE_CALL_MS
@@ -112,6 +116,33 @@ def test_a_request_older_than_the_row_by_the_margin_needs_no_fetch(world: World)
     assert world.stripe.calls == []
     world.sync(request("evt_newer", up_to=NOW - MARGIN_SECONDS))
     assert world.stripe.calls != []
+
+
+def test_a_date_far_ahead_of_our_clock_counts_as_stripe_being_unavailable(world: World) -> None:
+    sync = sync_of(
+        store=world.store,
+        stripe=world.stripe,
+        queue=world.queue,
+        report=world.reports,
+        clock=lambda: NOW,
+    )
+    world.stripe.now = NOW + MAX_AHEAD_SECONDS + 1
+    with pytest.raises(StripeUnavailable, match="ahead of our clock"):
+        sync(KEY, [request()], lambda: ENOUGH_MS)
+    assert world.row.revision == 0
+    assert world.queue.confirms == []
+    world.stripe.now -= 1
+    sync(KEY, [request()], lambda: ENOUGH_MS)
+    assert world.row.revision == 1
+
+
+@pytest.mark.parametrize("mode", ["test", "live"])
+def test_an_event_with_the_time_of_a_test_clock_is_not_skipped_as_covered(mode: str) -> None:
+    row = CustomerRow(key=CustomerKey("own", mode, "cus_1"), revision=1, as_of=NOW)
+    for age, is_covered in ((MARGIN_SECONDS, False), (MAX_COVERED_AGE_SECONDS, True)):
+        assert covered(row, [request(up_to=NOW - age)]) is is_covered
+    old = request(up_to=NOW - MAX_COVERED_AGE_SECONDS - 1)
+    assert covered(row, [old]) is (mode == "live")
 
 
 def test_one_newer_request_among_old_ones_causes_a_fetch(world: World) -> None:

@@ -1,6 +1,6 @@
 """A batch of queue messages: one sync for each key. Each message ends in one of three ways.
 
-acknowledged   our own commit covers it
+acknowledged   our own commit covers it, or a copy of it is on the queue
 deferred       not now (Stripe down, conflict, no time left): back to the queue, after a backoff
 dead-lettered  never: to the dead-letter queue with its reason, body unchanged, then acknowledged
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from billing.errors import (
@@ -27,7 +27,7 @@ from billing.sync_request import SyncRequest
 #: How long a message is deferred for Stripe or AWS before it is dead-lettered.
 MAX_DEFERRAL_SECONDS = 3 * 24 * 3600
 
-#: How long a 404 for a customer may be a stale read of Stripe's.
+#: How long a message is deferred after its first 404: the read may be stale, or the key wrong.
 MAX_NOT_FOUND_SECONDS = 3600
 
 #: Longest backoff between two attempts.
@@ -60,7 +60,11 @@ class Message:
 
 
 class MessageQueue(Protocol):
-    """Both may raise QueueUnavailable."""
+    """All may raise QueueUnavailable."""
+
+    def send(self, request: SyncRequest, delay: int) -> None:
+        """Enqueue `request`, visible after `delay` seconds."""
+        ...
 
     def hide(self, message: Message, seconds: int) -> None:
         """Make the message visible again only after `seconds`."""
@@ -136,9 +140,8 @@ class Batch:
             for message in messages:
                 self._defer(message, 0, deferred)
         except CustomerNotFound:
-            self._defer_or_dead_letter(
-                messages, "customer_not_found", MAX_NOT_FOUND_SECONDS, deferred
-            )
+            for message, request in group:
+                self._not_found(message, request, deferred)
         except StoreRefused as error:
             for message in messages:
                 self._dead_letter(message, f"StoreRefused {error.reason}", deferred)
@@ -151,6 +154,23 @@ class Batch:
             self.report("SyncFailed", key=key.pk, error=repr(error))
             for message in messages:
                 self._dead_letter(message, f"unexpected {type(error).__name__}", deferred)
+
+    def _not_found(self, message: Message, request: SyncRequest, deferred: list[str]) -> None:
+        """Defer a message for a customer whom Stripe does not have, or dead-letter it.
+
+        It may have waited for days, for Stripe or for another key, before its first 404. So it is
+        then sent again, and the age of the copy counts.
+        """
+        if request.not_found:
+            self._defer_or_dead_letter(
+                [message], "customer_not_found", MAX_NOT_FOUND_SECONDS, deferred
+            )
+            return
+        delay = backoff(message.receives, self.jitter())
+        try:
+            self.queue.send(replace(request, not_found=True), delay)
+        except Unavailable:
+            self._defer(message, delay, deferred)
 
     def _defer_or_dead_letter(
         self, messages: list[Message], reason: str, limit: float, deferred: list[str]

@@ -33,8 +33,11 @@ class DocumentReads(Protocol):
     def list_product_features(self, product: str, after: str | None) -> Page: ...
 
 
-def portal_configuration(reads: DocumentReads, key: DocumentKey) -> Document:
+def portal_configuration(
+    reads: DocumentReads, key: DocumentKey, in_time: Callable[[], None]
+) -> Document:
     """What a portal configuration is called and what it offers, by the name of each feature."""
+    in_time()
     configuration, as_of = reads.retrieve_portal_configuration(key.id)
     features: Mapping[str, Any] = configuration["features"]
     login_page: Mapping[str, Any] = configuration.get("login_page") or {}
@@ -49,13 +52,22 @@ def portal_configuration(reads: DocumentReads, key: DocumentKey) -> Document:
 
 
 def catalog_of(
-    reads: DocumentReads, for_sale: Callable[[], Sequence[str]], _: DocumentKey
+    reads: DocumentReads,
+    for_sale: Callable[[], Sequence[str]],
+    _: DocumentKey,
+    in_time: Callable[[], None],
 ) -> Document:
     """What is for sale under the lookup keys and price ids of `for_sale`, with each product's
     features."""
+
+    def features_after(product: str, after: str | None) -> Page:
+        in_time()
+        return reads.list_product_features(product, after)
+
+    in_time()
     prices, as_of = reads.list_prices(for_sale())
     features = {
-        product: all_pages(partial(reads.list_product_features, product))
+        product: all_pages(partial(features_after, product))
         for product in {product_id(price): None for price in prices}
     }
     return Document(catalog.content(prices, features), as_of)

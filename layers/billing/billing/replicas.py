@@ -71,17 +71,17 @@ class DocumentStore(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentReplica:
-    """Documents of one kind: `read` fetches one from Stripe."""
+    """Documents of one kind: `read` fetches one from Stripe and calls its second argument before
+    each read."""
 
     store: DocumentStore
-    read: Callable[[DocumentKey], Document]
+    read: Callable[[DocumentKey, Callable[[], None]], Document]
 
     def load(self, key: DocumentKey) -> DocumentRow:
         return self.store.load_document(key)
 
     def fetch(self, over: DocumentRow, in_time: Callable[[], None]) -> Document:
-        in_time()
-        return self.read(over.key)
+        return self.read(over.key, in_time)
 
     def commit(
         self,

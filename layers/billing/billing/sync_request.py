@@ -27,11 +27,13 @@ class SyncRequest:
     """Make the row of `key` cover every change up to `up_to`, in epoch seconds by Stripe's clock.
 
     It carries nothing of an event's payload: a webhook says that something changed, never what.
+    `not_found`: sent again after a 404, so that the message's age counts from then.
     """
 
     key: Key
     up_to: int
     cause: Cause
+    not_found: bool = False
 
     @classmethod
     def confirm(cls, key: Key, *, up_to: int) -> SyncRequest:
@@ -48,8 +50,11 @@ class SyncRequest:
         return self.cause.type == CONFIRM
 
     def to_message(self) -> str:
-        """`{"key": "CUS#own#test#cus_…", "up_to": 1790000000, "cause": {"id": …, "type": …}}`"""
+        """`{"key": "CUS#own#test#cus_…", "up_to": 1790000000, "cause": {"id": …, "type": …}}`, and
+        `"not_found": true` after a 404."""
         message = {"key": self.key.pk, "up_to": self.up_to, "cause": self.cause._asdict()}
+        if self.not_found:
+            message["not_found"] = True
         return json.dumps(message, separators=(",", ":"))
 
     @classmethod
@@ -70,4 +75,4 @@ class SyncRequest:
                 key = None
         if key is None:
             raise Unprocessable("not a sync request")
-        return cls(key, up_to, Cause(name, kind))
+        return cls(key, up_to, Cause(name, kind), message.get("not_found") is True)

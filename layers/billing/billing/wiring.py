@@ -235,6 +235,8 @@ def _stripe(*, interactive: bool) -> StripeApi:
             timeout=(
                 stripe_client.INTERACTIVE_TIMEOUT_SECONDS if interactive else STRIPE_TIMEOUT_SECONDS
             ),
+            # The one in the cache is up to five minutes old, and may have been revoked since.
+            refreshed_key=lambda: key.refreshed()[0],
         )
 
     return StripeApi(lambda: connect(key.current()[0]))
@@ -261,6 +263,7 @@ def _sync(stripe: StripeApi) -> Sync:
             for_sale=lambda: _configuration().checkout.prices,
         ),
         queue=_queues(),
+        clock=time.time,
         pause=_pause,
     )
 

@@ -21,11 +21,7 @@ class SqsQueues:
         self._events = events
         self._dead_letters = dead_letters
 
-    def send(self, request: SyncRequest) -> None:
-        """Enqueue `request`, visible at once."""
-        self.send_confirm(request, 0)
-
-    def send_confirm(self, request: SyncRequest, delay: int) -> None:
+    def send(self, request: SyncRequest, delay: int = 0) -> None:
         """Enqueue `request`, visible after `delay` seconds (SQS allows 900)."""
         with raised_as(QueueUnavailable):
             self._client.send_message(

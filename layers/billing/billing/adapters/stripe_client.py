@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import stripe
 
-from billing.errors import StripeRefused, StripeUnavailable
+from billing.errors import SecretUnavailable, StripeRefused, StripeUnavailable
 from billing.keys import OWN_ACCOUNT
 from billing.stripe_objects import Page, StripeObject
 from billing.timeouts import STRIPE_TIMEOUT_SECONDS
@@ -43,17 +43,44 @@ def connect(
     account: str,
     timeout: tuple[int, int] = STRIPE_TIMEOUT_SECONDS,
     retries: int = 0,
+    refreshed_key: Callable[[], str] | None = None,
 ) -> stripe.StripeClient:
     """A client that keeps its connections. By default it never retries by itself: the caller has a
-    better retry policy."""
+    better retry policy. Where Stripe refuses the key, it repeats the request once with the one that
+    `refreshed_key` returns, if that is another."""
     return stripe.StripeClient(
         api_key,
         stripe_account=None if account == OWN_ACCOUNT else account,
         stripe_version=api_version,
         base_addresses={"api": api_base},
         max_network_retries=retries,
-        http_client=stripe.RequestsClient(timeout=timeout),
+        http_client=_HttpClient(refreshed_key, timeout=timeout),
     )
+
+
+class _HttpClient(stripe.RequestsClient):
+    """The library's client, below its retries and ours: a repeated request has the headers of the
+    first, with its idempotency key. Stripe records no response to a request without a valid key."""
+
+    def __init__(
+        self, refreshed_key: Callable[[], str] | None, *, timeout: tuple[float, float]
+    ) -> None:
+        super().__init__(timeout=timeout)
+        self._refreshed_key = refreshed_key
+
+    def request(  # type: ignore[override]  # as in the library
+        self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        response = super().request(method, url, headers, post_data)
+        if response[1] != 401 or self._refreshed_key is None or headers is None:
+            return response
+        try:
+            authorization = f"Bearer {self._refreshed_key()}"
+        except SecretUnavailable:
+            return response
+        if authorization == headers["Authorization"]:
+            return response
+        return super().request(method, url, {**headers, "Authorization": authorization}, post_data)
 
 
 def plain(value: stripe.StripeObject) -> dict[str, Any]:
