@@ -12,7 +12,7 @@ import pytest
 import stripe
 
 from billing.adapters.stripe_account import StripeAccount
-from billing.adapters.stripe_api import StripeApi
+from billing.adapters.stripe_api import NEWEST_SESSIONS, StripeApi
 from billing.adapters.stripe_client import MAX_IDEMPOTENCY_KEYS, connect
 from billing.errors import Conflict, CustomerNotFound, StripeRefused, StripeUnavailable
 from billing.settings import STRIPE_API_VERSION
@@ -114,11 +114,13 @@ def test_a_replayed_session_is_read_again_as_it_is_now() -> None:
     assert len(wire.urls) == 2
 
 
-def test_a_session_that_is_no_longer_open_counts_as_expired() -> None:
+def test_a_session_that_is_no_longer_open_is_not_said_to_be_expired() -> None:
     closed = {"error": {"type": "invalid_request_error", "message": "Only Checkout Sessions …"}}
     adapter, wire = api(lambda method, url, headers: (400, {}, closed))
-    adapter.expire_checkout_session("cs_test_1")
+    assert adapter.expire_checkout_session("cs_test_1") is False
     assert len(wire.urls) == 1
+    adapter, _ = api(lambda method, url, headers: (200, {}, {"id": "cs_test_1", "object": "x"}))
+    assert adapter.expire_checkout_session("cs_test_1") is True
 
 
 def test_a_name_that_cannot_be_an_id_is_never_part_of_a_path() -> None:
@@ -253,12 +255,15 @@ def test_all_open_checkout_sessions_are_listed_and_no_others() -> None:
     assert "starting_after=cs_1" in query(wire.urls[1])[1]
 
 
-def test_the_newest_checkout_session_is_read_with_a_limit_of_one() -> None:
-    adapter, wire = api(lambda method, url, headers: (200, {}, page("cs_9", more=True)))
-    assert adapter.newest_checkout_session("cus_1") == "cs_9"
-    assert query(wire.urls[0])[1] == ["customer=cus_1", "limit=1"]
-    adapter, _ = api(lambda method, url, headers: (200, {}, page()))
-    assert adapter.newest_checkout_session("cus_1") is None
+def test_the_newest_checkout_sessions_are_read_in_one_call() -> None:
+    adapter, wire = api(lambda method, url, headers: (200, {}, page("cs_9", "cs_8", more=True)))
+    assert [each["id"] for each in adapter.newest_checkout_sessions("cus_1")] == ["cs_9", "cs_8"]
+    (url,) = wire.urls
+    assert query(url)[1] == [
+        "customer=cus_1",
+        "expand[0]=data.line_items",
+        f"limit={NEWEST_SESSIONS}",
+    ]
 
 
 @pytest.mark.parametrize(
