@@ -128,6 +128,9 @@ class Stripe(MemoryStripe):
         found["status"] = "expired"
         return True
 
+    def list_all_subscriptions(self, customer_id: str) -> list[Mapping[str, Any]]:
+        return list(self.subscriptions_of.get(customer_id, []))
+
     def create_checkout_session(self, parameters: Mapping[str, Any], key: str) -> dict[str, Any]:
         line = parameters["line_items"][0]
         price = {"id": line["price"], "product": line["price"].replace("price", "prod")}

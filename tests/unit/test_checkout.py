@@ -10,7 +10,7 @@ import pytest
 
 from billing.adapters.stripe_api import NEWEST_SESSIONS
 from billing.checkout.earlier import FRESH_SECONDS
-from billing.checkout.offer import has_had, with_session_id
+from billing.checkout.offer import with_session_id
 from billing.checkout.sessions import MAX_CUSTOMER_ATTEMPTS, CheckoutSessions
 from billing.configuration.file import Checkout
 from billing.errors import (
@@ -24,7 +24,6 @@ from billing.errors import (
     StripeUnavailable,
 )
 from billing.keys import CustomerKey, SubjectKey
-from billing.model import CustomerRow, Transition
 from billing.return_urls import MAX_URL_CHARACTERS, ReturnUrls
 from billing.stripe_objects import StripeObject
 from billing.sync import ATTEMPT_BUDGET_MS, MARGIN_SECONDS
@@ -59,6 +58,7 @@ class Stripe(MemoryStripe):
     before_create: Callable[[str], None] | None = None
     session_calls: list[str] = field(default_factory=list)
     subscription_reads: list[str] = field(default_factory=list)
+    history_reads: list[str] = field(default_factory=list)
     #: Reads of a customer, or of a subscription, do not show any subscription yet.
     customers_lag: bool = False
     subscriptions_lag: bool = False
@@ -117,6 +117,11 @@ class Stripe(MemoryStripe):
         found = {**self.ended, **{each["id"]: each for each in current}}
         return None if self.subscriptions_lag else found.get(subscription)
 
+    def list_all_subscriptions(self, customer_id: str) -> list[StripeObject]:
+        self.history_reads.append(customer_id)
+        ended = [each for each in self.ended.values() if each["customer"] == customer_id]
+        return [*self.subscriptions_of.get(customer_id, []), *ended]
+
     def create_checkout_session(self, parameters: Mapping[str, Any], key: str) -> dict[str, Any]:
         if key in self.keys:
             created, before = self.keys[key]
@@ -161,7 +166,11 @@ class Stripe(MemoryStripe):
     def cancel(self, session: Mapping[str, Any]) -> None:
         """End the subscription that the session brought."""
         (ended,) = self.subscriptions_of.pop(session["customer"])
-        self.ended[ended["id"]] = {**ended, "status": "canceled"}
+        self.end(session["customer"], {**ended, "status": "canceled"})
+
+    def end(self, customer_id: str, ended: StripeObject) -> None:
+        """Record a subscription that has ended, or that never began."""
+        self.ended[ended["id"]] = {**ended, "customer": customer_id}
 
 
 class World:
@@ -283,22 +292,65 @@ def test_the_configuration_sets_trial_and_promotion_codes(world: World) -> None:
     assert parameters["line_items"] == [{"price": "price_team", "quantity": 3}]
 
 
-def test_a_product_has_only_one_trial_per_customer(world: World) -> None:
-    world.offer = Checkout(prices=("team_monthly",), trial_days=14)
+TRIAL = Checkout(prices=("team_monthly",), trial_days=14)
+
+
+def test_a_product_has_only_one_trial_per_customer_for_good(world: World) -> None:
+    world.offer = TRIAL
     session = world.create()
+    assert session["parameters"]["subscription_data"] == {"trial_period_days": 14}
     world.stripe.pay(session)
-    world.sync(CustomerKey("own", "test", "cus_new0"))
     world.stripe.cancel(session)
+    key = CustomerKey("own", "test", "cus_new0")
+    world.sync(key)
+    world.store.rows[key] = replace(world.store.rows[key], transitions=())
     assert "subscription_data" not in world.create()["parameters"]
 
 
-@pytest.mark.parametrize(
-    ("name", "had"), [("prod_team", True), ("prod_team×5", True), ("prod_teams", False)]
-)
-def test_the_transitions_show_which_products_a_customer_has_had(name: str, had: bool) -> None:
-    change = Transition(at=1, event="evt", type="t", gained=(), lost=(name,))
-    row = CustomerRow(key=CustomerKey("own", "test", "cus_1"), transitions=(change,))
-    assert has_had(row, "prod_team") is had
+@pytest.mark.parametrize("status", ["incomplete_expired", "incomplete"])
+def test_a_subscription_that_never_began_does_not_use_up_the_trial(
+    world: World, status: str
+) -> None:
+    world.offer = TRIAL
+    world.add_customer()
+    world.stripe.end("cus_1", subscription(status))
+    assert "subscription_data" in world.create()["parameters"]
+
+
+def test_the_trial_of_another_product_does_not_use_up_this_one(world: World) -> None:
+    world.offer = TRIAL
+    world.add_customer()
+    world.stripe.end("cus_1", subscription("canceled", items=[item("prod_teams")]))
+    assert "subscription_data" in world.create()["parameters"]
+    assert world.stripe.history_reads == ["cus_1"]
+
+
+def test_all_items_of_a_subscription_count_for_the_trial(world: World) -> None:
+    world.offer = TRIAL
+    world.add_customer()
+    items = [item("prod_addon"), item("prod_team")]
+    world.stripe.end("cus_1", subscription("canceled", items=items))
+    assert "subscription_data" not in world.create()["parameters"]
+
+
+def test_past_subscriptions_are_read_only_where_a_trial_is_configured(world: World) -> None:
+    world.add_customer()
+    world.create()
+    assert world.stripe.history_reads == []
+
+
+def test_past_subscriptions_of_a_customer_that_is_created_for_the_purchase_are_not_read(
+    world: World,
+) -> None:
+    world.offer = TRIAL
+    assert "subscription_data" in world.create()["parameters"]
+    assert world.stripe.history_reads == []
+
+
+def test_past_subscriptions_are_not_read_to_return_an_open_session(world: World) -> None:
+    world.offer = TRIAL
+    assert world.create() is world.create()
+    assert world.stripe.history_reads == []
 
 
 def test_a_subject_that_is_too_long_is_not_sent_as_the_reference(world: World) -> None:

@@ -255,6 +255,48 @@ def test_all_open_checkout_sessions_are_listed_and_no_others() -> None:
     assert "starting_after=cs_1" in query(wire.urls[1])[1]
 
 
+def test_all_subscriptions_of_a_customer_are_read_with_all_their_items() -> None:
+    def subscription(name: str, *items: str, more: bool = False) -> dict[str, Any]:
+        return {"id": name, "object": "subscription", "items": page(*items, more=more)}
+
+    def subscriptions(*data: dict[str, Any], more: bool = False) -> dict[str, Any]:
+        return {**page(more=more), "data": list(data)}
+
+    responses = {
+        "/v1/subscriptions": iter(
+            [
+                subscriptions(subscription("sub_1", "si_1"), more=True),
+                subscriptions(subscription("sub_2", "si_2", more=True)),
+            ]
+        ),
+        "/v1/subscription_items": iter([page("si_3", more=True), page("si_4")]),
+    }
+    adapter, wire = api(lambda method, url, headers: (200, {}, next(responses[query(url)[0]])))
+    found = adapter.list_all_subscriptions("cus_1")
+    assert {each["id"]: [item["id"] for item in each["items"]["data"]] for each in found} == {
+        "sub_1": ["si_1"],
+        "sub_2": ["si_2", "si_3", "si_4"],
+    }
+    assert [query(url)[1] for url in wire.urls] == [
+        ["customer=cus_1", "limit=100", "status=all"],
+        ["customer=cus_1", "limit=100", "starting_after=sub_1", "status=all"],
+        ["limit=100", "starting_after=si_2", "subscription=sub_2"],
+        ["limit=100", "starting_after=si_3", "subscription=sub_2"],
+    ]
+
+
+def test_further_items_that_stripe_does_not_have_are_left_out() -> None:
+    def respond(method: str, url: str, headers: dict[str, str]) -> Response:
+        if query(url)[0] == "/v1/subscription_items":
+            return missing("subscription")
+        owner = {"id": "sub_1", "object": "subscription", "items": page("si_1", more=True)}
+        return 200, {}, {**page(), "data": [owner]}
+
+    adapter, _ = api(respond)
+    (found,) = adapter.list_all_subscriptions("cus_1")
+    assert [each["id"] for each in found["items"]["data"]] == ["si_1"]
+
+
 def test_the_newest_checkout_sessions_are_read_in_one_call() -> None:
     adapter, wire = api(lambda method, url, headers: (200, {}, page("cs_9", "cs_8", more=True)))
     assert [each["id"] for each in adapter.newest_checkout_sessions("cus_1")] == ["cs_9", "cs_8"]

@@ -217,6 +217,26 @@ class StripeApi:
 
         return with_one_retry(expire)
 
+    def list_all_subscriptions(self, customer_id: str) -> list[StripeObject]:
+        """The customer's subscriptions, ended ones too, each with all its items (Stripe embeds ten
+        of at most twenty)."""
+        parameters = {"customer": customer_id, "status": "all"}
+        subscriptions, items = self._v1.subscriptions, self._v1.subscription_items
+
+        def all_items(subscription: StripeObject) -> list[StripeObject]:
+            def list_items(page: dict[str, Any]) -> Any:
+                return items.list(for_library({"subscription": subscription["id"], **page}))
+
+            return all_pages(
+                lambda after: with_one_retry(lambda: list_page_or_empty(list_items, after)),
+                first=subscription["items"],
+            )
+
+        found = all_pages(
+            lambda after: with_one_retry(lambda: list_page(subscriptions.list, after, parameters))
+        )
+        return [{**each, "items": {"data": all_items(each)}} for each in found]
+
     def create_checkout_session(self, parameters: Mapping[str, Any], key: str) -> StripeObject:
         """A new checkout session; the same one, as it is now, for everybody who asks for the same
         with this `key`.

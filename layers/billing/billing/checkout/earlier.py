@@ -45,19 +45,21 @@ class SessionsApi(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Earlier:
-    """A customer's earlier sessions for a product.
+    """A customer's earlier sessions for a product. The default: the customer has just been created.
 
-    newest      the id of the customer's newest session, for this product or not; empty: none
-    open        the open session for exactly what is wanted; no other for the product is open
-    paid        those that were paid, or may have been
-    is_covered  whether the row still covers the rest: `open` is new, so a sync came just before it,
-                and no other was ended
+    newest             the id of the customer's newest session, for whatever product; empty: none
+    open               the open session for exactly what is wanted; no other of these is open
+    paid               those that were paid, or may have been
+    is_covered         whether the row still covers the rest: `open` is new, so a sync came just
+                       before it, and no other was ended
+    is_known_customer  whether the customer existed before this purchase
     """
 
     newest: str = ""
     open: StripeObject | None = None
     paid: Sequence[StripeObject] = ()
     is_covered: bool = False
+    is_known_customer: bool = False
 
 
 def settle(
@@ -100,6 +102,7 @@ def settle(
         # No other mode brings a subscription.
         paid=[each for each in paid if each["mode"] == "subscription"],
         is_covered=is_covered and same is not None and now - same["created"] <= FRESH_SECONDS,
+        is_known_customer=True,
     )
 
 

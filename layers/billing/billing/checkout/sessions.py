@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -95,6 +95,10 @@ class CheckoutApi(SessionsApi, Protocol):
 
     def create_customer(self, metadata: Mapping[str, str], key: str) -> str:
         """The id of a new customer; of the same one for everybody with the same `key`."""
+        ...
+
+    def list_all_subscriptions(self, customer_id: str) -> Sequence[StripeObject]:
+        """The customer's subscriptions whatever their status, each with all its items."""
         ...
 
     def create_checkout_session(self, parameters: Mapping[str, Any], key: str) -> StripeObject:
@@ -270,8 +274,8 @@ class CheckoutSessions:
         parameters: dict[str, Any] = {**wanted, "customer": row.key.id}
         if len(subject) <= MAX_REFERENCE_CHARACTERS:
             parameters["client_reference_id"] = subject
-        if self.offer.trial_days and not has_had(row, product):
-            parameters["subscription_data"] = {"trial_period_days": self.offer.trial_days}
+        if trial_days := self._trial_days(row.key.id, product, earlier):
+            parameters["subscription_data"] = {"trial_period_days": trial_days}
         if self.offer.allow_promotion_codes:
             parameters["allow_promotion_codes"] = True
         # One key for all requests that follow the same session: two at once get the same new
@@ -283,6 +287,14 @@ class CheckoutSessions:
         if session.get("url") is None:
             raise StateConflict("That checkout has just ended in another window. Try again.")
         return Created(session["id"], session["url"])
+
+    def _trial_days(self, customer_id: str, product: str, earlier: Earlier) -> int | None:
+        """The configured trial; None where the customer has had the product. Stripe is asked only
+        where there is one, and where the customer is not new."""
+        days = self.offer.trial_days
+        if not days or not earlier.is_known_customer:
+            return days
+        return None if has_had(self.stripe.list_all_subscriptions(customer_id), product) else days
 
     def _shows(self, row: CustomerRow, session: StripeObject) -> bool:
         """Whether the row has what the complete session brought, features too: a read of Stripe may
