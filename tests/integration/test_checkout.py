@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,6 +13,7 @@ import httpx
 import pytest
 
 from local.journey import Journey, eventually
+from local.layer import CONFIGURATION_FILE
 from local.stack import LocalStack
 from tests.integration.contract import problem
 
@@ -110,6 +112,65 @@ def test_a_product_that_the_customer_holds_cannot_be_bought_again(
     detail = problem(ada.post("/checkout-sessions", {"price": "team_monthly"}), 409)
     assert "POST /portal-sessions" in detail
     assert ada.buy("starter_monthly").page().status_code == httpx.codes.OK
+
+
+def test_a_product_that_was_just_paid_cannot_be_bought_again_while_stripes_reads_are_stale(
+    stack: LocalStack, newcomer: Callable[[], Journey]
+) -> None:
+    ada = newcomer()
+    stack.control.hold_deliveries()
+    ada.buy("team_monthly").pay()
+    # Both lists return the session as open, and the sync's read returns no subscription.
+    for stale, calls in (("/v1/checkout/sessions", 2), ("/v1/customers/", 1)):
+        stack.control.stale_reads(changes=1, count=calls, path=stale)
+    before = len(stack.control.requests())
+    response = ada.post("/checkout-sessions", {"price": "team_monthly", "quantity": 2})
+    assert "just been paid" in problem(response, 409)
+    made = [(each["method"], each["status"]) for each in stack.control.requests()[before:]]
+    assert ("POST", 400) in made, "Stripe refuses to expire a session that is complete"
+    # The lists are up to date, the read of the customer is still stale.
+    stack.control.stale_reads(changes=1, count=1, path="/v1/customers/")
+    response = ada.post("/checkout-sessions", {"price": "team_monthly"})
+    assert "just been paid" in problem(response, 409)
+
+    response = ada.post("/checkout-sessions", {"price": "team_monthly"})
+    assert "POST /portal-sessions" in problem(response, 409)
+    (customer,) = customers_of(stack, ada.subject)
+    found = stack.stripe.v1.checkout.sessions.list({"customer": customer}).data
+    assert [each.status for each in found] == ["complete"]
+
+
+@pytest.fixture
+def with_trials(stack: LocalStack, tmp_path: Path) -> Iterator[None]:
+    """Checkout begins with a trial of 14 days."""
+    path = tmp_path / "portcullis.toml"
+    before = CONFIGURATION_FILE.read_text()
+    path.write_text(before.replace("[checkout]\n", "[checkout]\ntrial_days = 14\n"))
+    stack.redeploy(configuration_file=path)
+    yield
+    stack.redeploy(configuration_file=CONFIGURATION_FILE)
+
+
+@pytest.mark.usefixtures("with_trials")
+def test_a_product_is_tried_once_and_another_product_can_be_tried_too(
+    stack: LocalStack, newcomer: Callable[[], Journey]
+) -> None:
+    ada = newcomer()
+
+    def bought(price: str) -> tuple[str, str]:
+        """Buy it; return the new subscription's id and status."""
+        visit = ada.buy(price)
+        visit.pay()
+        (new,) = ada.come_back(visit.session)["entitlements"]["subscriptions"]
+        return new["id"], new["status"]
+
+    first, status = bought("team_monthly")
+    assert status == "trialing"
+    stack.stripe.v1.subscriptions.cancel(first)
+    second, status = bought("team_monthly")
+    assert status == "active"
+    stack.stripe.v1.subscriptions.cancel(second)
+    assert bought("starter_monthly")[1] == "trialing"
 
 
 def test_only_the_last_of_two_checkouts_for_one_product_can_be_paid(

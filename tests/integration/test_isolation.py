@@ -112,9 +112,8 @@ class Stripe(MemoryStripe):
         self.customers[customer_id] = customer(id=customer_id, metadata=dict(metadata))
         return customer_id
 
-    def newest_checkout_session(self, customer_id: str) -> str | None:
-        theirs = [each["id"] for each in self.sessions if each["customer"] == customer_id]
-        return theirs[-1] if theirs else None
+    def newest_checkout_sessions(self, customer_id: str) -> list[dict[str, Any]]:
+        return [each for each in reversed(self.sessions) if each["customer"] == customer_id]
 
     def list_open_checkout_sessions(self, customer_id: str) -> list[dict[str, Any]]:
         theirs = [each for each in reversed(self.sessions) if each["customer"] == customer_id]
@@ -123,10 +122,14 @@ class Stripe(MemoryStripe):
     def retrieve_checkout_session(self, session: str) -> dict[str, Any] | None:
         return next((each for each in self.sessions if each["id"] == session), None)
 
-    def expire_checkout_session(self, session: str) -> None:
+    def expire_checkout_session(self, session: str) -> bool:
         found = self.retrieve_checkout_session(session)
         assert found is not None
         found["status"] = "expired"
+        return True
+
+    def list_all_subscriptions(self, customer_id: str) -> list[Mapping[str, Any]]:
+        return list(self.subscriptions_of.get(customer_id, []))
 
     def create_checkout_session(self, parameters: Mapping[str, Any], key: str) -> dict[str, Any]:
         line = parameters["line_items"][0]
@@ -136,7 +139,7 @@ class Stripe(MemoryStripe):
                 "id": f"cs_test_{len(self.sessions)}",
                 "customer": parameters["customer"],
                 **{name: parameters[name] for name in ("mode", "success_url", "cancel_url")},
-                "status": "complete" if len(self.sessions) % 2 else "open",
+                "status": "open",
                 "created": int(time.time()),
                 "expires_at": int(time.time()) + 86_400,
                 "subscription": None,
@@ -196,7 +199,7 @@ class Functions:
             subject_metadata_key="user_id",
         )
         wiring = SimpleNamespace(
-            SETTINGS=SimpleNamespace(subject_claim="sub", portal_scope=""),
+            SETTINGS=SimpleNamespace(subject_claim="sub", portal_scope="", access_policy=POLICY),
             customers=lambda: customers,
             portal_sessions=lambda: portal,
             checkout_sessions=lambda: checkout,
@@ -217,7 +220,10 @@ class Functions:
             sync_now(CustomerKey("own", "test", f"cus_{subject}"))
             # Requests of the other subject may name these sessions.
             checkout.create(subject, {"price": "team_monthly"})
-            checkout.create(subject, {"price": "extra_monthly"})
+            paid = checkout.create(subject, {"price": "extra_monthly"})
+            session = self.stripe.retrieve_checkout_session(paid.id)
+            assert session is not None
+            session.update(status="complete", subscription=f"sub_{subject}")
 
     @staticmethod
     def _load(function: str) -> Callable[[Any, Any], dict[str, Any]]:

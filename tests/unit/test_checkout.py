@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from billing.checkout.offer import has_had, with_session_id
-from billing.checkout.sessions import FRESH_SECONDS, MAX_CUSTOMER_ATTEMPTS, CheckoutSessions
+from billing.adapters.stripe_api import NEWEST_SESSIONS
+from billing.checkout.earlier import FRESH_SECONDS
+from billing.checkout.offer import with_session_id
+from billing.checkout.sessions import MAX_CUSTOMER_ATTEMPTS, CheckoutSessions
 from billing.configuration.file import Checkout
 from billing.errors import (
     AlreadySubscribed,
@@ -22,9 +24,9 @@ from billing.errors import (
     StripeUnavailable,
 )
 from billing.keys import CustomerKey, SubjectKey
-from billing.model import CustomerRow, Transition
 from billing.return_urls import MAX_URL_CHARACTERS, ReturnUrls
-from billing.sync import ATTEMPT_BUDGET_MS
+from billing.stripe_objects import StripeObject
+from billing.sync import ATTEMPT_BUDGET_MS, MARGIN_SECONDS
 from tests.unit.fakes import MemoryQueue, MemoryStore, MemoryStripe, Reports, sync_of
 from tests.unit.stripe_objects import NOW, POLICY, customer, entitlements, item, subscription
 
@@ -55,6 +57,11 @@ class Stripe(MemoryStripe):
     before_read: Callable[[str], None] | None = None
     before_create: Callable[[str], None] | None = None
     session_calls: list[str] = field(default_factory=list)
+    subscription_reads: list[str] = field(default_factory=list)
+    history_reads: list[str] = field(default_factory=list)
+    #: Reads of a customer, or of a subscription, do not show any subscription yet.
+    customers_lag: bool = False
+    subscriptions_lag: bool = False
 
     def find_price(self, name: str) -> Mapping[str, Any] | None:
         self.price_calls += 1
@@ -73,10 +80,10 @@ class Stripe(MemoryStripe):
         if self.before_read:
             self.before_read(kind)
 
-    def newest_checkout_session(self, customer_id: str) -> str | None:
+    def newest_checkout_sessions(self, customer_id: str) -> list[dict[str, Any]]:
         self._session_read("newest")
-        theirs = [each["id"] for each in self.sessions if each["customer"] == customer_id]
-        return theirs[-1] if theirs else None
+        theirs = [dict(each) for each in self.sessions if each["customer"] == customer_id]
+        return theirs[: -NEWEST_SESSIONS - 1 : -1]
 
     def list_open_checkout_sessions(self, customer_id: str) -> list[dict[str, Any]]:
         self._session_read("open")
@@ -90,12 +97,30 @@ class Stripe(MemoryStripe):
     def retrieve_checkout_session(self, session: str) -> dict[str, Any] | None:
         return next((each for each in self.sessions if each["id"] == session), None)
 
-    def expire_checkout_session(self, session: str) -> None:
+    def expire_checkout_session(self, session: str) -> bool:
         if self.before_expire:
             self.before_expire()
         found = self.retrieve_checkout_session(session)
-        if found is not None and found["status"] == "open":
-            found.update(status="expired", url=None)
+        if found is None or found["status"] != "open":
+            return False
+        found.update(status="expired", url=None)
+        return True
+
+    def retrieve_customer(self, customer_id: str) -> tuple[StripeObject, int]:
+        found, as_of = super().retrieve_customer(customer_id)
+        nothing = {"data": [], "has_more": False}
+        return ({**found, "subscriptions": nothing} if self.customers_lag else found), as_of
+
+    def retrieve_subscription(self, subscription: str) -> StripeObject | None:
+        self.subscription_reads.append(subscription)
+        current = [each for theirs in self.subscriptions_of.values() for each in theirs]
+        found = {**self.ended, **{each["id"]: each for each in current}}
+        return None if self.subscriptions_lag else found.get(subscription)
+
+    def list_all_subscriptions(self, customer_id: str) -> list[StripeObject]:
+        self.history_reads.append(customer_id)
+        ended = [each for each in self.ended.values() if each["customer"] == customer_id]
+        return [*self.subscriptions_of.get(customer_id, []), *ended]
 
     def create_checkout_session(self, parameters: Mapping[str, Any], key: str) -> dict[str, Any]:
         if key in self.keys:
@@ -137,6 +162,15 @@ class Stripe(MemoryStripe):
         found.update(status="complete", url=None, subscription="sub_1")
         self.subscriptions_of[found["customer"]] = [subscription()]
         self.entitlements_of[found["customer"]] = entitlements("api_access")
+
+    def cancel(self, session: Mapping[str, Any]) -> None:
+        """End the subscription that the session brought."""
+        (ended,) = self.subscriptions_of.pop(session["customer"])
+        self.end(session["customer"], {**ended, "status": "canceled"})
+
+    def end(self, customer_id: str, ended: StripeObject) -> None:
+        """Record a subscription that has ended, or that never began."""
+        self.ended[ended["id"]] = {**ended, "customer": customer_id}
 
 
 class World:
@@ -258,22 +292,65 @@ def test_the_configuration_sets_trial_and_promotion_codes(world: World) -> None:
     assert parameters["line_items"] == [{"price": "price_team", "quantity": 3}]
 
 
-def test_a_product_has_only_one_trial_per_customer(world: World) -> None:
-    world.offer = Checkout(prices=("team_monthly",), trial_days=14)
+TRIAL = Checkout(prices=("team_monthly",), trial_days=14)
+
+
+def test_a_product_has_only_one_trial_per_customer_for_good(world: World) -> None:
+    world.offer = TRIAL
     session = world.create()
+    assert session["parameters"]["subscription_data"] == {"trial_period_days": 14}
     world.stripe.pay(session)
-    world.sync(CustomerKey("own", "test", "cus_new0"))
-    world.stripe.subscriptions_of.clear()
+    world.stripe.cancel(session)
+    key = CustomerKey("own", "test", "cus_new0")
+    world.sync(key)
+    world.store.rows[key] = replace(world.store.rows[key], transitions=())
     assert "subscription_data" not in world.create()["parameters"]
 
 
-@pytest.mark.parametrize(
-    ("name", "had"), [("prod_team", True), ("prod_team×5", True), ("prod_teams", False)]
-)
-def test_the_transitions_show_which_products_a_customer_has_had(name: str, had: bool) -> None:
-    change = Transition(at=1, event="evt", type="t", gained=(), lost=(name,))
-    row = CustomerRow(key=CustomerKey("own", "test", "cus_1"), transitions=(change,))
-    assert has_had(row, "prod_team") is had
+@pytest.mark.parametrize("status", ["incomplete_expired", "incomplete"])
+def test_a_subscription_that_never_began_does_not_use_up_the_trial(
+    world: World, status: str
+) -> None:
+    world.offer = TRIAL
+    world.add_customer()
+    world.stripe.end("cus_1", subscription(status))
+    assert "subscription_data" in world.create()["parameters"]
+
+
+def test_the_trial_of_another_product_does_not_use_up_this_one(world: World) -> None:
+    world.offer = TRIAL
+    world.add_customer()
+    world.stripe.end("cus_1", subscription("canceled", items=[item("prod_teams")]))
+    assert "subscription_data" in world.create()["parameters"]
+    assert world.stripe.history_reads == ["cus_1"]
+
+
+def test_all_items_of_a_subscription_count_for_the_trial(world: World) -> None:
+    world.offer = TRIAL
+    world.add_customer()
+    items = [item("prod_addon"), item("prod_team")]
+    world.stripe.end("cus_1", subscription("canceled", items=items))
+    assert "subscription_data" not in world.create()["parameters"]
+
+
+def test_past_subscriptions_are_read_only_where_a_trial_is_configured(world: World) -> None:
+    world.add_customer()
+    world.create()
+    assert world.stripe.history_reads == []
+
+
+def test_past_subscriptions_of_a_customer_that_is_created_for_the_purchase_are_not_read(
+    world: World,
+) -> None:
+    world.offer = TRIAL
+    assert "subscription_data" in world.create()["parameters"]
+    assert world.stripe.history_reads == []
+
+
+def test_past_subscriptions_are_not_read_to_return_an_open_session(world: World) -> None:
+    world.offer = TRIAL
+    assert world.create() is world.create()
+    assert world.stripe.history_reads == []
 
 
 def test_a_subject_that_is_too_long_is_not_sent_as_the_reference(world: World) -> None:
@@ -569,6 +646,178 @@ def test_a_product_that_is_paid_while_its_session_is_expired_counts_as_held(worl
     world.stripe.before_expire = lambda: world.stripe.pay(first)
     with pytest.raises(AlreadySubscribed):
         world.create(quantity=2)
+
+
+# ---------------------------------------------------------------- what was just paid
+
+
+JUST_PAID = "just been paid.*Try again in a moment.*repeating the request is safe"
+
+
+def test_a_session_that_was_just_paid_does_not_lead_to_a_second_page(world: World) -> None:
+    first = world.create()
+    world.stripe.before_expire = lambda: world.stripe.pay(first)
+    world.stripe.customers_lag = True
+    with pytest.raises(StateConflict, match=JUST_PAID) as refused:
+        world.create(quantity=2)
+    assert not isinstance(refused.value, AlreadySubscribed)
+    assert len(world.stripe.sessions) == 1
+    assert world.stripe.subscription_reads == ["sub_1"]
+
+    world.stripe.before_expire = None
+    world.stripe.customers_lag = False
+    with pytest.raises(AlreadySubscribed):
+        world.create(quantity=2)
+
+
+def test_a_session_that_refuses_to_expire_and_reads_as_open_may_have_been_paid(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = world.create()
+    with monkeypatch.context() as patched:
+        patched.setattr(world.stripe, "expire_checkout_session", lambda session: False)
+        with pytest.raises(StateConflict, match=JUST_PAID):
+            world.create(quantity=2)
+    assert world.create(quantity=2) is not first
+
+
+def test_a_session_that_ended_by_itself_a_moment_ago_does_not_stop_a_purchase(
+    world: World,
+) -> None:
+    first = world.create()
+    world.stripe.before_expire = lambda: first.update(status="expired", url=None)
+    assert world.create(quantity=2)["status"] == "open"
+
+
+@pytest.mark.parametrize("found", [True, False], ids=["found", "not found yet"])
+def test_a_purchase_in_another_tab_that_the_row_does_not_show_yet_is_a_409(
+    world: World, found: bool
+) -> None:
+    world.stripe.pay(world.create())
+    world.stripe.customers_lag = True
+    world.stripe.subscriptions_lag = not found
+    with pytest.raises(StateConflict, match=JUST_PAID):
+        world.create()
+    assert len(world.stripe.sessions) == 1
+
+
+def test_a_purchase_that_the_row_shows_as_unpaid_by_a_stale_read_is_a_409(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = world.create()
+    world.stripe.pay(session)
+    (paid,) = world.stripe.subscriptions_of[session["customer"]]
+
+    def stale(key: CustomerKey) -> None:
+        world.stripe.subscriptions_of[key.id] = [{**paid, "status": "incomplete"}]
+
+    world.before_sync = stale
+    monkeypatch.setattr(world.stripe, "retrieve_subscription", lambda name: paid)
+    with pytest.raises(StateConflict, match=JUST_PAID):
+        world.create()
+
+
+def test_a_purchase_of_another_product_after_it_does_not_hide_one_that_was_just_paid(
+    world: World,
+) -> None:
+    other = price("price_other", "other", product={"id": "prod_other", "active": True})
+    world.stripe.for_sale.append(other)
+    world.offer = Checkout(prices=("team_monthly", "other"))
+    world.stripe.pay(world.create())
+    world.stripe.customers_lag = True
+    later = world.create(price="other")
+    assert later["status"] == "open"
+    with pytest.raises(StateConflict, match=JUST_PAID):
+        world.create()
+
+
+def test_a_purchase_that_was_cancelled_since_does_not_stop_the_next_one(world: World) -> None:
+    first = world.create()
+    world.stripe.pay(first)
+    world.stripe.cancel(first)
+    assert world.create()["status"] == "open"
+    assert world.stripe.subscription_reads == ["sub_1"]
+
+
+def test_a_session_that_ended_before_the_row_was_read_costs_no_call(world: World) -> None:
+    first = world.create()
+    world.stripe.pay(first)
+    world.stripe.cancel(first)
+    world.stripe.now = first["expires_at"] + MARGIN_SECONDS + 1
+    world.create()
+    assert world.stripe.subscription_reads == []
+
+
+def test_a_subscription_that_was_moved_to_another_product_does_not_stop_a_purchase(
+    world: World,
+) -> None:
+    session = world.create()
+    world.stripe.pay(session)
+    world.stripe.subscriptions_of[session["customer"]] = [subscription(items=[item("prod_other")])]
+    assert world.create()["status"] == "open"
+    assert world.stripe.subscription_reads == []
+
+
+@pytest.mark.parametrize("change", [{"mode": "payment"}, {"mode": "setup", "line_items": None}])
+def test_a_complete_session_without_a_subscription_does_not_stop_a_purchase(
+    world: World, change: dict[str, Any]
+) -> None:
+    first = world.create()
+    first.update(status="complete", url=None, subscription=None, **change)
+    assert world.create()["status"] == "open"
+
+
+def test_an_open_page_is_ended_where_another_session_was_just_paid(world: World) -> None:
+    session = world.create()
+    server = {**session, "id": "cs_test_server", "status": "complete", "url": None}
+    world.stripe.sessions.insert(0, {**server, "subscription": "sub_server"})
+    world.synced.clear()
+    with pytest.raises(StateConflict, match=JUST_PAID):
+        world.create()
+    assert session["status"] == "expired"
+    # The row may be older than the payment, although the open session is new.
+    assert len(world.synced) == 1
+
+
+def test_a_session_that_is_paid_between_the_two_reads_does_not_lead_to_a_second_page(
+    world: World,
+) -> None:
+    first = world.create()
+
+    def paid(read: str) -> None:
+        if read == "open" and first["status"] == "open":
+            world.stripe.pay(first)
+
+    world.stripe.before_read = paid
+    world.stripe.customers_lag = True
+    with pytest.raises(StateConflict, match=JUST_PAID):
+        world.create(quantity=2)
+    assert len(world.stripe.sessions) == 1
+
+
+def test_a_session_that_a_stale_read_keeps_listing_as_open_is_a_409(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.create()
+    monkeypatch.setattr(world.stripe, "list_open_checkout_sessions", lambda customer: [])
+    with pytest.raises(StateConflict, match="Try again"):
+        world.create(quantity=2)
+    assert len(world.stripe.sessions) == 1
+
+
+def test_a_replayed_session_that_was_paid_is_a_409_that_says_so(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = world.create()
+    world.stripe.pay(session)
+    world.stripe.customers_lag = True
+    # Neither list shows the session yet, so that the new one would have its key.
+    monkeypatch.setattr(world.stripe, "newest_checkout_sessions", lambda customer: [])
+    with pytest.raises(StateConflict, match=JUST_PAID):
+        world.create()
+    session.update(status="expired")
+    with pytest.raises(StateConflict, match="ended in another window"):
+        world.create()
 
 
 # ---------------------------------------------------------------- the subject's customer

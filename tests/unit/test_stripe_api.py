@@ -13,7 +13,7 @@ import pytest
 import stripe
 
 from billing.adapters.stripe_account import StripeAccount
-from billing.adapters.stripe_api import StripeApi
+from billing.adapters.stripe_api import NEWEST_SESSIONS, StripeApi
 from billing.adapters.stripe_client import MAX_IDEMPOTENCY_KEYS, connect
 from billing.errors import (
     Conflict,
@@ -123,11 +123,13 @@ def test_a_replayed_session_is_read_again_as_it_is_now() -> None:
     assert len(wire.urls) == 2
 
 
-def test_a_session_that_is_no_longer_open_counts_as_expired() -> None:
+def test_a_session_that_is_no_longer_open_is_not_said_to_be_expired() -> None:
     closed = {"error": {"type": "invalid_request_error", "message": "Only Checkout Sessions …"}}
     adapter, wire = api(lambda method, url, headers: (400, {}, closed))
-    adapter.expire_checkout_session("cs_test_1")
+    assert adapter.expire_checkout_session("cs_test_1") is False
     assert len(wire.urls) == 1
+    adapter, _ = api(lambda method, url, headers: (200, {}, {"id": "cs_test_1", "object": "x"}))
+    assert adapter.expire_checkout_session("cs_test_1") is True
 
 
 def test_a_name_that_cannot_be_an_id_is_never_part_of_a_path() -> None:
@@ -341,12 +343,57 @@ def test_all_open_checkout_sessions_are_listed_and_no_others() -> None:
     assert "starting_after=cs_1" in query(wire.urls[1])[1]
 
 
-def test_the_newest_checkout_session_is_read_with_a_limit_of_one() -> None:
-    adapter, wire = api(lambda method, url, headers: (200, {}, page("cs_9", more=True)))
-    assert adapter.newest_checkout_session("cus_1") == "cs_9"
-    assert query(wire.urls[0])[1] == ["customer=cus_1", "limit=1"]
-    adapter, _ = api(lambda method, url, headers: (200, {}, page()))
-    assert adapter.newest_checkout_session("cus_1") is None
+def test_all_subscriptions_of_a_customer_are_read_with_all_their_items() -> None:
+    def subscription(name: str, *items: str, more: bool = False) -> dict[str, Any]:
+        return {"id": name, "object": "subscription", "items": page(*items, more=more)}
+
+    def subscriptions(*data: dict[str, Any], more: bool = False) -> dict[str, Any]:
+        return {**page(more=more), "data": list(data)}
+
+    responses = {
+        "/v1/subscriptions": iter(
+            [
+                subscriptions(subscription("sub_1", "si_1"), more=True),
+                subscriptions(subscription("sub_2", "si_2", more=True)),
+            ]
+        ),
+        "/v1/subscription_items": iter([page("si_3", more=True), page("si_4")]),
+    }
+    adapter, wire = api(lambda method, url, headers: (200, {}, next(responses[query(url)[0]])))
+    found = adapter.list_all_subscriptions("cus_1")
+    assert {each["id"]: [item["id"] for item in each["items"]["data"]] for each in found} == {
+        "sub_1": ["si_1"],
+        "sub_2": ["si_2", "si_3", "si_4"],
+    }
+    assert [query(url)[1] for url in wire.urls] == [
+        ["customer=cus_1", "limit=100", "status=all"],
+        ["customer=cus_1", "limit=100", "starting_after=sub_1", "status=all"],
+        ["limit=100", "starting_after=si_2", "subscription=sub_2"],
+        ["limit=100", "starting_after=si_3", "subscription=sub_2"],
+    ]
+
+
+def test_further_items_that_stripe_does_not_have_are_left_out() -> None:
+    def respond(method: str, url: str, headers: dict[str, str]) -> Response:
+        if query(url)[0] == "/v1/subscription_items":
+            return missing("subscription")
+        owner = {"id": "sub_1", "object": "subscription", "items": page("si_1", more=True)}
+        return 200, {}, {**page(), "data": [owner]}
+
+    adapter, _ = api(respond)
+    (found,) = adapter.list_all_subscriptions("cus_1")
+    assert [each["id"] for each in found["items"]["data"]] == ["si_1"]
+
+
+def test_the_newest_checkout_sessions_are_read_in_one_call() -> None:
+    adapter, wire = api(lambda method, url, headers: (200, {}, page("cs_9", "cs_8", more=True)))
+    assert [each["id"] for each in adapter.newest_checkout_sessions("cus_1")] == ["cs_9", "cs_8"]
+    (url,) = wire.urls
+    assert query(url)[1] == [
+        "customer=cus_1",
+        "expand[0]=data.line_items",
+        f"limit={NEWEST_SESSIONS}",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 #: Lookup keys that one list of prices may name: Stripe's maximum.
 MAX_LOOKUP_KEYS = 10
 
+#: Checkout sessions of one customer that are read whatever their status. One that was just paid is
+#: among them, unless the customer has opened this many since.
+NEWEST_SESSIONS = 10
+
 #: What a customer's sync reads in its first call; expansions end at four levels.
 _CUSTOMER_EXPANSIONS = [
     "default_source",
@@ -169,13 +173,19 @@ class StripeApi:
 
         return once(create, key)
 
-    def newest_checkout_session(self, customer_id: str) -> str | None:
-        """The id of the customer's newest checkout session, whatever its status."""
+    def newest_checkout_sessions(self, customer_id: str) -> list[StripeObject]:
+        """The customer's newest checkout sessions, newest first, whatever their status, with line
+        items: one page."""
+        parameters = {
+            "customer": customer_id,
+            "limit": NEWEST_SESSIONS,
+            "expand": ["data.line_items"],
+        }
 
-        def newest() -> str | None:
+        def newest() -> list[StripeObject]:
             with translated():
-                sessions = self._v1.checkout.sessions.list({"customer": customer_id, "limit": 1})
-            return str(sessions.data[0].id) if sessions.data else None
+                found = self._v1.checkout.sessions.list(for_library(parameters))
+            return list(plain(found)["data"])
 
         return with_one_retry(newest)
 
@@ -193,18 +203,39 @@ class StripeApi:
         sessions = self._v1.checkout.sessions
         return with_one_retry(lambda: retrieve_or_none(lambda: sessions.retrieve(session)))
 
-    def expire_checkout_session(self, session: str) -> None:
-        """Make sure that the session cannot be completed any more. It may have been before."""
+    def expire_checkout_session(self, session: str) -> bool:
+        """Whether this call made the session expire. If not, it was not open any more."""
 
-        def expire() -> None:
+        def expire() -> bool:
             with translated():
                 try:
                     self._v1.checkout.sessions.expire(session)
                 except stripe.InvalidRequestError:
                     # Stripe has no code for "not open any more", and nothing else can be wrong.
-                    return
+                    return False
+            return True
 
-        with_one_retry(expire)
+        return with_one_retry(expire)
+
+    def list_all_subscriptions(self, customer_id: str) -> list[StripeObject]:
+        """The customer's subscriptions, ended ones too, each with all its items (Stripe embeds ten
+        of at most twenty)."""
+        parameters = {"customer": customer_id, "status": "all"}
+        subscriptions, items = self._v1.subscriptions, self._v1.subscription_items
+
+        def all_items(subscription: StripeObject) -> list[StripeObject]:
+            def list_items(page: dict[str, Any]) -> Any:
+                return items.list(for_library({"subscription": subscription["id"], **page}))
+
+            return all_pages(
+                lambda after: with_one_retry(lambda: list_page_or_empty(list_items, after)),
+                first=subscription["items"],
+            )
+
+        found = all_pages(
+            lambda after: with_one_retry(lambda: list_page(subscriptions.list, after, parameters))
+        )
+        return [{**each, "items": {"data": all_items(each)}} for each in found]
 
     def create_checkout_session(self, parameters: Mapping[str, Any], key: str) -> StripeObject:
         """A new checkout session; the same one, as it is now, for everybody who asks for the same

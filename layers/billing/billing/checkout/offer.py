@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from billing import catalog
-from billing.access import is_held
+from billing.access import has_begun, is_held
 from billing.errors import BadRequest
 from billing.facts import Subscription
 from billing.model import CustomerRow
@@ -25,10 +25,15 @@ def is_for_sale(price: StripeObject, allowed: Collection[str]) -> bool:
     )
 
 
-def has_had(row: CustomerRow, product: str) -> bool:
-    """Whether the customer has or had the product, as far as its row remembers: no second trial."""
-    names = {name for each in row.transitions for name in (*each.gained, *each.lost)}
-    return product in {name.partition("×")[0] for name in names}
+def has_had(subscriptions: Iterable[StripeObject], product: str) -> bool:
+    """Whether one of the customer's subscriptions (all, with all items) ever gave the product: a
+    trial is had once."""
+    return any(
+        product == product_id(item["price"])
+        for subscription in subscriptions
+        if has_begun(subscription["status"])
+        for item in subscription["items"]["data"]
+    )
 
 
 def with_session_id(url: str) -> str:

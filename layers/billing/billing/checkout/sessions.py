@@ -11,13 +11,19 @@ from typing import Any, NamedTuple, Protocol
 
 from billing import catalog
 from billing.access import AccessPolicy
+from billing.checkout.earlier import (
+    Earlier,
+    SessionsApi,
+    just_paid,
+    refused_as_paid,
+    settle,
+    unshown,
+)
 from billing.checkout.offer import (
     has_had,
     held_subscription,
-    is_for,
     is_for_sale,
     line_item,
-    products_of,
     with_session_id,
 )
 from billing.configuration.file import Checkout
@@ -36,7 +42,7 @@ from billing.model import CustomerRow
 from billing.responses import ENTITLEMENTS_SCHEMA
 from billing.return_urls import ReturnUrls
 from billing.schemas import checker, object_schema
-from billing.stripe_objects import MAX_QUANTITY, StripeObject, is_deleted, product_id
+from billing.stripe_objects import MAX_QUANTITY, StripeObject, product_id
 
 #: The body of `POST /checkout-sessions`. Strict: a customer id is refused, whatever its name is.
 REQUEST_SCHEMA: dict[str, Any] = {
@@ -74,16 +80,13 @@ MAX_REFERENCE_CHARACTERS = 200
 #: Attempts to settle customer and session: a tombstone and each lost race cost one.
 MAX_CUSTOMER_ATTEMPTS = 4
 
-#: How old an open session may be to be returned without another sync.
-FRESH_SECONDS = 60
-
 #: Syncs on the way back from checkout, while the purchase does not show in the row yet.
 MAX_SYNC_ATTEMPTS = 4
 
 _SESSION_ID = re.compile(r"cs_[A-Za-z0-9_]{1,200}")
 
 
-class CheckoutApi(Protocol):
+class CheckoutApi(SessionsApi, Protocol):
     """Every method raises StripeUnavailable or StripeRefused."""
 
     def find_price(self, name: str) -> StripeObject | None:
@@ -94,18 +97,8 @@ class CheckoutApi(Protocol):
         """The id of a new customer; of the same one for everybody with the same `key`."""
         ...
 
-    def newest_checkout_session(self, customer_id: str) -> str | None:
-        """The id of the customer's newest session, whatever its status."""
-        ...
-
-    def list_open_checkout_sessions(self, customer_id: str) -> Sequence[StripeObject]:
-        """The customer's open sessions, newest first, with their line items and customer."""
-        ...
-
-    def retrieve_checkout_session(self, session: str) -> StripeObject | None: ...
-
-    def expire_checkout_session(self, session: str) -> None:
-        """Afterwards the session cannot be completed any more; it may have been before."""
+    def list_all_subscriptions(self, customer_id: str) -> Sequence[StripeObject]:
+        """The customer's subscriptions whatever their status, each with all its items."""
         ...
 
     def create_checkout_session(self, parameters: Mapping[str, Any], key: str) -> StripeObject:
@@ -182,31 +175,25 @@ class CheckoutSessions:
             customer = self.store.linked_customer(self._subject(subject))
             if customer is not None and (customer == deleted or self.store.load(customer).deleted):
                 customer, deleted = None, customer
-            newest = session = None
-            is_covered = False
-            if customer is None:
-                customer = self._new_customer(subject, deleted)
-            else:
-                # In this order: a session that another request creates meanwhile either is among
-                # the open ones, or gets the same idempotency key as ours.
-                newest = self.stripe.newest_checkout_session(customer.id)
-                session, is_covered = self._open_session(customer, product, wanted)
-            if not is_covered:
-                self._sync(customer)
-            row = self.store.load(customer)
-            if row.deleted:
-                deleted = customer
-            if row.deleted or row.subject != subject:
-                # Another customer has the subject by now, or will be created.
-                continue
-            self._refuse_what_is_held(row, product, session)
-            if session is not None:
-                return Created(session["id"], session["url"])
+            earlier = Earlier()
             try:
-                return self._created(row, product, newest, wanted, subject)
+                if customer is None:
+                    customer = self._new_customer(subject, deleted)
+                else:
+                    earlier = settle(self.stripe, customer.id, product, wanted, self.clock())
+                row = self._row(customer, earlier)
+                if row.deleted:
+                    deleted = customer
+                if row.deleted or row.subject != subject:
+                    # Another customer has the subject by now, or will be created.
+                    continue
+                self._refuse_what_is_paid(row, product, earlier)
+                if earlier.open is not None:
+                    return Created(earlier.open["id"], earlier.open["url"])
+                return self._created(row, product, earlier, wanted, subject)
             except Conflict:
-                # Another request created a different session at the same moment: it is among the
-                # open ones now.
+                # Another request created a different session at the same moment, or one was paid
+                # or ended while they were read: read them again.
                 continue
         raise StateConflict(
             "Your customer or another checkout in Stripe is changing at this moment. Try again."
@@ -248,48 +235,38 @@ class CheckoutSessions:
             raise BadRequest(f"price {name!r} is not for sale; GET /catalog lists what is.")
         return price
 
-    def _open_session(
-        self, customer: CustomerKey, product: str, wanted: Mapping[str, Any]
-    ) -> tuple[StripeObject | None, bool]:
-        """The customer's open session for exactly what is wanted, and whether the row still covers
-        it: the session is new, so a sync came just before it, and no other was open.
+    def _row(self, customer: CustomerKey, earlier: Earlier) -> CustomerRow:
+        """The customer's row, after a sync unless it covers what its sessions brought."""
+        if earlier.is_covered:
+            row = self.store.load(customer)
+            if not unshown(row, earlier.paid):
+                return row
+        self._sync(customer)
+        return self.store.load(customer)
 
-        All others for the product are expired. Nothing more can be paid through them, and the sync
-        that follows sees what was.
-        """
-        same: StripeObject | None = None
-        is_covered = True
-        for session in self.stripe.list_open_checkout_sessions(customer.id):
-            if product not in products_of(session):
-                continue
-            usable = session.get("url") and not is_deleted(session["customer"])
-            if same is None and usable and is_for(session, wanted):
-                same = session
-            else:
-                self.stripe.expire_checkout_session(session["id"])
-                is_covered = False
-        if same is None or self.clock() - same["created"] > FRESH_SECONDS:
-            is_covered = False
-        return same, is_covered
-
-    def _refuse_what_is_held(
-        self, row: CustomerRow, product: str, session: StripeObject | None
-    ) -> None:
+    def _refuse_what_is_paid(self, row: CustomerRow, product: str, earlier: Earlier) -> None:
+        """Raises AlreadySubscribed where the customer holds the product, and StateConflict where
+        it may have just been paid. No session for it stays open then."""
+        refusal: StateConflict | None = None
         held = held_subscription(row, product)
-        if held is None:
+        if held is not None:
+            refusal = AlreadySubscribed(
+                f"You already hold this product: subscription {held.id} is {held.status}. "
+                "Change it in the customer portal: POST /portal-sessions."
+            )
+        elif just_paid(self.stripe, row, earlier.paid):
+            refusal = refused_as_paid()
+        if refusal is None:
             return
-        if session is not None:
-            self.stripe.expire_checkout_session(session["id"])
-        raise AlreadySubscribed(
-            f"You already hold this product: subscription {held.id} is {held.status}. "
-            "Change it in the customer portal: POST /portal-sessions."
-        )
+        if earlier.open is not None:
+            self.stripe.expire_checkout_session(earlier.open["id"])
+        raise refusal
 
     def _created(
         self,
         row: CustomerRow,
         product: str,
-        newest: str | None,
+        earlier: Earlier,
         wanted: Mapping[str, Any],
         subject: str,
     ) -> Created:
@@ -297,17 +274,27 @@ class CheckoutSessions:
         parameters: dict[str, Any] = {**wanted, "customer": row.key.id}
         if len(subject) <= MAX_REFERENCE_CHARACTERS:
             parameters["client_reference_id"] = subject
-        if self.offer.trial_days and not has_had(row, product):
-            parameters["subscription_data"] = {"trial_period_days": self.offer.trial_days}
+        if trial_days := self._trial_days(row.key.id, product, earlier):
+            parameters["subscription_data"] = {"trial_period_days": trial_days}
         if self.offer.allow_promotion_codes:
             parameters["allow_promotion_codes"] = True
         # One key for all requests that follow the same session: two at once get the same new
         # session, and of two that differ only one can be paid. The next one follows this one.
-        key = _idempotency_key("session", row.key.id, product, newest or "")
+        key = _idempotency_key("session", row.key.id, product, earlier.newest)
         session = self.stripe.create_checkout_session(parameters, key)
+        if session["status"] == "complete":
+            raise refused_as_paid()
         if session.get("url") is None:
             raise StateConflict("That checkout has just ended in another window. Try again.")
         return Created(session["id"], session["url"])
+
+    def _trial_days(self, customer_id: str, product: str, earlier: Earlier) -> int | None:
+        """The configured trial; None where the customer has had the product. Stripe is asked only
+        where there is one, and where the customer is not new."""
+        days = self.offer.trial_days
+        if not days or not earlier.is_known_customer:
+            return days
+        return None if has_had(self.stripe.list_all_subscriptions(customer_id), product) else days
 
     def _shows(self, row: CustomerRow, session: StripeObject) -> bool:
         """Whether the row has what the complete session brought, features too: a read of Stripe may
