@@ -207,7 +207,7 @@ def world() -> World:
 def test_a_first_purchase_creates_and_links_the_customer(world: World) -> None:
     session = world.create()
     assert world.stripe.customers["cus_new0"]["metadata"] == {"user_id": SUBJECT}
-    assert world.store.links == {LINK: CustomerKey("own", "test", "cus_new0")}
+    assert world.store.linked == {SUBJECT: "cus_new0"}
     assert session["parameters"] == {
         "mode": "subscription",
         "customer": "cus_new0",
@@ -578,7 +578,7 @@ def test_a_purchase_after_the_customer_is_deleted_creates_a_new_customer(world: 
     world.create()
     world.stripe.customers["cus_new0"] = {"id": "cus_new0", "deleted": True}
     assert world.create()["customer"] == "cus_new1"
-    assert world.store.links[LINK].id == "cus_new1"
+    assert world.store.linked == {SUBJECT: "cus_new1"}
     assert world.create()["customer"] == "cus_new1"
 
 

@@ -25,7 +25,7 @@ from billing.events import EFFECTS, Effect, Event
 from billing.facts import Facts, Grant
 from billing.ingest import MAX_BODY_BYTES
 from billing.keys import CustomerKey, DocumentKey, SubjectKey
-from billing.model import CustomerRow, DocumentRow
+from billing.model import CustomerRow, DocumentRow, Link
 from tests.unit.test_template import ENVIRONMENT, TEMPLATE
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +87,7 @@ class Deployed:
             facts=Facts(grants=grants),
         )
         subject = SubjectKey("test", "https://login.example.com/", "user_ada")
-        self.store.commit_and_link(row, subject, replacing=None)
+        self.store.commit_and_link(row, Link(key=subject, revision=1, customer=key))
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from billing.errors import (
 )
 from billing.facts import Facts, Grant
 from billing.keys import CONFIGURATION, CustomerKey, DocumentKey, SubjectKey
-from billing.model import CustomerRow, DocumentRow
+from billing.model import CustomerRow, DocumentRow, Link
 from billing.portal.flows import FLOWS
 from billing.portal.sessions import PortalSessions
 from billing.return_urls import ReturnUrls
@@ -299,7 +299,8 @@ def test_a_cached_customer_that_was_deleted_is_replaced_by_the_next_one(world: W
     assert found.key == KEY
     world.store.rows[KEY] = CustomerRow(key=KEY, revision=2, facts=Facts(deleted=True))
     assert world.customers.of("user-1") is None
-    world.store.links[SubjectKey("test", "https://issuer/", "user-1")] = OTHER
+    subject = SubjectKey("test", "https://issuer/", "user-1")
+    world.store.links[subject] = Link(key=subject, revision=2, customer=OTHER)
     world.store.rows[OTHER] = row_of(OTHER, "user-1")
     found = world.customers.of("user-1")
     assert found is not None

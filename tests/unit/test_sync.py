@@ -34,7 +34,9 @@ class World:
     reports: Reports = field(default_factory=Reports)
     pauses: list[int] = field(default_factory=list)
 
-    def sync(self, *requests: Any, remaining_ms: int = ENOUGH_MS) -> CustomerRow:
+    def sync(
+        self, *requests: Any, key: CustomerKey = KEY, remaining_ms: int = ENOUGH_MS
+    ) -> CustomerRow:
         sync = sync_of(
             store=self.store,
             stripe=self.stripe,
@@ -42,8 +44,8 @@ class World:
             pause=self.pauses.append,
             report=self.reports,
         )
-        sync(KEY, requests or [request()], lambda: remaining_ms)
-        return self.row
+        sync(key, requests or [request(key=key)], lambda: remaining_ms)
+        return self.store.rows.get(key, CustomerRow(key=key))
 
     @property
     def row(self) -> CustomerRow:

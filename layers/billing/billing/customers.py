@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from billing.keys import CustomerKey, SubjectKey
-from billing.model import CustomerRow
+from billing.model import CustomerRow, Link
 
 #: Seconds for which a process remembers a subject's customer. The link hardly ever changes.
 LINK_CACHE_SECONDS = 300
@@ -19,9 +19,7 @@ class Reads(Protocol):
     """Both raise StoreUnavailable."""
 
     def load(self, key: CustomerKey, *, consistent: bool = True) -> CustomerRow: ...
-    def linked_customer(
-        self, subject: SubjectKey, *, consistent: bool = True
-    ) -> CustomerKey | None: ...
+    def load_link(self, key: SubjectKey, *, consistent: bool = True) -> Link: ...
 
 
 class Customers:
@@ -45,9 +43,8 @@ class Customers:
             if self._is_theirs(row, subject):
                 return row
         # Not known, too old, or no longer theirs: another customer may have taken its place.
-        key = self._store.linked_customer(
-            SubjectKey(self._mode, self._issuer, subject), consistent=False
-        )
+        link = SubjectKey(self._mode, self._issuer, subject)
+        key = self._store.load_link(link, consistent=False).customer
         if key is None:
             return None
         row = self._store.load(key, consistent=False)

@@ -30,7 +30,7 @@ from typing import Any, Protocol
 
 from billing.errors import Conflict, OutOfTime
 from billing.keys import Key
-from billing.sync_request import DEMAND, Cause, SyncRequest
+from billing.sync_request import CLAIM, DEMAND, Cause, SyncRequest
 
 #: How stale a read of Stripe may be, in seconds by Stripe's clock.
 MARGIN_SECONDS = 60
@@ -80,9 +80,14 @@ class Replica(Protocol):
         each read. Raises what that raises, StripeUnavailable, StripeRefused, CustomerNotFound."""
         ...
 
-    def commit(self, over: Any, fetched: Any, *, confirm_at: int, cause: Cause) -> None:
-        """Write what was fetched as the next revision of `over`. Raises Conflict where the stored
-        revision is another."""
+    def commit(self, over: Any, fetched: Any, *, confirm_at: int, cause: Cause) -> Row:
+        """Write what was fetched as the next revision of `over`; return it as written. Raises
+        Conflict where the stored revision is another, or QueueUnavailable."""
+        ...
+
+    def settled(self, row: Any, cause: Cause) -> None:
+        """Do what the stored row asks for, before the requests are acknowledged: it may have been
+        done before. Raises QueueUnavailable."""
         ...
 
 
@@ -116,7 +121,7 @@ class Sync:
         `on_demand` fetches in any case: the caller needs Stripe's state as it is now. Raises
         Conflict, OutOfTime, CustomerNotFound or any Unavailable: then nothing may be acknowledged.
         """
-        replica = self.replicas[key.kind]
+        replica, cause = self.replicas[key.kind], cause_of(requests)
 
         def in_time(needed_ms: int = READ_BUDGET_MS) -> None:
             if remaining_ms() < needed_ms:
@@ -128,15 +133,17 @@ class Sync:
             in_time(ATTEMPT_BUDGET_MS)
             row = replica.load(key)
             if row.deleted or (not on_demand and covered(row, requests)):
-                return
+                break
             fetched = replica.fetch(row, in_time)
             confirm_at = self._confirm(row, requests, fetched_at=fetched.as_of)
             try:
-                replica.commit(row, fetched, confirm_at=confirm_at, cause=cause_of(requests))
+                row = replica.commit(row, fetched, confirm_at=confirm_at, cause=cause)
             except Conflict:
                 continue
-            return
-        raise Conflict(f"{MAX_ATTEMPTS} attempts lost to other writers")
+            break
+        else:
+            raise Conflict(f"{MAX_ATTEMPTS} attempts lost to other writers")
+        replica.settled(row, cause)
 
     def _confirm(self, row: Row, requests: Sequence[SyncRequest], *, fetched_at: int) -> int:
         """Make sure that a confirm comes more than the margin after this fetch; return when.
@@ -166,7 +173,8 @@ def covered(row: Row, requests: Sequence[SyncRequest]) -> bool:
 
 
 def cause_of(requests: Sequence[SyncRequest]) -> Cause:
-    """The cause of the latest request; without any, somebody demands the sync."""
+    """The cause of the latest request, a claim's only if there is no other; without any, somebody
+    demands the sync."""
     if not requests:
         return Cause("demand", DEMAND)
-    return max(requests, key=lambda request: request.up_to).cause
+    return max(requests, key=lambda request: (request.cause.type != CLAIM, request.up_to)).cause

@@ -245,6 +245,7 @@ def _sync(stripe: StripeApi) -> Sync:
 
     customers = CustomerReplica(
         store=_store(),
+        queue=_queues(),
         stripe=stripe,
         policy=SETTINGS.access_policy,
         issuer=SETTINGS.jwt_issuer,

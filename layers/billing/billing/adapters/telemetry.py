@@ -9,6 +9,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 WARNINGS = frozenset(
     {
         "BackoffFailed",
+        "ClaimForgotten",
         "DeadLettered",
         "EventQuarantined",
         "RequestFailed",
@@ -16,6 +17,7 @@ WARNINGS = frozenset(
         "StripeSetupFailed",
         "SubjectChanged",
         "SubjectTaken",
+        "SubjectTakenOver",
         "SubjectUnusable",
         "SyncDeferred",
         "SyncFailed",

@@ -32,7 +32,7 @@ from billing.errors import (
     StripeUnavailable,
 )
 from billing.keys import CustomerKey, SubjectKey
-from billing.model import CustomerRow
+from billing.model import CustomerRow, Link
 from billing.responses import ENTITLEMENTS_SCHEMA
 from billing.return_urls import ReturnUrls
 from billing.schemas import checker, object_schema
@@ -118,7 +118,7 @@ class CheckoutStore(Protocol):
     """The entitlement table by consistent reads. Both raise StoreUnavailable."""
 
     def load(self, key: CustomerKey) -> CustomerRow: ...
-    def linked_customer(self, subject: SubjectKey) -> CustomerKey | None: ...
+    def load_link(self, key: SubjectKey) -> Link: ...
 
 
 class Created(NamedTuple):
@@ -179,7 +179,7 @@ class CheckoutSessions:
 
         deleted: CustomerKey | None = None
         for _ in range(MAX_CUSTOMER_ATTEMPTS):
-            customer = self.store.linked_customer(self._subject(subject))
+            customer = self.store.load_link(self._subject(subject)).customer
             if customer is not None and (customer == deleted or self.store.load(customer).deleted):
                 customer, deleted = None, customer
             newest = session = None
@@ -216,7 +216,7 @@ class CheckoutSessions:
         """The subject's checkout session. Once it is complete, the row has what was bought, even
         before the webhook comes. Raises NotFound, any Unavailable.
         """
-        customer = self.store.linked_customer(self._subject(subject))
+        customer = self.store.load_link(self._subject(subject)).customer
         session = None
         if customer is not None and _SESSION_ID.fullmatch(session_id):
             session = self.stripe.retrieve_checkout_session(session_id)
