@@ -69,7 +69,7 @@ def real_sync(sync: type[Sync] = Sync, **parts: Any) -> Sync:
         queue=parts.pop("claims", QueuePort()),
         stripe=parts.pop("stripe", StripePort()),
         policy=POLICY,
-        issuer=ISSUER,
+        issuers=(ISSUER,),
         subject_metadata_key=METADATA_KEY,
         report=unreported,
     )

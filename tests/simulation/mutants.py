@@ -221,7 +221,7 @@ class AppliesThePayload(FetchesFirst):
         link.commit(
             advanced,
             over=row,
-            issuer=replica.issuer,
+            issuers=replica.issuers,
             store=replica.store,
             queue=replica.queue,
             report=replica.report,
@@ -325,7 +325,7 @@ class RemembersAfterwards(CustomerReplica):
         row = CustomerReplica.commit(looking, over, fetched, confirm_at=confirm_at, cause=cause)
         claimed = row.facts.claimed_subject
         if claimed is not None and row.subject is None:
-            found = self.store.load_link(SubjectKey(row.key.mode, self.issuer, claimed))
+            found = self.store.load_link(SubjectKey(row.key.mode, self.issuers[0], claimed))
             if row.key not in found.claimants:
                 claimants = (*found.claimants, row.key)
                 self.store.commit(replace(found, revision=found.revision + 1, claimants=claimants))

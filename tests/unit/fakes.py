@@ -228,7 +228,7 @@ def sync_of(
     report: Reporter,
     pause: Callable[[int], None] = lambda attempt: None,
     for_sale: Sequence[str] = (),
-    issuer: str = "https://issuer/",
+    issuers: tuple[str, ...] = ("https://issuer/",),
 ) -> Sync:
     """The deployed sync, with fakes instead of adapters."""
     customers = CustomerReplica(
@@ -236,7 +236,7 @@ def sync_of(
         queue=queue,
         stripe=stripe,
         policy=POLICY,
-        issuer=issuer,
+        issuers=issuers,
         subject_metadata_key="user_id",
         report=report,
     )

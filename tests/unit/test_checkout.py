@@ -176,7 +176,7 @@ class World:
                 ),
                 account="own",
                 mode="test",
-                issuer="https://issuer/",
+                issuers=("https://issuer/",),
                 subject_metadata_key="user_id",
             ),
             **changes,
@@ -206,7 +206,10 @@ def world() -> World:
 
 def test_a_first_purchase_creates_and_links_the_customer(world: World) -> None:
     session = world.create()
-    assert world.stripe.customers["cus_new0"]["metadata"] == {"user_id": SUBJECT}
+    assert world.stripe.customers["cus_new0"]["metadata"] == {
+        "user_id": SUBJECT,
+        "user_id_issuer": "https://issuer/",
+    }
     assert world.store.linked == {SUBJECT: "cus_new0"}
     assert session["parameters"] == {
         "mode": "subscription",
@@ -618,6 +621,14 @@ def test_a_row_with_too_many_writers_is_a_503(world: World) -> None:
     world.before_sync = conflict
     with pytest.raises(StoreUnavailable):
         world.create()
+
+
+def test_the_customer_of_a_former_issuer_is_used(world: World) -> None:
+    world.add_customer()
+    sessions = world.sessions(issuers=("https://new/", "https://issuer/"))
+    created = sessions.create(SUBJECT, {"price": "team_monthly"})
+    assert list(world.stripe.customers) == ["cus_1"]
+    assert sessions.retrieve(SUBJECT, created.id).id == created.id
 
 
 # ---------------------------------------------------------------- the way back

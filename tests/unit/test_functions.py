@@ -40,10 +40,15 @@ def envelope(name: str) -> dict[str, Any]:
 
 def template_defaults() -> dict[str, str]:
     """The variables that take their value from a template parameter, with its default."""
-    return {
-        variable.removeprefix("PORTCULLIS_"): str(TEMPLATE["Parameters"][value].get("Default", ""))
+    # A list parameter is joined: [",", its name].
+    names = {
+        variable: value[1] if isinstance(value, list) else value
         for variable, value in ENVIRONMENT.items()
-        if isinstance(value, str) and value in TEMPLATE["Parameters"]
+    }
+    return {
+        variable.removeprefix("PORTCULLIS_"): str(TEMPLATE["Parameters"][name].get("Default", ""))
+        for variable, name in names.items()
+        if name in TEMPLATE["Parameters"]
     }
 
 

@@ -220,9 +220,87 @@ def test_the_others_that_wait_are_remembered_after_a_takeover(world: World) -> N
     assert world.store.links[SUBJECT].claimants == (OTHER,)
 
 
+FORMER = "https://issuer-of-before/"
+
+
+def linked_by_the_former_issuer(world: World) -> SubjectKey:
+    """The customer KEY holds "user-1" and OTHER waits; then the stack gets another issuer."""
+    world.issuers = (FORMER,)
+    claim(world, KEY, "user-1")
+    claim(world, OTHER, "user-1")
+    world.issuers = ("https://issuer/", FORMER)
+    return SubjectKey("test", FORMER, "user-1")
+
+
+def test_the_holder_under_a_former_issuer_is_the_holder(world: World) -> None:
+    linked_by_the_former_issuer(world)
+    third = CustomerKey("own", "test", "cus_3")
+    row = claim(world, third, "user-1", at=NOW + 500)
+    assert row.subject is None
+    # The claim is remembered under the current issuer, with those from before.
+    assert world.store.links[SUBJECT] == Link(
+        key=SUBJECT, revision=1, customer=KEY, claimants=(OTHER, third)
+    )
+    delete(world, KEY, at=NOW + 900)
+    assert [woken.key for woken in claims(world)] == [OTHER, third]
+
+
+def test_a_customer_of_a_former_issuer_is_linked_anew_with_those_who_wait(world: World) -> None:
+    former = linked_by_the_former_issuer(world)
+    before = world.store.links[former]
+    row = claim(world, KEY, "user-1", at=NOW + 500)
+    assert (row.subject, row.issuer) == ("user-1", "https://issuer/")
+    assert world.store.links[SUBJECT] == replace(before, key=SUBJECT, revision=1)
+    assert world.store.links[former] == before
+
+
+def test_those_who_wait_under_a_former_issuer_are_woken(world: World) -> None:
+    linked_by_the_former_issuer(world)
+    delete(world, KEY, at=NOW + 500)
+    (woken,) = claims(world)
+    row = world.sync(woken, key=OTHER)
+    assert (row.subject, row.issuer) == ("user-1", "https://issuer/")
+    assert (world.row.subject, world.row.issuer) == (None, None)
+
+
+def test_a_link_counts_only_where_the_row_of_its_customer_says_the_same(world: World) -> None:
+    """The issuer was changed, OTHER took the subject over, and the issuer was changed back."""
+    linked_by_the_former_issuer(world)
+    delete(world, KEY, at=NOW + 500)
+    claim(world, OTHER, "user-1", at=NOW + 500)
+    world.issuers = (FORMER, "https://issuer/")
+    third = CustomerKey("own", "test", "cus_3")
+    assert claim(world, third, "user-1", at=NOW + 900).subject is None
+    assert world.reports.all[-1][1]["held_by"] == "cus_2"
+    assert claim(world, OTHER, "user-1", at=NOW + 900).issuer == FORMER
+
+
+@pytest.mark.parametrize("named", ["https://issuer/", FORMER])
+def test_metadata_may_name_the_current_or_a_former_issuer(world: World, named: str) -> None:
+    world.issuers = ("https://issuer/", FORMER)
+    row = claim(world, KEY, "user-1", user_id_issuer=named)
+    assert (row.subject, row.issuer) == ("user-1", "https://issuer/")
+
+
+def test_metadata_that_names_another_issuer_links_nobody(world: World) -> None:
+    row = claim(world, KEY, "user-1", user_id_issuer="https://elsewhere/")
+    assert (row.subject, world.store.links) == (None, {})
+    assert world.reports.all[-1] == (
+        "SubjectOfAnotherIssuer",
+        {"customer": "cus_1", "claimed": "user-1", "issuer": "https://elsewhere/"},
+    )
+
+
+def test_a_holder_whose_metadata_names_another_issuer_yields(world: World) -> None:
+    claim(world, KEY, "user-1")
+    claim(world, KEY, "user-1", at=NOW + 500, user_id_issuer="https://elsewhere/")
+    assert world.row.subject == "user-1"
+    assert claim(world, OTHER, "user-1", at=NOW + 500).subject == "user-1"
+
+
 def test_a_new_issuer_links_the_same_subject_again(world: World) -> None:
     before = claim(world, KEY, "user-1")
-    world.store.rows[KEY] = replace(before, issuer="https://issuer-of-before/")
+    world.store.rows[KEY] = replace(before, issuer=FORMER)
     world.store.links.clear()
     row = claim(world, KEY, "user-1", at=NOW + 500)
     assert (row.subject, row.issuer) == ("user-1", "https://issuer/")

@@ -118,7 +118,7 @@ class World:
         )
         self.now = 0.0
         self.customers = Customers(
-            self.store, mode="test", issuer="https://issuer/", clock=lambda: self.now
+            self.store, mode="test", issuers=("https://issuer/",), clock=lambda: self.now
         )
         self.stripe = Stripe()
         self.ids = {"default": "bpc_default", "enterprise": "bpc_enterprise"}
@@ -305,6 +305,30 @@ def test_a_cached_customer_that_was_deleted_is_replaced_by_the_next_one(world: W
     found = world.customers.of("user-1")
     assert found is not None
     assert found.key == OTHER
+
+
+def test_a_customer_linked_by_a_former_issuer_is_found_until_it_is_linked_anew(
+    world: World,
+) -> None:
+    def customers(*former: str) -> Customers:
+        issuers = ("https://new/", *former)
+        return Customers(world.store, mode="test", issuers=issuers, clock=lambda: world.now)
+
+    assert customers().of("user-1") is None
+    assert customers("https://other/").of("user-1") is None
+    found = customers("https://other/", "https://issuer/")
+    row = found.of("user-1")
+    assert row is not None
+    assert row.key == KEY
+    world.store.reads = 0
+    assert found.of("user-1") == row
+    assert world.store.reads == 1
+    # Its next sync links it anew; no process loses it.
+    world.store.rows[KEY] = replace(row, issuer="https://new/")
+    for process in (found, customers("https://issuer/")):
+        again = process.of("user-1")
+        assert again is not None
+        assert again.key == KEY
 
 
 @pytest.mark.parametrize("owner", ["user-2", None])

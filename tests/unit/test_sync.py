@@ -33,6 +33,7 @@ class World:
     queue: MemoryQueue = field(default_factory=MemoryQueue)
     reports: Reports = field(default_factory=Reports)
     pauses: list[int] = field(default_factory=list)
+    issuers: tuple[str, ...] = ("https://issuer/",)
 
     def sync(
         self, *requests: Any, key: CustomerKey = KEY, remaining_ms: int = ENOUGH_MS
@@ -43,6 +44,7 @@ class World:
             queue=self.queue,
             pause=self.pauses.append,
             report=self.reports,
+            issuers=self.issuers,
         )
         sync(key, requests or [request(key=key)], lambda: remaining_ms)
         return self.store.rows.get(key, CustomerRow(key=key))

@@ -11,8 +11,10 @@ holder commits its row first and looks for claimants afterwards. One of them see
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple, Protocol
 
+from billing.facts import Facts
 from billing.keys import CustomerKey, SubjectKey
 from billing.model import CustomerRow, Link
 from billing.reporter import Reporter
@@ -25,6 +27,10 @@ MAX_CLAIMANTS = 20
 #: When a customer that has lost its subject is synced, in seconds. It is requested before the
 #: commit, so it is due later than any function may run (60 s).
 RELEASE_DELAY_SECONDS = 90
+
+
+#: The issuer of the tokens, then the former ones that name the same subjects, the latest first.
+Issuers = tuple[str, ...]
 
 
 class Links(Protocol):
@@ -62,40 +68,54 @@ class ClaimQueue(Protocol):
 class Held(NamedTuple):
     """What the table says about a subject.
 
-    link       the link, where it is written next
+    link       the link under the current issuer, which is the one that is written
     holder     the row of the customer that holds the subject, deleted or not
+    yields     whether the holder leaves the subject to the next customer that claims it
     claimants  the customers whose claim was refused, the oldest first
     """
 
     link: Link
     holder: CustomerRow | None
+    yields: bool
     claimants: tuple[CustomerKey, ...]
 
     def refuses(self, key: CustomerKey) -> bool:
-        """Whether another customer holds the subject and does not yield it."""
-        holder = self.holder
-        return holder is not None and holder.key != key and not yields(holder)
+        """Whether another customer than `key` holds the subject and does not yield it."""
+        return self.holder is not None and self.holder.key != key and not self.yields
 
 
-def held(subject: SubjectKey, store: Links) -> Held:
-    """Who holds `subject`. A link counts only where the row of its customer says the same."""
-    link = store.load_link(subject)
-    holder = store.load(link.customer) if link.customer else None
-    if holder is not None and (holder.subject, holder.issuer) != (subject.subject, subject.issuer):
-        holder = None
-    return Held(link, holder, link.claimants)
+def held(subject: str, *, mode: str, issuers: Issuers, store: Links) -> Held:
+    """Who holds `subject`, under the current issuer or else under a former one.
+
+    A link counts only where the row of its customer says the same.
+    """
+    links: list[Link] = []
+    claimants: dict[CustomerKey, None] = {}
+    for issuer in issuers:
+        link = store.load_link(SubjectKey(mode, issuer, subject))
+        links.append(link)
+        claimants |= dict.fromkeys(link.claimants)
+        row = store.load(link.customer) if link.customer else None
+        if row is not None and holds(row, subject, issuers):
+            return Held(links[0], row, yields(row, issuers), tuple(claimants))
+    return Held(links[0], None, False, tuple(claimants))
 
 
-def yields(holder: CustomerRow) -> bool:
+def holds(row: CustomerRow, subject: str, issuers: Issuers) -> bool:
+    """Whether the row itself says that `subject` is its own."""
+    return row.subject == subject and row.issuer in issuers
+
+
+def yields(holder: CustomerRow, issuers: Issuers) -> bool:
     """Whether a holder leaves its subject to the next customer that claims it."""
-    return holder.deleted or holder.facts.claimed_subject != holder.subject
+    return holder.deleted or _claimed(holder.facts, issuers) != holder.subject
 
 
 def commit(
     row: CustomerRow,
     *,
     over: CustomerRow,
-    issuer: str,
+    issuers: Issuers,
     store: Store,
     queue: ClaimQueue,
     report: Reporter,
@@ -105,29 +125,24 @@ def commit(
     A claim that is refused is reported; the row is written all the same. Returns the row as
     written. Raises Conflict, StoreUnavailable, QueueUnavailable.
     """
-    claimed = _claimed(row, report)
+    claimed, issuer = _usable_claim(row, issuers, report), issuers[0]
     if claimed is None or (claimed, issuer) == (over.subject, over.issuer):
         store.commit(row)
         return row
-    if over.subject not in (None, claimed):
+    if over.issuer in issuers and over.subject not in (None, claimed):
         report("SubjectChanged", customer=row.key.id, held=over.subject, claimed=claimed)
         store.commit(row)
         return row
 
-    subject = SubjectKey(row.key.mode, issuer, claimed)
-    found = held(subject, store)
+    look = partial(held, claimed, mode=row.key.mode, issuers=issuers, store=store)
+    found = look()
     if found.refuses(row.key) and row.key not in found.claimants:
         _remember(row.key, found, store, report)
         # The holder may have yielded before it could find this claim.
-        found = held(subject, store)
+        found = look()
     holder = found.holder
-    if found.refuses(row.key):
-        report(
-            "SubjectTaken",
-            customer=row.key.id,
-            claimed=claimed,
-            held_by=holder.key.id if holder else None,
-        )
+    if holder is not None and found.refuses(row.key):
+        report("SubjectTaken", customer=row.key.id, claimed=claimed, held_by=holder.key.id)
         store.commit(row)
         return row
 
@@ -151,34 +166,51 @@ def commit(
     return row
 
 
-def wake(row: CustomerRow, *, store: Links, queue: ClaimQueue) -> None:
+def wake(row: CustomerRow, *, issuers: Issuers, store: Links, queue: ClaimQueue) -> None:
     """Request a sync of every customer that waits for the subject which `row` holds and yields.
 
     Raises StoreUnavailable, QueueUnavailable.
     """
-    if row.subject is None or row.issuer is None or not yields(row):
+    if row.subject is None or row.issuer not in issuers or not yields(row, issuers):
         return
-    for key in store.load_link(SubjectKey(row.key.mode, row.issuer, row.subject)).claimants:
+    found = held(row.subject, mode=row.key.mode, issuers=issuers, store=store)
+    for key in found.claimants:
         queue.send_confirm(SyncRequest.claim(key, cause=row.key.id, up_to=row.as_of), 0)
 
 
-def _claimed(row: CustomerRow, report: Reporter) -> str | None:
+def _claimed(facts: Facts, issuers: Issuers) -> str | None:
+    """The subject that the metadata claims. Metadata that names another issuer claims none."""
+    return facts.claimed_subject if facts.claimed_issuer in (None, *issuers) else None
+
+
+def _usable_claim(row: CustomerRow, issuers: Issuers, report: Reporter) -> str | None:
     """The subject that the metadata claims, if it can be one."""
-    claimed = row.facts.claimed_subject
-    if claimed is not None and (reason := why_unusable(claimed)):
+    facts, claimed = row.facts, _claimed(row.facts, issuers)
+    if claimed is None:
+        if facts.claimed_subject is not None:
+            report(
+                "SubjectOfAnotherIssuer",
+                customer=row.key.id,
+                claimed=facts.claimed_subject,
+                issuer=facts.claimed_issuer,
+            )
+        return None
+    if reason := why_unusable(claimed):
         report("SubjectUnusable", customer=row.key.id, reason=reason)
         return None
     return claimed
 
 
 def _remember(key: CustomerKey, found: Held, store: Store, report: Reporter) -> None:
+    """Add `key` to those who wait. The link may be the first one under the current issuer."""
+    assert found.holder is not None
     claimants = (*found.claimants, key)
     for forgotten in claimants[:-MAX_CLAIMANTS]:
         report("ClaimForgotten", customer=forgotten.id, claimed=found.link.key.subject)
-    store.commit(
-        replace(
-            found.link,
-            revision=found.link.revision + 1,
-            claimants=claimants[-MAX_CLAIMANTS:],
-        )
+    link = replace(
+        found.link,
+        revision=found.link.revision + 1,
+        customer=found.holder.key,
+        claimants=claimants[-MAX_CLAIMANTS:],
     )
+    store.commit(link)

@@ -11,7 +11,7 @@ from billing import link, stripe_state
 from billing.access import AccessPolicy
 from billing.documents import Document, DocumentReads, catalog_of, portal_configuration
 from billing.keys import CATALOG, CONFIGURATION, CUSTOMER, CustomerKey, DocumentKey
-from billing.link import ClaimQueue, Store
+from billing.link import ClaimQueue, Issuers, Store
 from billing.model import CustomerRow, DocumentRow
 from billing.projection import StripeState, project
 from billing.reporter import Reporter
@@ -31,7 +31,7 @@ class CustomerReplica:
     queue: ClaimQueue
     stripe: StripeReads
     policy: AccessPolicy
-    issuer: str
+    issuers: Issuers
     subject_metadata_key: str
     report: Reporter
 
@@ -58,7 +58,7 @@ class CustomerReplica:
         return link.commit(
             row,
             over=over,
-            issuer=self.issuer,
+            issuers=self.issuers,
             store=self.store,
             queue=self.queue,
             report=self.report,
@@ -68,7 +68,7 @@ class CustomerReplica:
         # A woken claimant wakes nobody: two customers could wake each other for ever. What it found
         # out has an event of its own.
         if cause.type != CLAIM:
-            link.wake(row, store=self.store, queue=self.queue)
+            link.wake(row, issuers=self.issuers, store=self.store, queue=self.queue)
 
 
 class DocumentStore(Protocol):

@@ -16,6 +16,7 @@ WARNINGS = frozenset(
         "StripeCleanupSkipped",
         "StripeSetupFailed",
         "SubjectChanged",
+        "SubjectOfAnotherIssuer",
         "SubjectTaken",
         "SubjectTakenOver",
         "SubjectUnusable",
