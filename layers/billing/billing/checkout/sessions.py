@@ -330,8 +330,25 @@ class CheckoutSessions:
     def _customer(
         self, subject: str, deleted: CustomerKey | None
     ) -> tuple[CustomerKey | None, CustomerKey | None]:
-        """The subject's living customer, if it has one; and the last one that was deleted."""
+        """The subject's living customer, if it has one; and the last one that was deleted.
+
+        Where the holder is gone, the customers whose claim was refused are synced, until one takes
+        the subject over: nobody is sold what they already pay for.
+        """
         found = self._held(subject)
+        for claimant in found.claimants:
+            if found.holder is not None and not found.yields:
+                break
+            if self.store.load(claimant).deleted:
+                continue
+            try:
+                self.sync(claimant)
+            except CustomerNotFound:
+                # Of an account that is not served any more: it takes nothing over.
+                continue
+            except Conflict as error:
+                raise StoreUnavailable("too many writers at once") from error
+            found = self._held(subject)
         holder = found.holder
         if holder is None or not holder.deleted:
             return holder.key if holder else None, deleted
