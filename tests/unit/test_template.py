@@ -36,7 +36,6 @@ EVENTS = {
 SYNCS_AT_ONCE = {
     "dynamodb:GetItem",
     "dynamodb:PutItem",
-    "dynamodb:ConditionCheckItem",
     "sqs:SendMessage",
     "secretsmanager:GetSecretValue",
 }
