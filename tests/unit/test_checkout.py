@@ -671,6 +671,13 @@ def test_a_waiting_customer_that_is_gone_does_not_hold_up_the_purchase(
     del world.stripe.customers["cus_2"]
     world.stripe.customers |= {"cus_2": gone} if gone else {}
     assert world.create()["customer"].startswith("cus_new")
+    # Once its tombstone is stored it is not looked at again.
+    world.stripe.customers |= {
+        name: {"id": name, "deleted": True} for name in world.stripe.customers
+    }
+    world.synced.clear()
+    world.create()
+    assert (CustomerKey("own", "test", "cus_2") in world.synced) is (gone is None)
 
 
 def test_a_waiting_customer_with_too_many_writers_is_a_503(world: World) -> None:

@@ -275,6 +275,14 @@ def test_a_link_counts_only_where_the_row_of_its_customer_says_the_same(world: W
     assert claim(world, OTHER, "user-1", at=NOW + 900).issuer == FORMER
 
 
+def test_a_link_by_an_issuer_that_is_not_named_any_more_holds_nothing(world: World) -> None:
+    linked_by_the_former_issuer(world)
+    world.issuers = ("https://issuer/",)
+    assert claim(world, OTHER, "user-1", at=NOW + 500).subject == "user-1"
+    row = claim(world, KEY, "user-2", at=NOW + 500)
+    assert (row.subject, row.issuer) == ("user-2", "https://issuer/")
+
+
 @pytest.mark.parametrize("named", ["https://issuer/", FORMER])
 def test_metadata_may_name_the_current_or_a_former_issuer(world: World, named: str) -> None:
     world.issuers = ("https://issuer/", FORMER)

@@ -323,6 +323,8 @@ def test_a_customer_linked_by_a_former_issuer_is_found_until_it_is_linked_anew(
     world.store.reads = 0
     assert found.of("user-1") == row
     assert world.store.reads == 1
+    world.store.rows[KEY] = replace(row, issuer="https://elsewhere/")
+    assert found.of("user-1") is None
     # Its next sync links it anew; no process loses it.
     world.store.rows[KEY] = replace(row, issuer="https://new/")
     for process in (found, customers("https://issuer/")):
