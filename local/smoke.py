@@ -202,7 +202,7 @@ class Smoke:
         dynamodb = self.stack.client("dynamodb")
         store = DynamoDBStore(dynamodb, self.stack.deployment.table_name)
         issuer = self.stack.parameters()["JwtIssuer"]
-        customers = Customers(store, mode="test", issuer=issuer, clock=time.monotonic)
+        customers = Customers(store, mode="test", issuers=(issuer,), clock=time.monotonic)
         checks: list[str] = []
         customers.of("smoke_ada")
         dynamodb.meta.events.register(

@@ -71,11 +71,11 @@ def test_the_reader_answers_as_the_case_says(
         stripe=StripeApi(lambda: client),
         queue=MemoryQueue(),
         report=Reports(),
-        issuer=ISSUER,
+        issuers=(ISSUER,),
     )
     sync(key, (), lambda: ATTEMPT_BUDGET_MS, on_demand=True)
 
-    row = Customers(store, mode="test", issuer=ISSUER, clock=time.monotonic).of(SUBJECT)
+    row = Customers(store, mode="test", issuers=(ISSUER,), clock=time.monotonic).of(SUBJECT)
     policy = policy_of(case)
     response = entitlements(SUBJECT, row, policy, NOW)
     assert response["customer"] == key.id

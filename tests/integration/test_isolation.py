@@ -157,14 +157,18 @@ class Functions:
         self.stripe = Stripe()
         store = MemoryStore()
         sync = sync_of(
-            store=store, stripe=self.stripe, queue=MemoryQueue(), report=Reports(), issuer=ISSUER
+            store=store,
+            stripe=self.stripe,
+            queue=MemoryQueue(),
+            report=Reports(),
+            issuers=(ISSUER,),
         )
 
         def sync_now(key: Any) -> None:
             self.stripe.now = int(time.time())
             sync(key, (), lambda: ATTEMPT_BUDGET_MS, on_demand=True)
 
-        customers = Customers(store, mode="test", issuer=ISSUER, clock=time.monotonic)
+        customers = Customers(store, mode="test", issuers=(ISSUER,), clock=time.monotonic)
         return_urls = ReturnUrls(
             allowed_origins=(ORIGIN,), default=f"{ORIGIN}/account", stage="prod"
         )
@@ -195,7 +199,7 @@ class Functions:
             return_urls=return_urls,
             account="own",
             mode="test",
-            issuer=ISSUER,
+            issuers=(ISSUER,),
             subject_metadata_key="user_id",
         )
         wiring = SimpleNamespace(

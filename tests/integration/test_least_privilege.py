@@ -30,6 +30,12 @@ def test_the_main_job_needs_only_the_permissions_of_the_template(tmp_path: Path)
         eventually(ada.features, lambda now: "api_access" in now, within=20)
         ada.visit().cancel()
         eventually(ada.entitlements, lambda now: bool(now["subscriptions"][0]["cancel_at"]))
+        # A customer that waits for the subject takes it over: one transaction of three rows.
+        empty = Journey.begin(stack, "user_of_two_customers", plan=None)
+        eventually(empty.entitlements, lambda now: now["customer"] == empty.customer, within=20)
+        paying = Journey.begin(stack, "user_of_two_customers")
+        stack.stripe.v1.customers.delete(empty.customer)
+        eventually(paying.features, lambda now: "api_access" in now, within=20)
         # Both functions can write to the dead-letter queue.
         sqs, deployment = stack.client("sqs"), stack.deployment
         assert post(stack, b"not an event").status_code == 200

@@ -18,7 +18,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from billing.batch import Message
 from billing.keys import CustomerKey, DocumentKey, SubjectKey
-from billing.model import CustomerRow, DocumentRow
+from billing.model import CustomerRow, DocumentRow, Link
 from billing.stripe_objects import Page, StripeObject
 from billing.sync_request import SyncRequest
 
@@ -58,21 +58,21 @@ class StorePort:
         row: CustomerRow = io("store", "load", key)
         return row
 
-    def linked_customer(self, subject: SubjectKey) -> CustomerKey | None:
-        key: CustomerKey | None = io("store", "linked_customer", subject)
-        return key
+    def load_link(self, key: SubjectKey) -> Link:
+        link: Link = io("store", "load_link", key)
+        return link
 
     def load_document(self, key: DocumentKey) -> DocumentRow:
         row: DocumentRow = io("store", "load_document", key)
         return row
 
-    def commit(self, row: CustomerRow | DocumentRow) -> None:
+    def commit(self, row: CustomerRow | DocumentRow | Link) -> None:
         io("store", "commit", row)
 
     def commit_and_link(
-        self, row: CustomerRow, subject: SubjectKey, *, replacing: CustomerKey | None
+        self, row: CustomerRow, link: Link, *, released: CustomerRow | None = None
     ) -> None:
-        io("store", "commit_and_link", row, subject, replacing)
+        io("store", "commit_and_link", row, link, released)
 
 
 class StripePort:
@@ -125,7 +125,7 @@ class StripePort:
 
 
 class QueuePort:
-    """ingest.EventQueue, sync.ConfirmQueue and batch.MessageQueue."""
+    """ingest.EventQueue, sync.ConfirmQueue, link.ClaimQueue and batch.MessageQueue."""
 
     def send(self, request: SyncRequest, delay: int = 0) -> None:
         io("queue", "send", request, delay)

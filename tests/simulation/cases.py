@@ -8,7 +8,10 @@ from tests.simulation.actors import Memory
 from tests.simulation.design import Design
 from tests.simulation.lifecycles import (
     LIFECYCLES,
+    claim_shows_late,
+    empty_holder_is_deleted,
     ends_deleted,
+    holder_gives_its_claim_up,
     three_changes,
     two_customers,
 )
@@ -46,6 +49,9 @@ CASES: dict[str, tuple[Script, Budgets]] = {
     "time passes between the steps": (three_changes(0, 0), Budgets(waits=1, duplicates=1)),
     "the customer is deleted": (ends_deleted(0, 0, 0), Budgets(lags=1)),
     "two customers claim one subject": (two_customers(0, 0, 0), Budgets(crashes=1)),
+    "the empty holder is deleted": (empty_holder_is_deleted(0, 100, 90), Budgets(crashes=1)),
+    "a claim and a deletion show late": (claim_shows_late(0, 100, 100, 0), Budgets(lags=2)),
+    "the holder gives its claim up": (holder_gives_its_claim_up(0, 100, 100), Budgets(crashes=1)),
 }
 
 #: Enough for one duplicate of each event of a lifecycle, so that every subset occurs.

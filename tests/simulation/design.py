@@ -61,13 +61,15 @@ class Design:
 def real_sync(sync: type[Sync] = Sync, **parts: Any) -> Sync:
     """The deployed sync with all its replicas, wired to the ports.
 
-    `parts` replaces some of them: `store` and `stripe` of the customer replica, or fields of Sync.
+    `parts` replaces some of them: the customer `replica`, its `store`, its `stripe`, its queue
+    (`claims`), or fields of Sync.
     """
-    customers = CustomerReplica(
+    customers = parts.pop("replica", CustomerReplica)(
         store=parts.pop("store", StorePort()),
+        queue=parts.pop("claims", QueuePort()),
         stripe=parts.pop("stripe", StripePort()),
         policy=POLICY,
-        issuer=ISSUER,
+        issuers=(ISSUER,),
         subject_metadata_key=METADATA_KEY,
         report=unreported,
     )

@@ -1,6 +1,6 @@
 """The entitlement table, with the condition expressions of store.py.
 
-It has conditional puts, transactions of a row and a link, and consistent reads. A read that is not
+It has conditional puts, transactions of rows and a link, and consistent reads. A read that is not
 consistent returns the row before the last write. `test_models.py` compares it with the adapter.
 """
 
@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from billing.errors import Conflict, SubjectTaken
+from billing.errors import Conflict
 from billing.keys import CustomerKey, DocumentKey, SubjectKey
-from billing.model import CustomerRow, DocumentRow
+from billing.model import CustomerRow, DocumentRow, Link, Row
 
 Rows = dict[CustomerKey, CustomerRow]
 Documents = dict[DocumentKey, DocumentRow]
-Links = dict[SubjectKey, CustomerKey]
+Links = dict[SubjectKey, Link]
 
 
 class StoreModel:
@@ -39,33 +39,23 @@ class StoreModel:
     def load_document(self, key: DocumentKey, *, consistent: bool = True) -> DocumentRow:
         return self.documents.get(key) or DocumentRow(key=key)
 
-    def linked_customer(
-        self, subject: SubjectKey, *, consistent: bool = True
-    ) -> CustomerKey | None:
-        return self.links.get(subject)
+    def load_link(self, key: SubjectKey, *, consistent: bool = True) -> Link:
+        return self.links.get(key) or Link(key=key)
 
-    def commit(self, row: CustomerRow | DocumentRow) -> None:
+    def commit(self, row: Row) -> None:
         self._check_revision(row)
-        if isinstance(row, DocumentRow):
-            self.documents = {**self.documents, row.key: row}
-        else:
-            self._put(row)
+        self._put(row)
 
     def commit_and_link(
-        self, row: CustomerRow, subject: SubjectKey, *, replacing: CustomerKey | None
+        self, row: CustomerRow, link: Link, *, released: CustomerRow | None = None
     ) -> None:
-        self._check_revision(row)
-        holder = self.links.get(subject)
-        if holder is not None and holder.id != (replacing or row.key).id:
-            raise SubjectTaken(subject.pk)
-        if replacing is not None and not self.load(replacing).deleted:
-            raise SubjectTaken(subject.pk)
-        self._put(row)
-        self.links = {**self.links, subject: row.key}
+        rows: list[Row] = [row, link] if released is None else [row, link, released]
+        for each in rows:
+            self._check_revision(each)
+        for each in rows:
+            self._put(each)
 
-    def put(
-        self, row: CustomerRow, subject: SubjectKey | None = None, *, newer: str = ""
-    ) -> CustomerRow:
+    def put(self, row: CustomerRow, link: Link | None = None, *, newer: str = "") -> CustomerRow:
         """Write without checking the revision, which only a mutant does. `newer` ("<" or "<=") is
         the condition between the stored `as_of` and the new one. Returns the row as written."""
         held = self.load(row.key)
@@ -76,19 +66,30 @@ class StoreModel:
             raise Conflict(row.key.pk)
         row = replace(row, revision=held.revision + 1)
         self._put(row)
-        if subject is not None:
-            self.links = {**self.links, subject: row.key}
+        if link is not None:
+            self._put(link)
         return row
 
-    def _check_revision(self, row: CustomerRow | DocumentRow) -> None:
+    def _check_revision(self, row: Row) -> None:
         """`rev = :before`, or `attribute_not_exists(pk)` for a row's first revision."""
-        held: CustomerRow | DocumentRow | None = (
-            self.documents.get(row.key) if isinstance(row, DocumentRow) else self.rows.get(row.key)
-        )
+        held: Row | None
+        match row:
+            case CustomerRow():
+                held = self.rows.get(row.key)
+            case DocumentRow():
+                held = self.documents.get(row.key)
+            case Link():
+                held = self.links.get(row.key)
         if (held.revision if held else None) != (row.revision - 1 if row.revision > 1 else None):
             raise Conflict(row.key.pk)
 
-    def _put(self, row: CustomerRow) -> None:
-        if row.key in self.rows:
-            self.former = {**self.former, row.key: self.rows[row.key]}
-        self.rows = {**self.rows, row.key: row}
+    def _put(self, row: Row) -> None:
+        match row:
+            case CustomerRow():
+                if row.key in self.rows:
+                    self.former = {**self.former, row.key: self.rows[row.key]}
+                self.rows = {**self.rows, row.key: row}
+            case DocumentRow():
+                self.documents = {**self.documents, row.key: row}
+            case Link():
+                self.links = {**self.links, row.key: row}

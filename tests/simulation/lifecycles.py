@@ -219,6 +219,42 @@ def two_customers(*waits: float) -> Script:
     return script(*zip(waits, states, kinds, strict=False))
 
 
+def empty_holder_is_deleted(*waits: float) -> Script:
+    """Two customers claim one subject. The empty one came first and is deleted; the paying one has
+    no event afterwards."""
+    states = (
+        state("cus_a", claim="user_1"),
+        state("cus_b", subscription("sub_2", "active", "prod_seats"), claim="user_1"),
+        State("cus_a", deleted=True),
+    )
+    kinds = ("customer.created", "customer.created", "customer.deleted")
+    return script(*zip(waits, states, kinds, strict=False))
+
+
+def holder_gives_its_claim_up(*waits: float) -> Script:
+    """Two customers claim one subject. The first one's metadata then names another subject."""
+    states = (
+        state("cus_a", claim="user_1"),
+        state("cus_b", subscription("sub_2", "active", "prod_seats"), claim="user_1"),
+        state("cus_a", claim="user_2"),
+    )
+    kinds = ("customer.created", "customer.created", "customer.updated")
+    return script(*zip(waits, states, kinds, strict=False))
+
+
+def claim_shows_late(*waits: float) -> Script:
+    """A customer begins to claim a subject when the holder is deleted."""
+    paying = subscription("sub_2", "active", "prod_seats")
+    states = (
+        state("cus_a", claim="user_1"),
+        state("cus_b", paying),
+        state("cus_b", paying, claim="user_1"),
+        State("cus_a", deleted=True),
+    )
+    kinds = ("customer.created", "customer.created", "customer.updated", "customer.deleted")
+    return script(*zip(waits, states, kinds, strict=True))
+
+
 def random_script(rng: Random, *, customers: int, changes: int) -> Script:
     """Draw at least `changes` changes of `customers` customers."""
     catalog = dict(CATALOG)
@@ -237,6 +273,10 @@ def random_script(rng: Random, *, customers: int, changes: int) -> Script:
             # Most customers claim a subject of their own; some compete for a shared one.
             claims[customer] = rng.choice((customer, customer, "user_shared", None))
             events = "customer.created"
+        elif rng.random() < 0.1:
+            # Claims change hands: sometimes for a subject that another customer holds.
+            claims[customer] = rng.choice((customer, *sorted(held), "user_shared", None))
+            events = "customer.updated"
         else:
             events = _random_change(rng, held[customer], f"sub_{customer}_{(serial := serial + 1)}")
             if events == "customer.deleted":

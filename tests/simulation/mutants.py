@@ -17,7 +17,7 @@ from billing import link
 from billing.batch import Batch, Message
 from billing.errors import Conflict, CustomerNotFound
 from billing.keys import CustomerKey, Key, SubjectKey
-from billing.model import CustomerRow
+from billing.model import CustomerRow, Link
 from billing.replicas import CustomerReplica
 from billing.stripe_objects import Page, StripeObject
 from billing.sync import (
@@ -66,9 +66,9 @@ class Blind(StorePort):
         io("store", "put", row, None, self.newer)
 
     def commit_and_link(
-        self, row: CustomerRow, subject: SubjectKey, *, replacing: CustomerKey | None
+        self, row: CustomerRow, link: Link, *, released: CustomerRow | None = None
     ) -> None:
-        io("store", "put", row, subject, self.newer)
+        io("store", "put", row, link, self.newer)
 
 
 class GuardedByLess(Blind):
@@ -94,9 +94,9 @@ class LinksBlindly(StorePort):
     """Links a subject without the condition that no other customer has it."""
 
     def commit_and_link(
-        self, row: CustomerRow, subject: SubjectKey, *, replacing: CustomerKey | None
+        self, row: CustomerRow, link: Link, *, released: CustomerRow | None = None
     ) -> None:
-        io("store", "put", row, subject, "")
+        io("store", "put", row, link, "")
 
 
 class ForgetsTombstones(StorePort):
@@ -159,11 +159,14 @@ class _GivesUp:
     def fetch(self, over: Any, in_time: Callable[[], None]) -> Fetched:
         return self.replica.fetch(over, in_time)
 
-    def commit(self, over: Any, fetched: Any, *, confirm_at: int, cause: Cause) -> None:
+    def commit(self, over: Any, fetched: Any, *, confirm_at: int, cause: Cause) -> Row:
         try:
-            self.replica.commit(over, fetched, confirm_at=confirm_at, cause=cause)
+            return self.replica.commit(over, fetched, confirm_at=confirm_at, cause=cause)
         except Conflict:
             raise _GaveUp from None
+
+    def settled(self, row: Any, cause: Cause) -> None:
+        self.replica.settled(row, cause)
 
 
 class FetchesFirst(Sync):
@@ -224,7 +227,12 @@ class AppliesThePayload(FetchesFirst):
             policy=replica.policy,
         )
         link.commit(
-            advanced, over=row, issuer=replica.issuer, store=replica.store, report=replica.report
+            advanced,
+            over=row,
+            issuers=replica.issuers,
+            store=replica.store,
+            queue=replica.queue,
+            report=replica.report,
         )
 
 
@@ -291,6 +299,66 @@ class _Later:
 
     def send(self, request: SyncRequest, delay: int) -> None:
         self.sent = request, delay
+
+
+# Broken steps: the claims.
+
+
+class WakesNobody(CustomerReplica):
+    """Leaves the claimants of a subject to their next event."""
+
+    def settled(self, row: CustomerRow, cause: Cause) -> None:
+        """Nobody is woken."""
+
+
+class WakesAfterCommits(CustomerReplica):
+    """Wakes the claimants after its own commit, and not when the message comes again."""
+
+    def commit(self, over: Any, fetched: Any, *, confirm_at: int, cause: Cause) -> CustomerRow:
+        row = CustomerReplica.commit(self, over, fetched, confirm_at=confirm_at, cause=cause)
+        CustomerReplica.settled(self, row, cause)
+        return row
+
+    def settled(self, row: CustomerRow, cause: Cause) -> None:
+        """Done after the commit."""
+
+
+class RemembersAfterwards(CustomerReplica):
+    """Looks at the holder, and then remembers the claim that it refused."""
+
+    def commit(self, over: Any, fetched: Any, *, confirm_at: int, cause: Cause) -> CustomerRow:
+        looking = replace(self, store=_RemembersNothing())
+        row = CustomerReplica.commit(looking, over, fetched, confirm_at=confirm_at, cause=cause)
+        claimed = row.facts.claimed_subject
+        if claimed is not None and row.subject is None:
+            found = self.store.load_link(SubjectKey(row.key.mode, self.issuers[0], claimed))
+            if row.key not in found.claimants:
+                claimants = (*found.claimants, row.key)
+                self.store.commit(replace(found, revision=found.revision + 1, claimants=claimants))
+        return row
+
+
+class _RemembersNothing(StorePort):
+    def commit(self, row: Any) -> None:
+        if not isinstance(row, Link):
+            super().commit(row)
+
+
+class ReleasesNobody(StorePort):
+    """Takes a subject over and leaves it in the row of the customer that held it."""
+
+    def commit_and_link(
+        self, row: CustomerRow, link: Link, *, released: CustomerRow | None = None
+    ) -> None:
+        super().commit_and_link(row, link)
+
+
+class ForgetsTheReleased(QueuePort):
+    """Leaves a customer whose subject was taken over to its next event."""
+
+    def send(self, request: SyncRequest, delay: int = 0) -> None:
+        if not delay:
+            super().send(request, delay)
 
 
 # Broken steps: the batch and the functions.
@@ -385,6 +453,8 @@ LATE_CONFIRM = "a read lags past a pending confirm"
 CRASH = "a late webhook, a crash, a lagging read"
 MARGIN_CASE = "a late webhook, reads at the margin"
 WAITS = "time passes"
+HOLDER_DELETED = "the empty holder is deleted"
+CLAIM_GIVEN_UP = "the holder gives its claim up"
 
 MUTANTS = (
     Mutant(
@@ -486,6 +556,36 @@ MUTANTS = (
         _sync(store=LinksBlindly()),
         OneCustomerOneSubject,
         "two customers claim one subject",
+    ),
+    Mutant(
+        "a claimant is not woken",
+        _sync(replica=WakesNobody),
+        OneCustomerOneSubject,
+        HOLDER_DELETED,
+    ),
+    Mutant(
+        "woken only after a commit",
+        _sync(replica=WakesAfterCommits),
+        OneCustomerOneSubject,
+        HOLDER_DELETED,
+    ),
+    Mutant(
+        "a claim is remembered after the check",
+        _sync(replica=RemembersAfterwards),
+        OneCustomerOneSubject,
+        "a claim and a deletion show late",
+    ),
+    Mutant(
+        "the holder before keeps the subject too",
+        _sync(store=ReleasesNobody()),
+        OneCustomerOneSubject,
+        CLAIM_GIVEN_UP,
+    ),
+    Mutant(
+        "the holder before is not synced",
+        _sync(claims=ForgetsTheReleased()),
+        OneCustomerOneSubject,
+        CLAIM_GIVEN_UP,
     ),
     Mutant("404 means deleted", _sync(stripe=NotFoundMeansDeleted()), QuietStoreEqualsStripe, LAGS),
 )

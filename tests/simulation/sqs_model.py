@@ -14,7 +14,7 @@ from billing.batch import Message
 from billing.sync_request import SyncRequest
 
 #: template.yaml's VisibilityTimeout, maxReceiveCount and BatchSize.
-VISIBILITY_TIMEOUT = 490
+VISIBILITY_TIMEOUT = 520
 MAX_RECEIVES = 1000
 BATCH_SIZE = 10
 

@@ -9,7 +9,7 @@ from typing import Any
 from billing.batch import Message
 from billing.errors import CustomerNotFound, PortcullisError
 from billing.keys import CustomerKey, Key, SubjectKey
-from billing.model import CustomerRow, DocumentRow
+from billing.model import CustomerRow, DocumentRow, Link
 from billing.replicas import CustomerReplica, replicas
 from billing.reporter import Reporter
 from billing.stripe_objects import Page, StripeObject
@@ -42,7 +42,10 @@ class MemoryStore(StoreModel):
         links: Mapping[SubjectKey, CustomerKey] | None = None,
     ) -> None:
         super().__init__()
-        self.rows, self.links = dict(rows or {}), dict(links or {})
+        self.rows = dict(rows or {})
+        self.links = {
+            key: Link(key=key, revision=1, customer=linked) for key, linked in (links or {}).items()
+        }
         self.before_commit: Callable[[], None] | None = None
         self.reads = 0
 
@@ -50,21 +53,27 @@ class MemoryStore(StoreModel):
         self.reads += 1
         return super().load(key)
 
-    def linked_customer(
-        self, subject: SubjectKey, *, consistent: bool = True
-    ) -> CustomerKey | None:
+    def load_link(self, key: SubjectKey, *, consistent: bool = True) -> Link:
         self.reads += 1
-        return super().linked_customer(subject)
+        return super().load_link(key)
 
-    def commit(self, row: CustomerRow | DocumentRow) -> None:
+    def commit(self, row: CustomerRow | DocumentRow | Link) -> None:
         self._run_hook()
         super().commit(row)
 
     def commit_and_link(
-        self, row: CustomerRow, subject: SubjectKey, *, replacing: CustomerKey | None
+        self, row: CustomerRow, link: Link, *, released: CustomerRow | None = None
     ) -> None:
         self._run_hook()
-        super().commit_and_link(row, subject, replacing=replacing)
+        super().commit_and_link(row, link, released=released)
+
+    @property
+    def linked(self) -> dict[str, str | None]:
+        """The id of the customer of each linked subject."""
+        return {
+            key.subject: link.customer.id if link.customer else None
+            for key, link in self.links.items()
+        }
 
     def _run_hook(self) -> None:
         hook, self.before_commit = self.before_commit, None
@@ -218,15 +227,16 @@ def sync_of(
     report: Reporter,
     pause: Callable[[int], None] = lambda attempt: None,
     for_sale: Sequence[str] = (),
-    issuer: str = "https://issuer/",
+    issuers: tuple[str, ...] = ("https://issuer/",),
     clock: Callable[[], float] = lambda: float("inf"),
 ) -> Sync:
     """The deployed sync, with fakes instead of adapters. By default no Date is ahead of `clock`."""
     customers = CustomerReplica(
         store=store,
+        queue=queue,
         stripe=stripe,
         policy=POLICY,
-        issuer=issuer,
+        issuers=issuers,
         subject_metadata_key="user_id",
         report=report,
     )

@@ -29,11 +29,10 @@ from billing.errors import (
     SecretUnavailable,
     StoreRefused,
     StoreUnavailable,
-    SubjectTaken,
 )
 from billing.facts import Facts, Item, PaymentMethod, Subscription, TaxId
 from billing.keys import CustomerKey, SubjectKey
-from billing.model import CustomerRow
+from billing.model import CustomerRow, Link
 from billing.sync_request import Cause
 from tests.unit.fakes import request
 from tests.unit.stripe_objects import DAY, NOW, POLICY
@@ -95,30 +94,52 @@ def test_a_first_commit_succeeds_only_without_a_row(store: DynamoDBStore) -> Non
         store.commit(row(1))
 
 
+def link(revision: int, customer: CustomerKey = KEY, *claimants: CustomerKey) -> Link:
+    return Link(key=SUBJECT, revision=revision, customer=customer, claimants=claimants)
+
+
 def test_a_link_is_written_with_the_row_or_not_at_all(store: DynamoDBStore) -> None:
-    store.commit_and_link(row(1), SUBJECT, replacing=None)
-    assert store.linked_customer(SUBJECT) == KEY
-    with pytest.raises(SubjectTaken):
-        store.commit_and_link(row(1, OTHER), SUBJECT, replacing=None)
+    assert store.load_link(SUBJECT) == Link(key=SUBJECT)
+    store.commit_and_link(row(1), link(1))
+    assert store.load_link(SUBJECT) == link(1)
+    with pytest.raises(Conflict):
+        store.commit_and_link(row(1, OTHER), link(1, OTHER))
     assert store.load(OTHER).revision == 0
     with pytest.raises(Conflict):
-        store.commit_and_link(row(9), SUBJECT, replacing=None)
-    assert store.load(KEY) == row(1)
+        store.commit_and_link(row(9), link(2))
+    assert (store.load(KEY), store.load_link(SUBJECT)) == (row(1), link(1))
 
 
-def test_a_link_to_the_same_customer_can_be_written_again(store: DynamoDBStore) -> None:
-    store.commit_and_link(row(1), SUBJECT, replacing=None)
-    store.commit_and_link(row(2), SUBJECT, replacing=None)
-    assert store.load(KEY).revision == 2
+def test_a_claim_is_remembered_over_the_revision_that_was_read(store: DynamoDBStore) -> None:
+    store.commit_and_link(row(1), link(1))
+    store.commit(link(2, KEY, OTHER))
+    assert store.load_link(SUBJECT).claimants == (OTHER,)
+    with pytest.raises(Conflict):
+        store.commit(link(2))
 
 
-def test_a_link_is_replaced_only_if_its_customer_is_a_tombstone(store: DynamoDBStore) -> None:
-    store.commit_and_link(row(1), SUBJECT, replacing=None)
-    with pytest.raises(SubjectTaken):
-        store.commit_and_link(row(1, OTHER), SUBJECT, replacing=KEY)
-    store.commit(replace(row(2), facts=Facts(deleted=True)))
-    store.commit_and_link(row(1, OTHER), SUBJECT, replacing=KEY)
-    assert store.linked_customer(SUBJECT) == OTHER
+def test_a_subject_is_taken_over_only_from_the_row_that_was_read(store: DynamoDBStore) -> None:
+    held = row(1, subject="user-1", issuer="https://issuer/")
+    store.commit_and_link(held, link(1))
+    store.commit(replace(held, revision=2))
+    with pytest.raises(Conflict):
+        store.commit_and_link(row(1, OTHER), link(2, OTHER), released=held.released())
+    assert (store.load(OTHER).revision, store.load_link(SUBJECT)) == (0, link(1))
+    store.commit_and_link(row(1, OTHER), link(2, OTHER), released=store.load(KEY).released())
+    assert store.load_link(SUBJECT) == link(2, OTHER)
+    assert (store.load(KEY).revision, store.load(KEY).subject) == (3, None)
+
+
+def test_a_link_of_the_first_release_can_be_read_and_written(store: DynamoDBStore) -> None:
+    first = {"pk": SUBJECT.pk, "account": "own", "customer": "cus_1"}
+    client("dynamodb").put_item(
+        TableName="t", Item={name: {"S": value} for name, value in first.items()}
+    )
+    assert store.load_link(SUBJECT) == link(1)
+    with pytest.raises(Conflict):
+        store.commit(link(1))
+    store.commit(link(2, KEY, OTHER))
+    assert store.load_link(SUBJECT) == link(2, KEY, OTHER)
 
 
 def test_an_error_of_dynamodb_raises_store_unavailable(aws: None) -> None:
@@ -128,7 +149,7 @@ def test_an_error_of_dynamodb_raises_store_unavailable(aws: None) -> None:
     with pytest.raises(StoreUnavailable):
         store.commit(row(1))
     with pytest.raises(StoreUnavailable):
-        store.commit_and_link(row(1), SUBJECT, replacing=None)
+        store.commit_and_link(row(1), link(1))
 
 
 def test_a_row_that_dynamodb_can_never_store_is_refused(store: DynamoDBStore) -> None:
@@ -137,7 +158,7 @@ def test_a_row_that_dynamodb_can_never_store_is_refused(store: DynamoDBStore) ->
     with pytest.raises(StoreRefused, match=r"the row has .* bytes, and DynamoDB takes 409,600"):
         store.commit(row(1, facts=large))
     with pytest.raises(StoreRefused, match="the row has"):
-        store.commit_and_link(row(1, facts=large), SUBJECT, replacing=None)
+        store.commit_and_link(row(1, facts=large), link(1))
     with pytest.raises(StoreRefused, match="ValidationException"):
         store.commit(row(1, CustomerKey("own", "test", "c" * 2048)))
 
@@ -149,7 +170,7 @@ def test_a_row_that_dynamodb_can_never_store_is_refused(store: DynamoDBStore) ->
         (["None", "TransactionConflict"], Conflict),
         (["None", "TransactionConflict", "ConditionalCheckFailed"], Conflict),
         (["ConditionalCheckFailed", "ConditionalCheckFailed"], Conflict),
-        (["None", "None", "ConditionalCheckFailed"], SubjectTaken),
+        (["None", "None", "ConditionalCheckFailed"], Conflict),
         (["ValidationError", "None"], StoreRefused),
         (["ItemCollectionSizeLimitExceeded", "None"], StoreRefused),
         (["ThrottlingError", "None"], StoreUnavailable),
@@ -166,7 +187,7 @@ def test_a_cancelled_transaction_is_judged_by_its_reasons(
             modeled_fields={"CancellationReasons": [{"Code": code} for code in reasons]},
         )
         with pytest.raises(error) as raised:
-            DynamoDBStore(dynamodb, "t").commit_and_link(row(1), SUBJECT, replacing=None)
+            DynamoDBStore(dynamodb, "t").commit_and_link(row(1), link(1))
     assert raised.type is error
 
 

@@ -210,7 +210,7 @@ class World:
                 ),
                 account="own",
                 mode="test",
-                issuer="https://issuer/",
+                issuers=("https://issuer/",),
                 subject_metadata_key="user_id",
             ),
             **changes,
@@ -240,8 +240,11 @@ def world() -> World:
 
 def test_a_first_purchase_creates_and_links_the_customer(world: World) -> None:
     session = world.create()
-    assert world.stripe.customers["cus_new0"]["metadata"] == {"user_id": SUBJECT}
-    assert world.store.links == {LINK: CustomerKey("own", "test", "cus_new0")}
+    assert world.stripe.customers["cus_new0"]["metadata"] == {
+        "user_id": SUBJECT,
+        "user_id_issuer": "https://issuer/",
+    }
+    assert world.store.linked == {SUBJECT: "cus_new0"}
     assert session["parameters"] == {
         "mode": "subscription",
         "customer": "cus_new0",
@@ -827,7 +830,7 @@ def test_a_purchase_after_the_customer_is_deleted_creates_a_new_customer(world: 
     world.create()
     world.stripe.customers["cus_new0"] = {"id": "cus_new0", "deleted": True}
     assert world.create()["customer"] == "cus_new1"
-    assert world.store.links[LINK].id == "cus_new1"
+    assert world.store.linked == {SUBJECT: "cus_new1"}
     assert world.create()["customer"] == "cus_new1"
 
 
@@ -867,6 +870,85 @@ def test_a_row_with_too_many_writers_is_a_503(world: World) -> None:
     world.before_sync = conflict
     with pytest.raises(StoreUnavailable):
         world.create()
+
+
+def pays_and_waits(world: World, customer_id: str = "cus_2") -> CustomerKey:
+    """A customer whose claim was refused, because "cus_1" held the subject, and that pays."""
+    key = CustomerKey("own", "test", customer_id)
+    world.stripe.customers[customer_id] = customer(id=customer_id, metadata={"user_id": SUBJECT})
+    world.stripe.subscriptions_of[customer_id] = [subscription()]
+    world.sync(key)
+    world.synced.clear()
+    return key
+
+
+def test_nobody_is_sold_what_a_waiting_customer_pays_for(world: World) -> None:
+    """The empty customer came first. It is deleted, and no message has arrived yet."""
+    world.add_customer()
+    paying = pays_and_waits(world)
+    world.stripe.customers["cus_1"] = {"id": "cus_1", "deleted": True}
+    with pytest.raises(AlreadySubscribed):
+        world.create()
+    assert world.store.linked == {SUBJECT: paying.id}
+    assert set(world.stripe.customers) == {"cus_1", "cus_2"}
+
+
+def test_a_waiting_customer_is_used_where_the_holder_gave_its_claim_up(world: World) -> None:
+    world.add_customer()
+    pays_and_waits(world)
+    world.stripe.customers["cus_1"] = customer(id="cus_1", metadata={"user_id": "somebody-else"})
+    world.sync(CustomerKey("own", "test", "cus_1"))
+    with pytest.raises(AlreadySubscribed):
+        world.create()
+
+
+def test_a_holder_that_gave_its_claim_up_is_used_while_nobody_else_has_it(world: World) -> None:
+    world.add_customer()
+    pays_and_waits(world)
+    world.stripe.customers["cus_1"] = world.stripe.customers["cus_2"] = customer(metadata={})
+    world.sync(CustomerKey("own", "test", "cus_1"))
+    assert world.create()["customer"] == "cus_1"
+
+
+@pytest.mark.parametrize("gone", [{"id": "cus_2", "deleted": True}, None])
+def test_a_waiting_customer_that_is_gone_does_not_hold_up_the_purchase(
+    world: World, gone: dict[str, Any] | None
+) -> None:
+    world.add_customer()
+    pays_and_waits(world)
+    world.stripe.customers["cus_1"] = {"id": "cus_1", "deleted": True}
+    del world.stripe.customers["cus_2"]
+    world.stripe.customers |= {"cus_2": gone} if gone else {}
+    assert world.create()["customer"].startswith("cus_new")
+    # Once its tombstone is stored it is not looked at again.
+    world.stripe.customers |= {
+        name: {"id": name, "deleted": True} for name in world.stripe.customers
+    }
+    world.synced.clear()
+    world.create()
+    assert (CustomerKey("own", "test", "cus_2") in world.synced) is (gone is None)
+
+
+def test_a_waiting_customer_with_too_many_writers_is_a_503(world: World) -> None:
+    world.add_customer()
+    waiting = pays_and_waits(world)
+    world.stripe.customers["cus_1"] = {"id": "cus_1", "deleted": True}
+
+    def conflict(key: CustomerKey) -> None:
+        if key == waiting:
+            raise Conflict
+
+    world.before_sync = conflict
+    with pytest.raises(StoreUnavailable):
+        world.create()
+
+
+def test_the_customer_of_a_former_issuer_is_used(world: World) -> None:
+    world.add_customer()
+    sessions = world.sessions(issuers=("https://new/", "https://issuer/"))
+    created = sessions.create(SUBJECT, {"price": "team_monthly"})
+    assert list(world.stripe.customers) == ["cus_1"]
+    assert sessions.retrieve(SUBJECT, created.id).id == created.id
 
 
 # ---------------------------------------------------------------- the way back

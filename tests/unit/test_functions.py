@@ -26,7 +26,7 @@ from billing.events import EFFECTS, Effect, Event
 from billing.facts import Facts, Grant
 from billing.ingest import MAX_BODY_BYTES
 from billing.keys import CustomerKey, DocumentKey, SubjectKey
-from billing.model import CustomerRow, DocumentRow
+from billing.model import CustomerRow, DocumentRow, Link
 from tests.unit.test_template import ENVIRONMENT, TEMPLATE
 
 ROOT = Path(__file__).parents[2]
@@ -41,10 +41,15 @@ def envelope(name: str) -> dict[str, Any]:
 
 def template_defaults() -> dict[str, str]:
     """The variables that take their value from a template parameter, with its default."""
-    return {
-        variable.removeprefix("PORTCULLIS_"): str(TEMPLATE["Parameters"][value].get("Default", ""))
+    # A list parameter is joined: [",", its name].
+    names = {
+        variable: value[1] if isinstance(value, list) else value
         for variable, value in ENVIRONMENT.items()
-        if isinstance(value, str) and value in TEMPLATE["Parameters"]
+    }
+    return {
+        variable.removeprefix("PORTCULLIS_"): str(TEMPLATE["Parameters"][name].get("Default", ""))
+        for variable, name in names.items()
+        if name in TEMPLATE["Parameters"]
     }
 
 
@@ -88,7 +93,7 @@ class Deployed:
             facts=Facts(grants=grants),
         )
         subject = SubjectKey("test", "https://login.example.com/", "user_ada")
-        self.store.commit_and_link(row, subject, replacing=None)
+        self.store.commit_and_link(row, Link(key=subject, revision=1, customer=key))
 
 
 @pytest.fixture

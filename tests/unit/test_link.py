@@ -1,4 +1,4 @@
-"""Links: one customer per subject; a claim that contradicts a link is reported."""
+"""Links: one customer per subject; a refused claim is remembered and succeeds when it can."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ from dataclasses import replace
 
 import pytest
 
+from billing.errors import QueueUnavailable
 from billing.keys import CustomerKey, SubjectKey
-from billing.model import CustomerRow
+from billing.link import MAX_CLAIMANTS, RELEASE_DELAY_SECONDS
+from billing.model import TAKEN_OVER, CustomerRow, Link
+from billing.sync_request import CLAIM, SyncRequest
 from tests.unit.fakes import request
 from tests.unit.stripe_objects import NOW, customer
 from tests.unit.test_sync import KEY, World
+
+OTHER = CustomerKey("own", "test", "cus_2")
+SUBJECT = SubjectKey("test", "https://issuer/", "user-1")
 
 
 @pytest.fixture
@@ -18,82 +24,302 @@ def world() -> World:
     return World()
 
 
-@pytest.mark.parametrize("claim", ["x" * 257, "[a b]", "map[a:b]"])
+def claim(
+    world: World, key: CustomerKey, subject: str | None, *, at: int = NOW, **metadata: str
+) -> CustomerRow:
+    """Sync a customer whose metadata claims `subject` since `at`."""
+    claims = {"user_id": subject} if subject else {}
+    world.stripe.customers[key.id] = customer(id=key.id, metadata=claims | metadata)
+    world.stripe.now = at
+    return world.sync(request(f"evt_{at}", up_to=at, key=key), key=key)
+
+
+def delete(world: World, key: CustomerKey, *, at: int = NOW) -> CustomerRow:
+    world.stripe.customers[key.id] = {"id": key.id, "deleted": True}
+    world.stripe.now = at
+    return world.sync(request(f"evt_{at}", up_to=at, key=key), key=key)
+
+
+def claims(world: World, *, delay: int = 0) -> list[SyncRequest]:
+    """The syncs that were requested because a claim may succeed now."""
+    return [
+        sent for sent, after in world.queue.confirms if (sent.cause.type, after) == (CLAIM, delay)
+    ]
+
+
+@pytest.mark.parametrize("subject", ["x" * 257, "[a b]", "map[a:b]"])
 def test_a_claim_that_cannot_be_a_subject_is_reported_and_creates_no_link(
-    world: World, claim: str
+    world: World, subject: str
 ) -> None:
-    world.stripe.customers["cus_1"] = customer(metadata={"user_id": claim})
-    row = world.sync()
+    row = claim(world, KEY, subject)
     assert (row.revision, row.subject, world.store.links) == (1, None, {})
     assert "SubjectUnusable" in world.reports.names
 
 
 def test_the_metadata_links_the_subject_once(world: World) -> None:
-    world.stripe.customers["cus_1"] = customer(metadata={"user_id": "user-1"})
-    row = world.sync()
+    row = claim(world, KEY, "user-1")
+    assert (row.subject, row.issuer) == ("user-1", "https://issuer/")
+    assert world.store.linked == {"user-1": "cus_1"}
+    assert claim(world, KEY, "user-1", at=NOW + 90).subject == "user-1"
+
+
+def test_a_second_customer_that_claims_the_subject_is_reported_and_remembered(world: World) -> None:
+    claim(world, KEY, "user-1")
+    row = claim(world, OTHER, "user-1")
+    assert (row.revision, row.subject, row.facts.claimed_subject) == (1, None, "user-1")
+    assert world.reports.all[-1] == (
+        "SubjectTaken",
+        {"customer": "cus_2", "claimed": "user-1", "held_by": "cus_1"},
+    )
+    held = Link(key=SUBJECT, revision=2, customer=KEY, claimants=(OTHER,))
+    assert world.store.links == {SUBJECT: held}
+    # Once is enough.
+    claim(world, OTHER, "user-1", at=NOW + 90)
+    assert world.store.links == {SUBJECT: held}
+
+
+def test_when_the_holder_is_deleted_those_who_wait_are_synced_and_one_takes_over(
+    world: World,
+) -> None:
+    claim(world, KEY, "user-1")
+    claim(world, OTHER, "user-1")
+    assert claims(world) == []
+    delete(world, KEY, at=NOW + 500)
+    (woken,) = claims(world)
+    assert (woken.key, woken.cause.id) == (OTHER, "cus_1")
+
+    row = world.sync(woken, key=OTHER)
+    assert (row.subject, row.issuer) == ("user-1", "https://issuer/")
+    assert (row.transitions[0].type, row.transitions[0].event) == (TAKEN_OVER, "cus_1")
+    assert world.reports.all[-1] == (
+        "SubjectTakenOver",
+        {"customer": "cus_2", "claimed": "user-1", "held_by": "cus_1"},
+    )
+    taken = Link(key=SUBJECT, revision=3, customer=OTHER)
+    assert world.store.links == {SUBJECT: taken}
+    assert (world.row.subject, world.row.deleted, world.row.revision) == (None, True, 3)
+    # The tombstone holds nothing any more, and a deleted customer needs no sync.
+    assert claims(world, delay=RELEASE_DELAY_SECONDS) == []
+
+
+def test_a_tombstone_wakes_them_again_when_its_message_comes_again(world: World) -> None:
+    claim(world, KEY, "user-1")
+    claim(world, OTHER, "user-1")
+    delete(world, KEY, at=NOW + 500)
+    world.queue.confirms.clear()
+    world.stripe.calls.clear()
+    world.sync(request("evt_again", up_to=NOW + 500))
+    assert [woken.key for woken in claims(world)] == [OTHER]
+    assert world.stripe.calls == []
+
+
+def test_a_message_is_not_acknowledged_before_those_who_wait_are_woken(world: World) -> None:
+    claim(world, KEY, "user-1")
+    claim(world, OTHER, "user-1")
+    delete(world, KEY, at=NOW + 500)
+    world.queue.error = QueueUnavailable()
+    with pytest.raises(QueueUnavailable):
+        world.sync(request("evt_again", up_to=NOW + 500))
+
+
+def test_a_customer_that_was_woken_wakes_nobody(world: World) -> None:
+    claim(world, KEY, "user-1")
+    claim(world, OTHER, "user-1")
+    delete(world, KEY, at=NOW + 500)
+    world.queue.confirms.clear()
+    world.sync(SyncRequest.claim(KEY, cause="cus_3", up_to=NOW + 500))
+    assert claims(world) == []
+    both = [SyncRequest.claim(KEY, cause="cus_3", up_to=NOW + 999), request(up_to=NOW + 500)]
+    world.sync(*both)
+    assert len(claims(world)) == 1
+
+
+def test_a_holder_keeps_its_subject_while_nobody_else_claims_it(world: World) -> None:
+    claim(world, KEY, "user-1")
+    row = claim(world, KEY, None, at=NOW + 500)
     assert row.subject == "user-1"
-    assert list(world.store.links.values()) == [KEY]
-    assert world.sync(request("evt_2", up_to=NOW + 90)).subject == "user-1"
+    assert claims(world) == []
 
 
-def test_a_second_customer_that_claims_the_subject_is_reported_and_not_linked(world: World) -> None:
-    world.stripe.customers["cus_1"] = customer(metadata={"user_id": "user-1"})
-    world.sync()
-    first = world.store.links.copy()
-    other = CustomerKey("own", "test", "cus_2")
-    world.store.rows = {other: replace(world.row, key=other)}
-    world.store.links = dict.fromkeys(first, other)
-    row = world.sync()
-    assert row.subject is None
-    assert row.facts.entitlements == ("sso",)
-    assert "SubjectTaken" in world.reports.names
-    assert set(world.store.links.values()) == {other}
-
-
-def test_the_subject_of_a_tombstone_passes_to_the_next_customer(world: World) -> None:
-    world.stripe.customers["cus_1"] = customer(metadata={"user_id": "user-1"})
-    world.sync()
-    deleted = CustomerKey("own", "test", "cus_0")
-    world.store.links = dict.fromkeys(world.store.links, deleted)
-    world.store.rows = {
-        deleted: CustomerRow(
-            key=deleted,
-            revision=4,
-            facts=replace(world.row.facts, deleted=True),
-            subject="user-1",
-        )
-    }
-    assert world.sync().subject == "user-1"
-    assert set(world.store.links.values()) == {KEY}
-
-
-def test_a_changed_claim_of_a_linked_customer_is_reported_and_ignored(world: World) -> None:
-    world.stripe.customers["cus_1"] = customer(metadata={"user_id": "user-1"})
-    world.sync()
-    world.stripe.customers["cus_1"] = customer(metadata={"user_id": "user-2"})
-    row = world.sync(request("evt_2", up_to=NOW + 500))
+def test_a_changed_claim_of_a_holder_is_reported_and_not_obeyed(world: World) -> None:
+    claim(world, KEY, "user-1")
+    row = claim(world, KEY, "user-2", at=NOW + 500)
     assert row.subject == "user-1"
+    assert world.store.linked == {"user-1": "cus_1"}
     assert "SubjectChanged" in world.reports.names
 
 
-def test_a_new_issuer_links_the_same_subject_again(world: World) -> None:
-    world.stripe.customers["cus_1"] = customer(metadata={"user_id": "user-1"})
-    before = world.sync()
-    world.store.rows[KEY] = replace(before, issuer="https://issuer-of-before/")
-    world.store.links.clear()
-    row = world.sync(request("evt_2", up_to=NOW + 500))
+def test_a_holder_that_gives_its_claim_up_yields_and_then_gets_what_it_claims(world: World) -> None:
+    claim(world, KEY, "user-1")
+    claim(world, OTHER, "user-1")
+    claim(world, KEY, "user-2", at=NOW + 500)
+    (woken,) = claims(world)
+    assert world.sync(woken, key=OTHER).subject == "user-1"
+    assert world.row.subject is None
+    # A cached link is useless at once; the customer that lost the subject may claim another one.
+    (released,) = claims(world, delay=RELEASE_DELAY_SECONDS)
+    assert released.key == KEY
+    world.stripe.now = NOW + 600
+    assert world.sync(released).subject == "user-2"
+    assert world.store.linked == {"user-1": "cus_2", "user-2": "cus_1"}
+
+
+def test_the_sync_of_the_customer_that_loses_is_requested_before_the_takeover(
+    world: World,
+) -> None:
+    claim(world, KEY, "user-1")
+    claim(world, KEY, "user-2", at=NOW + 500)
+    world.queue.error = QueueUnavailable()
+    with pytest.raises(QueueUnavailable):
+        claim(world, OTHER, "user-1", at=NOW + 500)
+    assert world.store.linked == {"user-1": "cus_1"}
+
+
+def test_a_takeover_and_a_commit_of_the_holder_do_not_both_happen(world: World) -> None:
+    claim(world, KEY, "user-1")
+    claim(world, KEY, None, at=NOW + 500)
+
+    def the_holder_claims_it_again() -> None:
+        claim(world, KEY, "user-1", at=NOW + 501)
+
+    world.store.before_commit = the_holder_claims_it_again
+    row = claim(world, OTHER, "user-1", at=NOW + 501)
+    assert (row.subject, world.row.subject) == (None, "user-1")
+    assert world.store.links[SUBJECT].claimants == (OTHER,)
+
+
+def test_a_holder_that_yields_while_a_claim_is_refused_is_noticed(world: World) -> None:
+    claim(world, KEY, "user-1")
+
+    def the_holder_is_deleted() -> None:
+        delete(world, KEY, at=NOW + 500)
+
+    # After the holder was read, before the claim is remembered: nobody is there to be woken.
+    world.store.before_commit = the_holder_is_deleted
+    row = claim(world, OTHER, "user-1", at=NOW + 500)
+    assert claims(world) == []
+    assert row.subject == "user-1"
+
+
+def test_only_so_many_claims_are_remembered(world: World) -> None:
+    claim(world, KEY, "user-1")
+    many = [CustomerKey("own", "test", f"cus_x{number}") for number in range(MAX_CLAIMANTS + 1)]
+    for key in many:
+        claim(world, key, "user-1")
+    assert world.store.links[SUBJECT].claimants == tuple(many[1:])
+    assert ("ClaimForgotten", {"customer": "cus_x0", "claimed": "user-1"}) in world.reports.all
+
+
+def test_the_others_that_wait_are_remembered_after_a_takeover(world: World) -> None:
+    third = CustomerKey("own", "test", "cus_3")
+    for key in (KEY, OTHER, third):
+        claim(world, key, "user-1")
+    delete(world, KEY, at=NOW + 500)
+    claim(world, third, "user-1", at=NOW + 500)
+    assert world.store.links[SUBJECT].customer == third
+    assert world.store.links[SUBJECT].claimants == (OTHER,)
+
+
+FORMER = "https://issuer-of-before/"
+
+
+def linked_by_the_former_issuer(world: World) -> SubjectKey:
+    """The customer KEY holds "user-1" and OTHER waits; then the stack gets another issuer."""
+    world.issuers = (FORMER,)
+    claim(world, KEY, "user-1")
+    claim(world, OTHER, "user-1")
+    world.issuers = ("https://issuer/", FORMER)
+    return SubjectKey("test", FORMER, "user-1")
+
+
+def test_the_holder_under_a_former_issuer_is_the_holder(world: World) -> None:
+    linked_by_the_former_issuer(world)
+    third = CustomerKey("own", "test", "cus_3")
+    row = claim(world, third, "user-1", at=NOW + 500)
+    assert row.subject is None
+    # The claim is remembered under the current issuer, with those from before.
+    assert world.store.links[SUBJECT] == Link(
+        key=SUBJECT, revision=1, customer=KEY, claimants=(OTHER, third)
+    )
+    delete(world, KEY, at=NOW + 900)
+    assert [woken.key for woken in claims(world)] == [OTHER, third]
+
+
+def test_a_customer_of_a_former_issuer_is_linked_anew_with_those_who_wait(world: World) -> None:
+    former = linked_by_the_former_issuer(world)
+    before = world.store.links[former]
+    row = claim(world, KEY, "user-1", at=NOW + 500)
     assert (row.subject, row.issuer) == ("user-1", "https://issuer/")
-    assert list(world.store.links.values()) == [KEY]
+    assert world.store.links[SUBJECT] == replace(before, key=SUBJECT, revision=1)
+    assert world.store.links[former] == before
+
+
+def test_those_who_wait_under_a_former_issuer_are_woken(world: World) -> None:
+    linked_by_the_former_issuer(world)
+    delete(world, KEY, at=NOW + 500)
+    (woken,) = claims(world)
+    row = world.sync(woken, key=OTHER)
+    assert (row.subject, row.issuer) == ("user-1", "https://issuer/")
+    assert (world.row.subject, world.row.issuer) == (None, None)
+
+
+def test_a_link_counts_only_where_the_row_of_its_customer_says_the_same(world: World) -> None:
+    """The issuer was changed, OTHER took the subject over, and the issuer was changed back."""
+    linked_by_the_former_issuer(world)
+    delete(world, KEY, at=NOW + 500)
+    claim(world, OTHER, "user-1", at=NOW + 500)
+    world.issuers = (FORMER, "https://issuer/")
+    third = CustomerKey("own", "test", "cus_3")
+    assert claim(world, third, "user-1", at=NOW + 900).subject is None
+    assert world.reports.all[-1][1]["held_by"] == "cus_2"
+    assert claim(world, OTHER, "user-1", at=NOW + 900).issuer == FORMER
+
+
+def test_a_link_by_an_issuer_that_is_not_named_any_more_holds_nothing(world: World) -> None:
+    linked_by_the_former_issuer(world)
+    world.issuers = ("https://issuer/",)
+    assert claim(world, OTHER, "user-1", at=NOW + 500).subject == "user-1"
+    row = claim(world, KEY, "user-2", at=NOW + 500)
+    assert (row.subject, row.issuer) == ("user-2", "https://issuer/")
+
+
+@pytest.mark.parametrize("named", ["https://issuer/", FORMER])
+def test_metadata_may_name_the_current_or_a_former_issuer(world: World, named: str) -> None:
+    world.issuers = ("https://issuer/", FORMER)
+    row = claim(world, KEY, "user-1", user_id_issuer=named)
+    assert (row.subject, row.issuer) == ("user-1", "https://issuer/")
+
+
+def test_metadata_that_names_another_issuer_links_nobody(world: World) -> None:
+    row = claim(world, KEY, "user-1", user_id_issuer="https://elsewhere/")
+    assert (row.subject, world.store.links) == (None, {})
+    assert world.reports.all[-1] == (
+        "SubjectOfAnotherIssuer",
+        {"customer": "cus_1", "claimed": "user-1", "issuer": "https://elsewhere/"},
+    )
+
+
+def test_a_holder_whose_metadata_names_another_issuer_yields(world: World) -> None:
+    claim(world, KEY, "user-1")
+    claim(world, KEY, "user-1", at=NOW + 500, user_id_issuer="https://elsewhere/")
+    assert world.row.subject == "user-1"
+    assert claim(world, OTHER, "user-1", at=NOW + 500).subject == "user-1"
+
+
+def test_a_new_issuer_links_the_same_subject_again(world: World) -> None:
+    before = claim(world, KEY, "user-1")
+    world.store.rows[KEY] = replace(before, issuer=FORMER)
+    world.store.links.clear()
+    row = claim(world, KEY, "user-1", at=NOW + 500)
+    assert (row.subject, row.issuer) == ("user-1", "https://issuer/")
+    assert world.store.linked == {"user-1": "cus_1"}
 
 
 def test_a_sync_that_loses_the_race_for_a_link_still_writes_the_billing(world: World) -> None:
-    world.stripe.customers["cus_1"] = customer(metadata={"user_id": "user-1"})
-    other = CustomerKey("own", "test", "cus_2")
-
     def another_link() -> None:
-        world.store.links[SubjectKey("test", "https://issuer/", "user-1")] = other
+        claim(world, OTHER, "user-1")
 
     world.store.before_commit = another_link
-    row = world.sync()
+    row = claim(world, KEY, "user-1")
     assert (row.revision, row.subject) == (1, None)
     assert world.reports.all[-1][1]["held_by"] == "cus_2"

@@ -22,7 +22,7 @@ from billing.errors import (
 )
 from billing.facts import Facts, Grant
 from billing.keys import CONFIGURATION, CustomerKey, DocumentKey, SubjectKey
-from billing.model import CustomerRow, DocumentRow
+from billing.model import CustomerRow, DocumentRow, Link
 from billing.portal.flows import FLOWS
 from billing.portal.sessions import PortalSessions
 from billing.return_urls import ReturnUrls
@@ -118,7 +118,7 @@ class World:
         )
         self.now = 0.0
         self.customers = Customers(
-            self.store, mode="test", issuer="https://issuer/", clock=lambda: self.now
+            self.store, mode="test", issuers=("https://issuer/",), clock=lambda: self.now
         )
         self.stripe = Stripe()
         self.ids = {"default": "bpc_default", "enterprise": "bpc_enterprise"}
@@ -299,11 +299,38 @@ def test_a_cached_customer_that_was_deleted_is_replaced_by_the_next_one(world: W
     assert found.key == KEY
     world.store.rows[KEY] = CustomerRow(key=KEY, revision=2, facts=Facts(deleted=True))
     assert world.customers.of("user-1") is None
-    world.store.links[SubjectKey("test", "https://issuer/", "user-1")] = OTHER
+    subject = SubjectKey("test", "https://issuer/", "user-1")
+    world.store.links[subject] = Link(key=subject, revision=2, customer=OTHER)
     world.store.rows[OTHER] = row_of(OTHER, "user-1")
     found = world.customers.of("user-1")
     assert found is not None
     assert found.key == OTHER
+
+
+def test_a_customer_linked_by_a_former_issuer_is_found_until_it_is_linked_anew(
+    world: World,
+) -> None:
+    def customers(*former: str) -> Customers:
+        issuers = ("https://new/", *former)
+        return Customers(world.store, mode="test", issuers=issuers, clock=lambda: world.now)
+
+    assert customers().of("user-1") is None
+    assert customers("https://other/").of("user-1") is None
+    found = customers("https://other/", "https://issuer/")
+    row = found.of("user-1")
+    assert row is not None
+    assert row.key == KEY
+    world.store.reads = 0
+    assert found.of("user-1") == row
+    assert world.store.reads == 1
+    world.store.rows[KEY] = replace(row, issuer="https://elsewhere/")
+    assert found.of("user-1") is None
+    # Its next sync links it anew; no process loses it.
+    world.store.rows[KEY] = replace(row, issuer="https://new/")
+    for process in (found, customers("https://issuer/")):
+        again = process.of("user-1")
+        assert again is not None
+        assert again.key == KEY
 
 
 @pytest.mark.parametrize("owner", ["user-2", None])

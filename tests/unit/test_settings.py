@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 def settings(**changes: str) -> Settings:
     values = {**template_defaults(), "TABLE_NAME": "t", "EVENT_QUEUE_URL": "q", **changes}
-    values |= {"DEAD_LETTER_QUEUE_URL": "d", "ALLOWED_ORIGINS": values.get("ALLOWED_ORIGINS", "")}
+    values |= {"DEAD_LETTER_QUEUE_URL": "d"}
     return Settings.from_environment({f"PORTCULLIS_{name}": values[name] for name in values})
 
 
@@ -35,6 +35,12 @@ def test_origins_are_a_list_with_or_without_spaces() -> None:
     listed = settings(ALLOWED_ORIGINS="https://a, https://b ,").return_urls
     assert listed.allowed_origins == ("https://a", "https://b")
     assert settings(ALLOWED_ORIGINS="").return_urls.allowed_origins == ()
+
+
+def test_the_issuer_comes_before_the_former_ones() -> None:
+    assert settings(JWT_ISSUER="https://now").issuers == ("https://now",)
+    changed = settings(JWT_ISSUER="https://now", FORMER_JWT_ISSUERS="https://last, https://first,")
+    assert changed.issuers == ("https://now", "https://last", "https://first")
 
 
 def test_without_a_connected_account_the_keys_own_account_is_used() -> None:

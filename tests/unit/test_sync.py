@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -13,11 +13,10 @@ from billing.errors import (
     OutOfTime,
     QueueUnavailable,
     StripeUnavailable,
-    SubjectTaken,
 )
 from billing.facts import Facts
-from billing.keys import CustomerKey
-from billing.model import CustomerRow
+from billing.keys import CustomerKey, SubjectKey
+from billing.model import CustomerRow, Link
 from billing.stripe_objects import StripeObject
 from billing.sync import (
     ATTEMPT_BUDGET_MS,
@@ -52,17 +51,21 @@ class World:
     queue: MemoryQueue = field(default_factory=MemoryQueue)
     reports: Reports = field(default_factory=Reports)
     pauses: list[int] = field(default_factory=list)
+    issuers: tuple[str, ...] = ("https://issuer/",)
 
-    def sync(self, *requests: Any, remaining_ms: int = ENOUGH_MS) -> CustomerRow:
+    def sync(
+        self, *requests: Any, key: CustomerKey = KEY, remaining_ms: int = ENOUGH_MS
+    ) -> CustomerRow:
         sync = sync_of(
             store=self.store,
             stripe=self.stripe,
             queue=self.queue,
             pause=self.pauses.append,
             report=self.reports,
+            issuers=self.issuers,
         )
-        sync(KEY, requests or [request()], lambda: remaining_ms)
-        return self.row
+        sync(key, requests or [request(key=key)], lambda: remaining_ms)
+        return self.store.rows.get(key, CustomerRow(key=key))
 
     @property
     def row(self) -> CustomerRow:
@@ -322,14 +325,15 @@ class Slow:
         return call
 
 
-class AlwaysTaken(MemoryStore):
-    """Another customer is linked to the subject in the last moment: the longest commit."""
+class YieldsLate(MemoryStore):
+    """The holder yields just after a claim was remembered: the longest commit."""
 
-    def commit_and_link(self, row: Any, subject: Any, *, replacing: Any) -> None:
-        raise SubjectTaken
-
-    def linked_customer(self, subject: Any, *, consistent: bool = True) -> CustomerKey:
-        return CustomerKey("own", "test", "cus_deleted")
+    def commit(self, row: Any) -> None:
+        super().commit(row)
+        if isinstance(row, Link):
+            assert row.customer is not None
+            holder = self.rows[row.customer]
+            self.rows[row.customer] = replace(holder, facts=Facts(deleted=True))
 
 
 @pytest.mark.parametrize("subscriptions", [1, 95])
@@ -339,10 +343,16 @@ def test_the_slowest_attempt_ends_within_the_workers_timeout(
 ) -> None:
     timeout_ms = 1000 * int(FUNCTIONS["SyncCustomer"]["Timeout"])
     elapsed_ms = [begins_at_ms]
-    deleted = CustomerKey("own", "test", "cus_deleted")
-    store = AlwaysTaken(
-        rows={deleted: CustomerRow(key=deleted, revision=1, facts=Facts(deleted=True))}
+    ada = SubjectKey("test", "https://issuer/", "ada")
+    holder = CustomerRow(
+        key=CustomerKey("own", "test", "cus_holder"),
+        revision=1,
+        subject=ada.subject,
+        issuer=ada.issuer,
+        facts=Facts(claimed_subject=ada.subject),
     )
+    store = YieldsLate(rows={holder.key: holder})
+    store.links = {ada: Link(key=ada, revision=1, customer=holder.key)}
     world.stripe.customers["cus_1"] = customer(metadata={"user_id": "ada"})
     world.stripe.subscriptions_of["cus_1"] = [
         subscription(id=f"sub_{number}") for number in range(subscriptions)

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from billing.contract import ROUTES
+from billing.keys import SubjectKey
 from billing.settings import Settings
+from billing.subjects import MAX_SUBJECT_BYTES
 from billing.sync import ATTEMPT_BUDGET_MS, CONFIRM_DELAY_SECONDS
 from billing.timeouts import STRIPE_CALL_MS
 from docs import write_contract
@@ -38,7 +40,6 @@ EVENTS = {
 SYNCS_AT_ONCE = {
     "dynamodb:GetItem",
     "dynamodb:PutItem",
-    "dynamodb:ConditionCheckItem",
     "sqs:SendMessage",
     "secretsmanager:GetSecretValue",
 }
@@ -149,6 +150,19 @@ def test_every_parameter_is_used_and_shown_in_one_group() -> None:
         re.findall(r"!Ref (\w+)", text.partition("\nConditions:")[2].partition("\nGlobals:")[0])
     )
     assert set(TEMPLATE["Parameters"]) <= names
+
+
+@pytest.mark.parametrize("name", ["JwtIssuer", "FormerJwtIssuers"])
+def test_the_key_of_a_link_fits_however_long_issuer_and_subject_are(name: str) -> None:
+    pattern = re.compile(TEMPLATE["Parameters"][name]["AllowedPattern"])
+    assert pattern.match("https://login.example.com/")
+    longest = max(size for size in range(3000) if pattern.match("x" * size))
+    # Stripe's limit for a value of the metadata, which names the issuer of a new customer.
+    assert longest <= 500
+    assert not pattern.match("é")
+    key = SubjectKey("test", "x" * longest, "x" * MAX_SUBJECT_BYTES)
+    # DynamoDB's limit for a partition key.
+    assert len(key.pk) <= 2048
 
 
 def test_the_public_route_can_read_nothing_but_the_catalog() -> None:

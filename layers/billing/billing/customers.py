@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from billing.keys import CustomerKey, SubjectKey
-from billing.model import CustomerRow
+from billing.link import Issuers, holds
+from billing.model import CustomerRow, Link
 
 #: Seconds for which a process remembers a subject's customer. The link hardly ever changes.
 LINK_CACHE_SECONDS = 300
@@ -19,18 +20,18 @@ class Reads(Protocol):
     """Both raise StoreUnavailable."""
 
     def load(self, key: CustomerKey, *, consistent: bool = True) -> CustomerRow: ...
-    def linked_customer(
-        self, subject: SubjectKey, *, consistent: bool = True
-    ) -> CustomerKey | None: ...
+    def load_link(self, key: SubjectKey, *, consistent: bool = True) -> Link: ...
 
 
 class Customers:
     """Finds the living customer of a subject. `clock` returns seconds that never go back."""
 
-    def __init__(self, store: Reads, *, mode: str, issuer: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: Reads, *, mode: str, issuers: Issuers, clock: Callable[[], float]
+    ) -> None:
         self._store = store
         self._mode = mode
-        self._issuer = issuer
+        self._issuers = issuers
         self._clock = clock
         self._links: dict[str, tuple[CustomerKey, float]] = {}
 
@@ -45,19 +46,19 @@ class Customers:
             if self._is_theirs(row, subject):
                 return row
         # Not known, too old, or no longer theirs: another customer may have taken its place.
-        key = self._store.linked_customer(
-            SubjectKey(self._mode, self._issuer, subject), consistent=False
-        )
-        if key is None:
-            return None
-        row = self._store.load(key, consistent=False)
-        if not self._is_theirs(row, subject):
-            return None
-        if len(self._links) >= MAX_CACHED_LINKS:
-            self._links.clear()
-        self._links[subject] = (key, self._clock())
-        return row
+        for issuer in self._issuers:
+            link = SubjectKey(self._mode, issuer, subject)
+            key = self._store.load_link(link, consistent=False).customer
+            if key is None:
+                continue
+            row = self._store.load(key, consistent=False)
+            if self._is_theirs(row, subject):
+                if len(self._links) >= MAX_CACHED_LINKS:
+                    self._links.clear()
+                self._links[subject] = (key, self._clock())
+                return row
+        return None
 
     def _is_theirs(self, row: CustomerRow, subject: str) -> bool:
         """Whether the row itself says whose it is: the link alone gives nobody access."""
-        return not row.deleted and (row.subject, row.issuer) == (subject, self._issuer)
+        return not row.deleted and holds(row, subject, self._issuers)

@@ -19,7 +19,6 @@ PortcullisError
 ├── Conflict                  another writer changed the row since we read it
 ├── OutOfTime                 too little time is left in this invocation
 ├── CustomerNotFound          Stripe answers 404: wrong account or mode, or a stale read
-├── SubjectTaken              another customer holds the subject
 ├── ConfigurationError        portcullis.toml cannot be used; names the line
 ├── SetupFailed               a deploy cannot set Stripe up; says what to do
 └── Unprocessable             a queue message that can never succeed
@@ -161,10 +160,6 @@ class OutOfTime(PortcullisError):
 
 class CustomerNotFound(PortcullisError):
     """Stripe answers 404 for a customer (a deleted one answers 200 with `deleted: true`)."""
-
-
-class SubjectTaken(PortcullisError):
-    """Another customer holds the subject."""
 
 
 class ConfigurationError(PortcullisError):

@@ -14,7 +14,7 @@ from typing import Any
 from billing import first_format
 from billing.access import Access, AccessPolicy, decide
 from billing.facts import Facts, known, without_defaults
-from billing.keys import CustomerKey, DocumentKey
+from billing.keys import CustomerKey, DocumentKey, SubjectKey, key_of
 from billing.stripe_objects import StripeObject
 from billing.sync_request import Cause
 
@@ -24,6 +24,10 @@ FORMAT = 2
 
 #: Transitions a row keeps, newest first ("why did access end?").
 MAX_TRANSITIONS = 10
+
+#: The type of the transition of a customer that has taken over a subject; its `event` is the id of
+#: the customer that held it before.
+TAKEN_OVER = "portcullis.subject_taken_over"
 
 #: Bytes of facts and history together that are stored as text, so that a typical row costs one
 #: write unit (1,024 bytes) and can be read in the console. Above that, the history is compressed
@@ -66,7 +70,7 @@ class CustomerRow:
 
     as_of       Stripe's Date at the first read of the fetch that this row was made from
     confirm_at  when the last requested confirm is due, by the same clock; 0: none was requested
-    subject     the subject linked to this customer; a tombstone keeps it without holding it
+    subject     the subject that this customer holds; a tombstone keeps it until it is taken over
     issuer      the issuer of that subject
     """
 
@@ -124,6 +128,15 @@ class CustomerRow:
             facts=facts,
             transitions=transitions,
         )
+
+    def taken_over(self, from_customer: CustomerKey) -> CustomerRow:
+        """This row with the transition which says whose subject it has taken over."""
+        transition = Transition(at=self.as_of, event=from_customer.id, type=TAKEN_OVER)
+        return replace(self, transitions=(transition, *self.transitions)[:MAX_TRANSITIONS])
+
+    def released(self) -> CustomerRow:
+        """The next revision of this row, without its subject."""
+        return replace(self, revision=self.revision + 1, subject=None, issuer=None)
 
     def to_item(self) -> dict[str, Any]:
         """The DynamoDB item, as plain Python values. Empty attributes are left out to save size."""
@@ -198,6 +211,47 @@ class DocumentRow:
             confirm_at=int(item.get("confirm_at", 0)),
             content=item.get("content", {}),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """The customer that a subject is linked to. `revision` 0: nothing is stored yet.
+
+    claimants  the customers that claimed the subject and were refused, the oldest first
+    """
+
+    key: SubjectKey
+    revision: int = 0
+    customer: CustomerKey | None = None
+    claimants: tuple[CustomerKey, ...] = ()
+
+    def to_item(self) -> dict[str, Any]:
+        assert self.customer is not None, "nothing is stored about a subject without a customer"
+        return {
+            "pk": self.key.pk,
+            "rev": self.revision,
+            "account": self.customer.account,
+            "customer": self.customer.id,
+            "claimants": [claimant.pk for claimant in self.claimants],
+        }
+
+    @classmethod
+    def from_item(cls, key: SubjectKey, item: Mapping[str, Any]) -> Link:
+        """The link in a DynamoDB item made by `to_item`; an empty item gives revision 0. The first
+        release wrote neither `rev` nor `claimants`: that is revision 1."""
+        if not item:
+            return cls(key=key)
+        claimants = map(key_of, item.get("claimants", ()))
+        return cls(
+            key=key,
+            revision=int(item.get("rev", 1)),
+            customer=CustomerKey(item["account"], key.mode, item["customer"]),
+            claimants=tuple(each for each in claimants if isinstance(each, CustomerKey)),
+        )
+
+
+#: Whatever is written only over the revision before it.
+Row = CustomerRow | DocumentRow | Link
 
 
 def _names(access: Access) -> set[str]:

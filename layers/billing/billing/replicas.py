@@ -11,13 +11,13 @@ from billing import link, stripe_state
 from billing.access import AccessPolicy
 from billing.documents import Document, DocumentReads, catalog_of, portal_configuration
 from billing.keys import CATALOG, CONFIGURATION, CUSTOMER, CustomerKey, DocumentKey
-from billing.link import Store
+from billing.link import ClaimQueue, Issuers, Store
 from billing.model import CustomerRow, DocumentRow
 from billing.projection import StripeState, project
 from billing.reporter import Reporter
 from billing.stripe_state import StripeReads
 from billing.sync import Replica
-from billing.sync_request import Cause
+from billing.sync_request import CLAIM, Cause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +28,10 @@ class CustomerReplica:
     """
 
     store: Store
+    queue: ClaimQueue
     stripe: StripeReads
     policy: AccessPolicy
-    issuer: str
+    issuers: Issuers
     subject_metadata_key: str
     report: Reporter
 
@@ -42,7 +43,7 @@ class CustomerReplica:
 
     def commit(
         self, over: CustomerRow, fetched: StripeState, *, confirm_at: int, cause: Cause
-    ) -> None:
+    ) -> CustomerRow:
         facts, malformed = project(fetched, self.subject_metadata_key)
         if malformed:
             self.report("GrantMalformed", customer=over.key.id, metadata=list(malformed))
@@ -54,7 +55,20 @@ class CustomerReplica:
             policy=self.policy,
             ended=fetched.ended,
         )
-        link.commit(row, over=over, issuer=self.issuer, store=self.store, report=self.report)
+        return link.commit(
+            row,
+            over=over,
+            issuers=self.issuers,
+            store=self.store,
+            queue=self.queue,
+            report=self.report,
+        )
+
+    def settled(self, row: CustomerRow, cause: Cause) -> None:
+        # A woken claimant wakes nobody: two customers could wake each other for ever. What it found
+        # out has an event of its own.
+        if cause.type != CLAIM:
+            link.wake(row, issuers=self.issuers, store=self.store, queue=self.queue)
 
 
 class DocumentStore(Protocol):
@@ -90,16 +104,19 @@ class DocumentReplica:
         *,
         confirm_at: int,
         cause: Cause,  # noqa: ARG002 (a document keeps no history)
-    ) -> None:
-        self.store.commit(
-            DocumentRow(
-                key=over.key,
-                revision=over.revision + 1,
-                as_of=fetched.as_of,
-                confirm_at=confirm_at,
-                content=fetched.content,
-            )
+    ) -> DocumentRow:
+        row = DocumentRow(
+            key=over.key,
+            revision=over.revision + 1,
+            as_of=fetched.as_of,
+            confirm_at=confirm_at,
+            content=fetched.content,
         )
+        self.store.commit(row)
+        return row
+
+    def settled(self, row: DocumentRow, cause: Cause) -> None:
+        """Nobody waits for a document."""
 
 
 def replicas(

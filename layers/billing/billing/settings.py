@@ -19,7 +19,10 @@ DAY = 24 * HOUR
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The parameters of template.yaml. Accounts are OWN_ACCOUNT where no connected one is named."""
+    """The parameters of template.yaml. Accounts are OWN_ACCOUNT where no connected one is named.
+
+    issuers  JwtIssuer, then FormerJwtIssuers
+    """
 
     stage: str
     mode: str
@@ -28,7 +31,7 @@ class Settings:
     stripe_webhook_secret: str
     account: str
     on_behalf_of: str
-    jwt_issuer: str
+    issuers: tuple[str, ...]
     subject_claim: str
     portal_scope: str
     subject_metadata_key: str
@@ -52,6 +55,9 @@ class Settings:
         def value(name: str) -> str:
             return environment[f"PORTCULLIS_{name}"].strip()
 
+        def values(name: str) -> tuple[str, ...]:
+            return tuple(each.strip() for each in value(name).split(",") if each.strip())
+
         return cls(
             stage=value("STAGE"),
             mode=value("STRIPE_MODE"),
@@ -60,16 +66,12 @@ class Settings:
             stripe_webhook_secret=value("STRIPE_WEBHOOK_SECRET"),
             account=value("STRIPE_ACCOUNT") or OWN_ACCOUNT,
             on_behalf_of=value("STRIPE_ON_BEHALF_OF") or OWN_ACCOUNT,
-            jwt_issuer=value("JWT_ISSUER"),
+            issuers=(value("JWT_ISSUER"), *values("FORMER_JWT_ISSUERS")),
             subject_claim=value("SUBJECT_CLAIM"),
             portal_scope=value("PORTAL_SCOPE"),
             subject_metadata_key=value("SUBJECT_METADATA_KEY"),
             return_urls=ReturnUrls(
-                allowed_origins=tuple(
-                    origin.strip()
-                    for origin in value("ALLOWED_ORIGINS").split(",")
-                    if origin.strip()
-                ),
+                allowed_origins=values("ALLOWED_ORIGINS"),
                 default=value("DEFAULT_RETURN_URL"),
                 stage=value("STAGE"),
             ),

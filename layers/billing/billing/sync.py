@@ -36,7 +36,7 @@ from typing import Any, Protocol
 
 from billing.errors import Conflict, OutOfTime, StripeUnavailable
 from billing.keys import Key
-from billing.sync_request import DEMAND, Cause, SyncRequest
+from billing.sync_request import CLAIM, DEMAND, Cause, SyncRequest
 from billing.timeouts import AWS_CALL_MS, STRIPE_CALL_MS
 
 #: How stale a read of Stripe may be, in seconds by Stripe's clock.
@@ -54,8 +54,9 @@ MAX_AHEAD_SECONDS = 3600
 #: may be any.
 MAX_COVERED_AGE_SECONDS = 24 * 3600
 
-#: The calls that follow the last read, at worst: the confirm, and the five of link.commit.
-MAX_COMMIT_CALLS = 6
+#: The calls that follow the last read, at worst: the confirm, and the seven of link.commit. Waking
+#: claimants is rare and not counted: if time runs out, the message comes back and they are woken.
+MAX_COMMIT_CALLS = 8
 
 #: One read of Stripe and the commit after it may take this long at worst. (Stripe refuses a key at
 #: once, so a read that is repeated with another is not counted.)
@@ -101,9 +102,14 @@ class Replica(Protocol):
         each read. Raises what that raises, StripeUnavailable, StripeRefused, CustomerNotFound."""
         ...
 
-    def commit(self, over: Any, fetched: Any, *, confirm_at: int, cause: Cause) -> None:
-        """Write what was fetched as the next revision of `over`. Raises Conflict where the stored
-        revision is another."""
+    def commit(self, over: Any, fetched: Any, *, confirm_at: int, cause: Cause) -> Row:
+        """Write what was fetched as the next revision of `over`; return it as written. Raises
+        Conflict where the stored revision is another, or QueueUnavailable."""
+        ...
+
+    def settled(self, row: Any, cause: Cause) -> None:
+        """Do what the stored row asks for, before the requests are acknowledged: it may have been
+        done before. Raises QueueUnavailable."""
         ...
 
 
@@ -138,7 +144,7 @@ class Sync:
         `on_demand` fetches in any case: the caller needs Stripe's state as it is now. Raises
         Conflict, OutOfTime, CustomerNotFound or any Unavailable: then nothing may be acknowledged.
         """
-        replica = self.replicas[key.kind]
+        replica, cause = self.replicas[key.kind], cause_of(requests)
 
         def in_time(needed_ms: int = READ_BUDGET_MS) -> None:
             if remaining_ms() < needed_ms:
@@ -150,17 +156,19 @@ class Sync:
             in_time(ATTEMPT_BUDGET_MS)
             row = replica.load(key)
             if row.deleted or (not on_demand and covered(row, requests)):
-                return
+                break
             fetched = replica.fetch(row, in_time)
             if fetched.as_of > self.clock() + MAX_AHEAD_SECONDS:
                 raise StripeUnavailable("its Date is more than an hour ahead of our clock")
             confirm_at = self._confirm(row, requests, fetched_at=fetched.as_of)
             try:
-                replica.commit(row, fetched, confirm_at=confirm_at, cause=cause_of(requests))
+                row = replica.commit(row, fetched, confirm_at=confirm_at, cause=cause)
             except Conflict:
                 continue
-            return
-        raise Conflict(f"{MAX_ATTEMPTS} attempts lost to other writers")
+            break
+        else:
+            raise Conflict(f"{MAX_ATTEMPTS} attempts lost to other writers")
+        replica.settled(row, cause)
 
     def _confirm(self, row: Row, requests: Sequence[SyncRequest], *, fetched_at: int) -> int:
         """Make sure that a confirm comes more than the margin after this fetch; return when.
@@ -181,20 +189,25 @@ class Sync:
 
 def covered(row: Row, requests: Sequence[SyncRequest]) -> bool:
     """Whether no request needs a fetch: the stored row was fetched more than the margin after it,
-    or it is an orphan, a confirm whose sync never wrote its row.
+    or it is an orphan, a confirm whose sync never wrote its row. A claim always needs one: it tells
+    of a change in the table, not at Stripe.
 
     More than: both count whole seconds, so a change may be almost a second later than `up_to`.
     """
     oldest = row.as_of - MAX_COVERED_AGE_SECONDS if row.key.mode == "test" else 0
     return all(
-        oldest <= request.up_to < row.as_of - MARGIN_SECONDS
-        or (request.is_confirm and row.confirm_at < request.up_to + MARGIN_SECONDS)
+        request.cause.type != CLAIM
+        and (
+            oldest <= request.up_to < row.as_of - MARGIN_SECONDS
+            or (request.is_confirm and row.confirm_at < request.up_to + MARGIN_SECONDS)
+        )
         for request in requests
     )
 
 
 def cause_of(requests: Sequence[SyncRequest]) -> Cause:
-    """The cause of the latest request; without any, somebody demands the sync."""
+    """The cause of the latest request, a claim's only if there is no other; without any, somebody
+    demands the sync."""
     if not requests:
         return Cause("demand", DEMAND)
-    return max(requests, key=lambda request: request.up_to).cause
+    return max(requests, key=lambda request: (request.cause.type != CLAIM, request.up_to)).cause

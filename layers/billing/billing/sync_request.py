@@ -9,8 +9,10 @@ from typing import NamedTuple
 from billing.errors import Unprocessable
 from billing.keys import Key, is_name, key_of
 
-#: Types of the causes that are not Stripe events: a confirm, a deploy, and a caller who waits.
+#: Types of the causes that are not Stripe events: a confirm, a claim that may succeed now, a
+#: deploy, and a caller who waits.
 CONFIRM = "portcullis.confirm"
+CLAIM = "portcullis.claim"
 DEPLOY = "portcullis.deploy"
 DEMAND = "portcullis.demand"
 
@@ -44,6 +46,13 @@ class SyncRequest:
     def deploy(cls, key: Key, *, up_to: int) -> SyncRequest:
         """A fetch of what a deploy may have changed."""
         return cls(key, up_to, Cause(f"deploy-{up_to}", DEPLOY))
+
+    @classmethod
+    def claim(cls, key: Key, *, cause: str, up_to: int) -> SyncRequest:
+        """One more look at the subject that `key` claims: customer `cause` has changed who may have
+        it, by a commit whose fetch began at `up_to`. That commit came within a minute (a function
+        lives no longer), so a row that was fetched more than the margin later has seen it."""
+        return cls(key, up_to, Cause(cause, CLAIM))
 
     @property
     def is_confirm(self) -> bool:

@@ -5,13 +5,13 @@ that a step needs at worst is the sum of its calls. Pure."""
 STRIPE_TIMEOUT_SECONDS = (2, 8)
 
 #: The same for AWS, for each attempt.
-AWS_TIMEOUT_SECONDS = (1, 2)
+AWS_TIMEOUT_SECONDS = (1, 1.5)
 AWS_ATTEMPTS = 2
 
 #: The longest pause of botocore's before a second attempt.
 AWS_BACKOFF_SECONDS = 1
 
 STRIPE_CALL_MS = 1000 * sum(STRIPE_TIMEOUT_SECONDS)
-AWS_CALL_MS = 1000 * (
-    AWS_ATTEMPTS * sum(AWS_TIMEOUT_SECONDS) + (AWS_ATTEMPTS - 1) * AWS_BACKOFF_SECONDS
+AWS_CALL_MS = round(
+    1000 * (AWS_ATTEMPTS * sum(AWS_TIMEOUT_SECONDS) + (AWS_ATTEMPTS - 1) * AWS_BACKOFF_SECONDS)
 )

@@ -48,7 +48,7 @@ _AWS = Config(
 @cache
 def customers() -> Customers:
     """For get_entitlements and create_portal_session."""
-    return Customers(_store(), mode=SETTINGS.mode, issuer=SETTINGS.jwt_issuer, clock=time.monotonic)
+    return Customers(_store(), mode=SETTINGS.mode, issuers=SETTINGS.issuers, clock=time.monotonic)
 
 
 @cache
@@ -97,7 +97,7 @@ def checkout_sessions() -> CheckoutSessions:
         return_urls=SETTINGS.return_urls,
         account=SETTINGS.account,
         mode=SETTINGS.mode,
-        issuer=SETTINGS.jwt_issuer,
+        issuers=SETTINGS.issuers,
         subject_metadata_key=SETTINGS.subject_metadata_key,
     )
 
@@ -248,9 +248,10 @@ def _sync(stripe: StripeApi) -> Sync:
 
     customers = CustomerReplica(
         store=_store(),
+        queue=_queues(),
         stripe=stripe,
         policy=SETTINGS.access_policy,
-        issuer=SETTINGS.jwt_issuer,
+        issuers=SETTINGS.issuers,
         subject_metadata_key=SETTINGS.subject_metadata_key,
         report=telemetry.report,
     )

@@ -10,9 +10,9 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from billing.adapters.aws_errors import raised_as
-from billing.errors import Conflict, StoreRefused, StoreUnavailable, SubjectTaken
+from billing.errors import Conflict, StoreRefused, StoreUnavailable
 from billing.keys import CustomerKey, DocumentKey, SubjectKey
-from billing.model import CustomerRow, DocumentRow
+from billing.model import CustomerRow, DocumentRow, Link, Row
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -47,14 +47,11 @@ class DynamoDBStore:
         """The customer's row; revision 0 where there is none."""
         return CustomerRow.from_item(key, self._get(key.pk, consistent))
 
-    def linked_customer(
-        self, subject: SubjectKey, *, consistent: bool = True
-    ) -> CustomerKey | None:
-        """The customer the subject is linked to."""
-        item = self._get(subject.pk, consistent)
-        return CustomerKey(item["account"], subject.mode, item["customer"]) if item else None
+    def load_link(self, key: SubjectKey, *, consistent: bool = True) -> Link:
+        """The subject's link; revision 0 where there is none."""
+        return Link.from_item(key, self._get(key.pk, consistent))
 
-    def commit(self, row: CustomerRow | DocumentRow) -> None:
+    def commit(self, row: Row) -> None:
         """Write the row if the stored revision is one less. Raises Conflict."""
         with _translated():
             self._client.put_item(**self._put(row))
@@ -75,36 +72,21 @@ class DynamoDBStore:
             self._client.put_item(TableName=self._table, Item=_serialized(row))
 
     def commit_and_link(
-        self, row: CustomerRow, subject: SubjectKey, *, replacing: CustomerKey | None
+        self, row: CustomerRow, link: Link, *, released: CustomerRow | None = None
     ) -> None:
-        """Write the row and the subject's link to it in one transaction; see link.Store."""
-        put_link: dict[str, Any] = {
-            "TableName": self._table,
-            "Item": _serialized(
-                {"pk": subject.pk, "account": row.key.account, "customer": row.key.id}
-            ),
-            "ConditionExpression": "attribute_not_exists(pk) OR customer = :holder",
-            "ExpressionAttributeValues": _serialized({":holder": (replacing or row.key).id}),
-        }
-        writes: list[dict[str, Any]] = [{"Put": self._put(row)}, {"Put": put_link}]
-        if replacing is not None:
-            still_deleted = {
-                "TableName": self._table,
-                "Key": _serialized({"pk": replacing.pk}),
-                "ConditionExpression": "deleted = :true",
-                "ExpressionAttributeValues": _serialized({":true": True}),
-            }
-            writes.append({"ConditionCheck": still_deleted})
+        """Write the row, the link to it and the released row in one transaction, each if its stored
+        revision is one less. Raises Conflict."""
+        rows: list[Row] = [row, link] if released is None else [row, link, released]
         with _translated():
             try:
-                self._client.transact_write_items(TransactItems=writes)  # type: ignore[arg-type]
+                self._client.transact_write_items(
+                    TransactItems=[{"Put": self._put(each)} for each in rows]
+                )
             except self._client.exceptions.TransactionCanceledException as error:
-                codes = [reason.get("Code") for reason in error.response["CancellationReasons"]]
-                if codes[0] == "ConditionalCheckFailed" or "TransactionConflict" in codes:
+                codes = {reason.get("Code") for reason in error.response["CancellationReasons"]}
+                if codes & {"ConditionalCheckFailed", "TransactionConflict"}:
                     raise Conflict(row.key.pk) from error
-                if "ConditionalCheckFailed" in codes[1:]:
-                    raise SubjectTaken(subject.pk) from error
-                for code in _REFUSALS_IN_TRANSACTIONS.intersection(codes):
+                for code in _REFUSALS_IN_TRANSACTIONS & codes:
                     raise StoreRefused(code) from error
                 raise
 
@@ -115,7 +97,7 @@ class DynamoDBStore:
             )
         return {name: _from_dynamodb(value) for name, value in answer.get("Item", {}).items()}
 
-    def _put(self, row: CustomerRow | DocumentRow) -> dict[str, Any]:
+    def _put(self, row: Row) -> Any:
         """A Put of `row` over the revision before it."""
         item = row.to_item()
         if (size := item_size(item)) > MAX_ITEM_BYTES:
@@ -123,8 +105,12 @@ class DynamoDBStore:
         put: dict[str, Any] = {"TableName": self._table, "Item": _serialized(item)}
         if row.revision == 1:
             return put | {"ConditionExpression": "attribute_not_exists(pk)"}
+        condition = "rev = :before"
+        if isinstance(row, Link) and row.revision == 2:
+            # The first release wrote links without a revision: that counts as the first.
+            condition += " OR (attribute_exists(pk) AND attribute_not_exists(rev))"
         return put | {
-            "ConditionExpression": "rev = :before",
+            "ConditionExpression": condition,
             "ExpressionAttributeValues": _serialized({":before": row.revision - 1}),
         }
 

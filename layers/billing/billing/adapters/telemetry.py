@@ -9,13 +9,16 @@ from aws_lambda_powertools.metrics import MetricUnit
 WARNINGS = frozenset(
     {
         "BackoffFailed",
+        "ClaimForgotten",
         "DeadLettered",
         "EventQuarantined",
         "RequestFailed",
         "StripeCleanupSkipped",
         "StripeSetupFailed",
         "SubjectChanged",
+        "SubjectOfAnotherIssuer",
         "SubjectTaken",
+        "SubjectTakenOver",
         "SubjectUnusable",
         "SyncDeferred",
         "SyncFailed",

@@ -38,7 +38,9 @@ from billing.errors import (
     StripeUnavailable,
 )
 from billing.keys import CustomerKey, SubjectKey
-from billing.model import CustomerRow
+from billing.link import Held, Issuers, held
+from billing.model import CustomerRow, Link
+from billing.projection import issuer_key
 from billing.responses import ENTITLEMENTS_SCHEMA
 from billing.return_urls import ReturnUrls
 from billing.schemas import checker, object_schema
@@ -111,7 +113,7 @@ class CheckoutStore(Protocol):
     """The entitlement table by consistent reads. Both raise StoreUnavailable."""
 
     def load(self, key: CustomerKey) -> CustomerRow: ...
-    def linked_customer(self, subject: SubjectKey) -> CustomerKey | None: ...
+    def load_link(self, key: SubjectKey) -> Link: ...
 
 
 class Created(NamedTuple):
@@ -148,7 +150,7 @@ class CheckoutSessions:
     return_urls: ReturnUrls
     account: str
     mode: str
-    issuer: str
+    issuers: Issuers
     subject_metadata_key: str
 
     def create(self, subject: str, request: Mapping[str, Any]) -> Created:
@@ -172,9 +174,7 @@ class CheckoutSessions:
 
         deleted: CustomerKey | None = None
         for _ in range(MAX_CUSTOMER_ATTEMPTS):
-            customer = self.store.linked_customer(self._subject(subject))
-            if customer is not None and (customer == deleted or self.store.load(customer).deleted):
-                customer, deleted = None, customer
+            customer, deleted = self._customer(subject, deleted)
             earlier = Earlier()
             try:
                 if customer is None:
@@ -203,7 +203,8 @@ class CheckoutSessions:
         """The subject's checkout session. Once it is complete, the row has what was bought, even
         before the webhook comes. Raises NotFound, any Unavailable.
         """
-        customer = self.store.linked_customer(self._subject(subject))
+        holder = self._held(subject).holder
+        customer = holder.key if holder else None
         session = None
         if customer is not None and _SESSION_ID.fullmatch(session_id):
             session = self.stripe.retrieve_checkout_session(session_id)
@@ -310,21 +311,47 @@ class CheckoutSessions:
 
     # ------------------------------------------------------------------ the customer
 
-    def _subject(self, subject: str) -> SubjectKey:
-        return SubjectKey(self.mode, self.issuer, subject)
+    def _held(self, subject: str) -> Held:
+        return held(subject, mode=self.mode, issuers=self.issuers, store=self.store)
+
+    def _customer(
+        self, subject: str, deleted: CustomerKey | None
+    ) -> tuple[CustomerKey | None, CustomerKey | None]:
+        """The subject's living customer, if it has one; and the last one that was deleted.
+
+        Where the holder is gone, the customers whose claim was refused are synced, until one takes
+        the subject over: nobody is sold what they already pay for.
+        """
+        found = self._held(subject)
+        for claimant in found.claimants:
+            if found.holder is not None and not found.yields:
+                break
+            if self.store.load(claimant).deleted:
+                continue
+            try:
+                self.sync(claimant)
+            except CustomerNotFound:
+                # Of an account that is not served any more: it takes nothing over.
+                continue
+            except Conflict as error:
+                raise StoreUnavailable("too many writers at once") from error
+            found = self._held(subject)
+        holder = found.holder
+        if holder is None or not holder.deleted:
+            return holder.key if holder else None, deleted
+        return None, holder.key
 
     def _new_customer(self, subject: str, deleted: CustomerKey | None) -> CustomerKey:
         """The subject's new customer, the same for all requests at once. After a deleted one the
         idempotency key differs: Stripe would return that one for a day."""
+        metadata = {
+            self.subject_metadata_key: subject,
+            issuer_key(self.subject_metadata_key): self.issuers[0],
+        }
         key = _idempotency_key(
-            "customer",
-            self.mode,
-            self.issuer,
-            subject,
-            self.subject_metadata_key,
-            deleted.id if deleted else "",
+            "customer", self.mode, json.dumps(metadata), deleted.id if deleted else ""
         )
-        created = self.stripe.create_customer({self.subject_metadata_key: subject}, key)
+        created = self.stripe.create_customer(metadata, key)
         return CustomerKey(self.account, self.mode, created)
 
     def _sync(self, customer: CustomerKey) -> None:
