@@ -184,6 +184,7 @@ class MemoryQueue:
 
     sent: list[SyncRequest] = field(default_factory=list)
     confirms: list[tuple[SyncRequest, int]] = field(default_factory=list)
+    requests: list[tuple[SyncRequest, int]] = field(default_factory=list)
     hidden: dict[str, int] = field(default_factory=dict)
     dead_letters: list[tuple[str, str]] = field(default_factory=list)
     error: PortcullisError | None = None
@@ -194,6 +195,7 @@ class MemoryQueue:
 
     def send(self, request: SyncRequest, delay: int = 0) -> None:
         self._fail()
+        self.requests.append((request, delay))
         if request.is_confirm:
             self.confirms.append((request, delay))
         else:

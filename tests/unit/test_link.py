@@ -43,7 +43,7 @@ def delete(world: World, key: CustomerKey, *, at: int = NOW) -> CustomerRow:
 def claims(world: World, *, delay: int = 0) -> list[SyncRequest]:
     """The syncs that were requested because a claim may succeed now."""
     return [
-        sent for sent, after in world.queue.confirms if (sent.cause.type, after) == (CLAIM, delay)
+        sent for sent, after in world.queue.requests if (sent.cause.type, after) == (CLAIM, delay)
     ]
 
 
@@ -106,7 +106,7 @@ def test_a_tombstone_wakes_them_again_when_its_message_comes_again(world: World)
     claim(world, KEY, "user-1")
     claim(world, OTHER, "user-1")
     delete(world, KEY, at=NOW + 500)
-    world.queue.confirms.clear()
+    world.queue.requests.clear()
     world.stripe.calls.clear()
     world.sync(request("evt_again", up_to=NOW + 500))
     assert [woken.key for woken in claims(world)] == [OTHER]
@@ -126,7 +126,7 @@ def test_a_customer_that_was_woken_wakes_nobody(world: World) -> None:
     claim(world, KEY, "user-1")
     claim(world, OTHER, "user-1")
     delete(world, KEY, at=NOW + 500)
-    world.queue.confirms.clear()
+    world.queue.requests.clear()
     world.sync(SyncRequest.claim(KEY, cause="cus_3", up_to=NOW + 500))
     assert claims(world) == []
     both = [SyncRequest.claim(KEY, cause="cus_3", up_to=NOW + 999), request(up_to=NOW + 500)]

@@ -333,7 +333,7 @@ class YieldsLate(MemoryStore):
         if isinstance(row, Link):
             assert row.customer is not None
             holder = self.rows[row.customer]
-            self.rows[row.customer] = replace(holder, facts=Facts(deleted=True))
+            self.rows[row.customer] = replace(holder, facts=Facts(claimed_subject="other"))
 
 
 @pytest.mark.parametrize("subscriptions", [1, 95])
@@ -368,7 +368,7 @@ def test_the_slowest_attempt_ends_within_the_workers_timeout(
     except OutOfTime:
         pass
     else:
-        assert elapsed_ms.count(AWS_CALL_MS) == 1 + MAX_COMMIT_CALLS
+        assert elapsed_ms[1:].count(AWS_CALL_MS) == 1 + MAX_COMMIT_CALLS
     assert sum(elapsed_ms) <= timeout_ms
     # An ordinary customer's attempt begins where the whole of it fits.
     if begins_at_ms + ATTEMPT_BUDGET_MS + STRIPE_CALL_MS <= timeout_ms:
