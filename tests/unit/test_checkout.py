@@ -10,7 +10,7 @@ import pytest
 
 from billing.adapters.stripe_api import NEWEST_SESSIONS
 from billing.checkout.earlier import FRESH_SECONDS
-from billing.checkout.offer import with_session_id
+from billing.checkout.offer import trial, with_session_id
 from billing.checkout.sessions import MAX_CUSTOMER_ATTEMPTS, CheckoutSessions
 from billing.configuration.file import Checkout
 from billing.errors import (
@@ -290,7 +290,7 @@ def test_two_different_clicks_at_once_cannot_both_be_paid(world: World) -> None:
 def test_the_configuration_sets_trial_and_promotion_codes(world: World) -> None:
     world.offer = Checkout(prices=("team_monthly",), trial_days=14, allow_promotion_codes=True)
     parameters = world.create(quantity=3)["parameters"]
-    assert parameters["subscription_data"] == {"trial_period_days": 14}
+    assert parameters["subscription_data"] == trial("prod_team", 14)
     assert parameters["allow_promotion_codes"] is True
     assert parameters["line_items"] == [{"price": "price_team", "quantity": 3}]
 
@@ -301,7 +301,7 @@ TRIAL = Checkout(prices=("team_monthly",), trial_days=14)
 def test_a_product_has_only_one_trial_per_customer_for_good(world: World) -> None:
     world.offer = TRIAL
     session = world.create()
-    assert session["parameters"]["subscription_data"] == {"trial_period_days": 14}
+    assert session["parameters"]["subscription_data"] == trial("prod_team", 14)
     world.stripe.pay(session)
     world.stripe.cancel(session)
     key = CustomerKey("own", "test", "cus_new0")
@@ -333,6 +333,17 @@ def test_all_items_of_a_subscription_count_for_the_trial(world: World) -> None:
     world.add_customer()
     items = [item("prod_addon"), item("prod_team")]
     world.stripe.end("cus_1", subscription("canceled", items=items))
+    assert "subscription_data" not in world.create()["parameters"]
+
+
+def test_a_trial_stays_used_up_after_a_change_to_another_product(world: World) -> None:
+    """Stripe lists the items that a subscription has now, not those that it began with."""
+    world.offer = TRIAL
+    world.add_customer()
+    began = world.create()["parameters"]["subscription_data"]["metadata"]
+    changed = subscription("canceled", items=[item("prod_other")], metadata=began)
+    world.stripe.end("cus_1", changed)
+    world.stripe.sessions[0].update(status="expired", url=None)
     assert "subscription_data" not in world.create()["parameters"]
 
 

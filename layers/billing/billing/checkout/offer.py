@@ -12,6 +12,9 @@ from billing.facts import Subscription
 from billing.model import CustomerRow
 from billing.stripe_objects import StripeObject, is_metered, product_id
 
+#: Key of a subscription's metadata: the product whose trial it began with.
+TRIAL_METADATA_KEY = "portcullis_trial"
+
 
 def is_for_sale(price: StripeObject, allowed: Collection[str]) -> bool:
     """Whether a subscription to the price (its product expanded) may be bought."""
@@ -25,14 +28,20 @@ def is_for_sale(price: StripeObject, allowed: Collection[str]) -> bool:
     )
 
 
+def trial(product: str, days: int) -> dict[str, Any]:
+    """The session's `subscription_data` for a trial. The subscription keeps whose trial it began
+    with, whatever its items become."""
+    return {"trial_period_days": days, "metadata": {TRIAL_METADATA_KEY: product}}
+
+
 def has_had(subscriptions: Iterable[StripeObject], product: str) -> bool:
-    """Whether one of the customer's subscriptions (all, with all items) ever gave the product: a
-    trial is had once."""
+    """Whether one of the customer's subscriptions (all, with all items) gives the product, gave it
+    at its end, or began with its trial: a trial is had once."""
     return any(
-        product == product_id(item["price"])
+        product in {product_id(item["price"]) for item in subscription["items"]["data"]}
+        or (subscription.get("metadata") or {}).get(TRIAL_METADATA_KEY) == product
         for subscription in subscriptions
         if has_begun(subscription["status"])
-        for item in subscription["items"]["data"]
     )
 
 

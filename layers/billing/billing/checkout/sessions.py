@@ -24,6 +24,7 @@ from billing.checkout.offer import (
     held_subscription,
     is_for_sale,
     line_item,
+    trial,
     with_session_id,
 )
 from billing.configuration.file import Checkout
@@ -276,7 +277,7 @@ class CheckoutSessions:
         if len(subject) <= MAX_REFERENCE_CHARACTERS:
             parameters["client_reference_id"] = subject
         if trial_days := self._trial_days(row.key.id, product, earlier):
-            parameters["subscription_data"] = {"trial_period_days": trial_days}
+            parameters["subscription_data"] = trial(product, trial_days)
         if self.offer.allow_promotion_codes:
             parameters["allow_promotion_codes"] = True
         # One key for all requests that follow the same session: two at once get the same new
