@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from billing.errors import QueueUnavailable
+from billing.history import TAKEN_OVER
 from billing.keys import CustomerKey, SubjectKey
 from billing.link import MAX_CLAIMANTS, RELEASE_DELAY_SECONDS
-from billing.model import TAKEN_OVER, CustomerRow, Link
+from billing.model import CustomerRow, Link
 from billing.sync_request import CLAIM, SyncRequest
 from tests.unit.fakes import request
 from tests.unit.stripe_objects import NOW, customer

@@ -21,8 +21,9 @@ from billing.facts import (
     TaxId,
     without_defaults,
 )
+from billing.history import MAX_NAMES, MAX_TRANSITIONS, Change
 from billing.keys import CustomerKey, SubjectKey
-from billing.model import FORMAT, MAX_TEXT_BYTES, MAX_TRANSITIONS, Change, CustomerRow
+from billing.model import FORMAT, MAX_TEXT_BYTES, CustomerRow
 from billing.sync_request import Cause
 from tests.unit.stripe_objects import DAY, NOW, POLICY
 
@@ -307,3 +308,11 @@ def test_a_row_of_any_size_can_be_read(letters: int) -> None:
     long = replace(PAYING, grants=(Grant(feature="beta", until=END, reason="x" * letters),))
     for row in (replace(NEW, facts=long), advanced(NEW, long)):
         assert read(row.to_item()) == row
+
+
+def test_a_transition_keeps_a_limited_number_of_names() -> None:
+    many = tuple(replace(ACTIVE, id=f"sub_{number}") for number in range(MAX_NAMES + 5))
+    keys = tuple(f"feature_{number}" for number in range(MAX_NAMES + 5))
+    row = advanced(NEW, replace(PAYING, subscriptions=many, entitlements=keys))
+    (transition,) = row.transitions
+    assert len(transition.gained) == len(transition.changes) == MAX_NAMES

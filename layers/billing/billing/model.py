@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from billing import first_format
+from billing import first_format, history
 from billing.access import Access, AccessPolicy, decide
-from billing.facts import Facts, known, without_defaults
+from billing.facts import Facts, without_defaults
+from billing.history import TAKEN_OVER, Transition
 from billing.keys import CustomerKey, DocumentKey, SubjectKey, key_of
 from billing.stripe_objects import StripeObject
 from billing.sync_request import Cause
@@ -22,46 +23,10 @@ from billing.sync_request import Cause
 #: one before.
 FORMAT = 2
 
-#: Transitions a row keeps, newest first ("why did access end?").
-MAX_TRANSITIONS = 10
-
-#: The type of the transition of a customer that has taken over a subject; its `event` is the id of
-#: the customer that held it before.
-TAKEN_OVER = "portcullis.subject_taken_over"
-
 #: Bytes of facts and history together that are stored as text, so that a typical row costs one
 #: write unit (1,024 bytes) and can be read in the console. Above that, the history is compressed
 #: first, and then the facts.
 MAX_TEXT_BYTES = 800
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """What Stripe says has changed: a subscription's status.
-
-    before, after     None: it was not current
-    ended_at          when it ended, for a subscription that did
-    reason, feedback  Stripe's `cancellation_details`, where it has any
-    """
-
-    subscription: str
-    before: str | None = None
-    after: str | None = None
-    ended_at: int | None = None
-    reason: str | None = None
-    feedback: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transition:
-    """A change in what the customer may use: the event that told of it, and what Stripe says."""
-
-    at: int
-    event: str
-    type: str
-    gained: tuple[str, ...] = ()
-    lost: tuple[str, ...] = ()
-    changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,33 +71,26 @@ class CustomerRow:
         `ended` are subscriptions (Stripe's objects) that this row still has as current ones. The
         history compares what was allowed when this row was fetched with what is allowed now.
         """
-        before = _names(self.access(policy, self.as_of))
-        after = _names(decide(facts, policy, as_of))
-        changes = _changes(self.facts, facts, {each["id"]: each for each in ended})
-        transitions = self.transitions
-        if before != after or any(change.ended_at for change in changes):
-            transition = Transition(
-                at=as_of,
-                event=cause.id,
-                type=cause.type,
-                gained=tuple(sorted(after - before)),
-                lost=tuple(sorted(before - after)),
-                changes=changes,
-            )
-            transitions = (transition, *transitions)[:MAX_TRANSITIONS]
+        transition = history.transition(
+            (self.facts, self.access(policy, self.as_of)),
+            (facts, decide(facts, policy, as_of)),
+            at=as_of,
+            cause=cause,
+            ended=ended,
+        )
         return replace(
             self,
             revision=self.revision + 1,
             as_of=as_of,
             confirm_at=confirm_at,
             facts=facts,
-            transitions=transitions,
+            transitions=history.added(self.transitions, transition),
         )
 
     def taken_over(self, from_customer: CustomerKey) -> CustomerRow:
         """This row with the transition which says whose subject it has taken over."""
         transition = Transition(at=self.as_of, event=from_customer.id, type=TAKEN_OVER)
-        return replace(self, transitions=(transition, *self.transitions)[:MAX_TRANSITIONS])
+        return replace(self, transitions=history.added(self.transitions, transition))
 
     def released(self) -> CustomerRow:
         """The next revision of this row, without its subject."""
@@ -172,7 +130,7 @@ class CustomerRow:
             issuer=item.get("issuer"),
             facts=Facts.from_stored(_unpacked(stored.get("facts"), {})),
             transitions=tuple(
-                _transition(each) for each in _unpacked(stored.get("transitions"), [])
+                map(Transition.from_stored, _unpacked(stored.get("transitions"), []))
             ),
         )
 
@@ -252,47 +210,6 @@ class Link:
 
 #: Whatever is written only over the revision before it.
 Row = CustomerRow | DocumentRow | Link
-
-
-def _names(access: Access) -> set[str]:
-    """What is allowed, as one set of names: lookup keys and product ids with quantities."""
-    products = {
-        name if product.quantity == 1 else f"{name}×{product.quantity}"
-        for name, product in access.products.items()
-    }
-    return {*access.features, *products}
-
-
-def _changes(before: Facts, after: Facts, ended: Mapping[str, StripeObject]) -> tuple[Change, ...]:
-    was = {each.id: each.status for each in before.subscriptions}
-    now = {each.id: each.status for each in after.subscriptions}
-    found = []
-    for name in was | now:
-        subscription = ended.get(name, {})
-        details: Mapping[str, Any] = subscription.get("cancellation_details") or {}
-        change = Change(
-            subscription=name,
-            before=was.get(name),
-            after=now.get(name) or subscription.get("status"),
-            ended_at=subscription.get("ended_at"),
-            reason=details.get("reason"),
-            feedback=details.get("feedback"),
-        )
-        if change.before != change.after:
-            found.append(change)
-    return tuple(found)
-
-
-def _transition(stored: Mapping[str, Any]) -> Transition:
-    found = known(Transition, stored)
-    return Transition(
-        **found
-        | {
-            "gained": tuple(found.get("gained", ())),
-            "lost": tuple(found.get("lost", ())),
-            "changes": tuple(Change(**known(Change, each)) for each in found.get("changes", ())),
-        }
-    )
 
 
 def _text(stored: Any) -> bytes:
