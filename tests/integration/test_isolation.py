@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import billing
+from billing.checkout.buyers import Buyers
 from billing.checkout.sessions import CheckoutSessions
 from billing.configuration import file as configuration_file
 from billing.customers import Customers
@@ -187,20 +188,24 @@ class Functions:
             return_urls=return_urls,
             mode="test",
         )
-        checkout = CheckoutSessions(
+        buyers = Buyers(
             store=store,
             stripe=self.stripe,
             sync=sync_now,
+            account="own",
+            mode="test",
+            issuers=(ISSUER,),
+            subject_metadata_key="user_id",
+        )
+        checkout = CheckoutSessions(
+            buyers=buyers,
+            stripe=self.stripe,
             read_catalog=dict,
             pause=lambda attempt: None,
             clock=time.time,
             offer=FILE.checkout,
             policy=POLICY,
             return_urls=return_urls,
-            account="own",
-            mode="test",
-            issuers=(ISSUER,),
-            subject_metadata_key="user_id",
         )
         wiring = SimpleNamespace(
             SETTINGS=SimpleNamespace(subject_claim="sub", portal_scope="", access_policy=POLICY),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from billing.adapters.stripe_api import NEWEST_SESSIONS
+from billing.checkout.buyers import Buyers
 from billing.checkout.earlier import FRESH_SECONDS
 from billing.checkout.offer import trial, with_session_id
 from billing.checkout.sessions import MAX_CUSTOMER_ATTEMPTS, CheckoutSessions
@@ -192,12 +193,22 @@ class World:
         sync = sync_of(store=self.store, stripe=self.stripe, queue=self.queue, report=self.reports)
         sync(key, (), lambda: ATTEMPT_BUDGET_MS, on_demand=True)
 
-    def sessions(self, **changes: Any) -> CheckoutSessions:
+    def sessions(
+        self, *, issuers: tuple[str, ...] = ("https://issuer/",), **changes: Any
+    ) -> CheckoutSessions:
+        buyers = Buyers(
+            store=self.store,
+            stripe=self.stripe,
+            sync=self.sync,
+            account="own",
+            mode="test",
+            issuers=issuers,
+            subject_metadata_key="user_id",
+        )
         return replace(
             CheckoutSessions(
-                store=self.store,
+                buyers=buyers,
                 stripe=self.stripe,
-                sync=self.sync,
                 read_catalog=lambda: self.document,
                 pause=self.pauses.append,
                 clock=lambda: self.now,
@@ -208,10 +219,6 @@ class World:
                     default="https://app.example.com/account",
                     stage="prod",
                 ),
-                account="own",
-                mode="test",
-                issuers=("https://issuer/",),
-                subject_metadata_key="user_id",
             ),
             **changes,
         )

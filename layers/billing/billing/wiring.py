@@ -74,6 +74,7 @@ def portal_sessions() -> PortalSessions:
 def checkout_sessions() -> CheckoutSessions:
     """For create_checkout_session and get_checkout_session."""
     from billing.adapters.stripe_client import with_one_retry
+    from billing.checkout.buyers import Buyers
     from billing.checkout.sessions import CheckoutSessions
     from billing.sync import ATTEMPT_BUDGET_MS
 
@@ -85,20 +86,24 @@ def checkout_sessions() -> CheckoutSessions:
         # crash may: the order of the steps is made for that.
         with_one_retry(lambda: sync(key, (), lambda: ATTEMPT_BUDGET_MS, on_demand=True))
 
-    return CheckoutSessions(
+    buyers = Buyers(
         store=_store(),
         stripe=stripe,
         sync=sync_now,
+        account=SETTINGS.account,
+        mode=SETTINGS.mode,
+        issuers=SETTINGS.issuers,
+        subject_metadata_key=SETTINGS.subject_metadata_key,
+    )
+    return CheckoutSessions(
+        buyers=buyers,
+        stripe=stripe,
         read_catalog=_read_catalog,
         pause=_pause,
         clock=time.time,
         offer=_configuration().checkout,
         policy=SETTINGS.access_policy,
         return_urls=SETTINGS.return_urls,
-        account=SETTINGS.account,
-        mode=SETTINGS.mode,
-        issuers=SETTINGS.issuers,
-        subject_metadata_key=SETTINGS.subject_metadata_key,
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from billing import catalog
 from billing.access import AccessPolicy
+from billing.checkout.buyers import Buyers, BuyersApi, idempotency_key
 from billing.checkout.earlier import (
     Earlier,
     SessionsApi,
@@ -32,16 +31,11 @@ from billing.errors import (
     AlreadySubscribed,
     BadRequest,
     Conflict,
-    CustomerNotFound,
     NotFound,
     StateConflict,
-    StoreUnavailable,
-    StripeUnavailable,
 )
-from billing.keys import CustomerKey, SubjectKey
-from billing.link import Held, Issuers, held
-from billing.model import CustomerRow, Link
-from billing.projection import issuer_key
+from billing.keys import CustomerKey
+from billing.model import CustomerRow
 from billing.responses import ENTITLEMENTS_SCHEMA
 from billing.return_urls import ReturnUrls
 from billing.schemas import checker, object_schema
@@ -89,15 +83,11 @@ MAX_SYNC_ATTEMPTS = 4
 _SESSION_ID = re.compile(r"cs_[A-Za-z0-9_]{1,200}")
 
 
-class CheckoutApi(SessionsApi, Protocol):
+class CheckoutApi(SessionsApi, BuyersApi, Protocol):
     """Every method raises StripeUnavailable or StripeRefused."""
 
     def find_price(self, name: str) -> StripeObject | None:
         """The active price with this lookup key or id, its product expanded."""
-        ...
-
-    def create_customer(self, metadata: Mapping[str, str], key: str) -> str:
-        """The id of a new customer; of the same one for everybody with the same `key`."""
         ...
 
     def list_all_subscriptions(self, customer_id: str) -> Sequence[StripeObject]:
@@ -108,13 +98,6 @@ class CheckoutApi(SessionsApi, Protocol):
         """A new session, or the one that was created with this key. Raises Conflict where that one
         was for something else."""
         ...
-
-
-class CheckoutStore(Protocol):
-    """The entitlement table by consistent reads. Both raise StoreUnavailable."""
-
-    def load(self, key: CustomerKey) -> CustomerRow: ...
-    def load_link(self, key: SubjectKey) -> Link: ...
 
 
 class Created(NamedTuple):
@@ -134,25 +117,18 @@ class Retrieved(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckoutSessions:
-    """What checkout depends on.
-
-    `sync` makes a customer's row equal to Stripe now; `read_catalog` returns the catalog's
-    document; `pause(n)` waits before attempt `n`; `clock` returns epoch seconds.
+    """What checkout depends on. `read_catalog` returns the catalog's document; `pause(n)` waits
+    before attempt `n`; `clock` returns epoch seconds.
     """
 
-    store: CheckoutStore
+    buyers: Buyers
     stripe: CheckoutApi
-    sync: Callable[[CustomerKey], None]
     read_catalog: Callable[[], Mapping[str, Any]]
     pause: Callable[[int], None]
     clock: Callable[[], float]
     offer: Checkout
     policy: AccessPolicy
     return_urls: ReturnUrls
-    account: str
-    mode: str
-    issuers: Issuers
-    subject_metadata_key: str
 
     def create(self, subject: str, request: Mapping[str, Any]) -> Created:
         """A checkout session for what `request`, the body of `POST /checkout-sessions`, names.
@@ -175,11 +151,11 @@ class CheckoutSessions:
 
         deleted: CustomerKey | None = None
         for _ in range(MAX_CUSTOMER_ATTEMPTS):
-            customer, deleted = self._customer(subject, deleted)
+            customer, deleted = self.buyers.living(subject, deleted)
             earlier = Earlier()
             try:
                 if customer is None:
-                    customer = self._new_customer(subject, deleted)
+                    customer = self.buyers.created(subject, deleted)
                 else:
                     earlier = settle(self.stripe, customer.id, product, wanted, self.clock())
                 row = self._row(customer, earlier)
@@ -204,7 +180,7 @@ class CheckoutSessions:
         """The subject's checkout session. Once it is complete, the row has what was bought, even
         before the webhook comes. Raises NotFound, any Unavailable.
         """
-        holder = self._held(subject).holder
+        holder = self.buyers.held(subject).holder
         customer = holder.key if holder else None
         session = None
         if customer is not None and _SESSION_ID.fullmatch(session_id):
@@ -212,7 +188,7 @@ class CheckoutSessions:
         if customer is None or session is None or session["customer"] != customer.id:
             raise NotFound("You have no such checkout session.")
 
-        row = self.store.load(customer)
+        row = self.buyers.row(customer)
         if row.subject != subject:
             raise NotFound("You have no such checkout session.")
         if session["status"] == "complete":
@@ -222,11 +198,8 @@ class CheckoutSessions:
                     break
                 if attempt:
                     self.pause(attempt)
-                self._sync(customer)
-                row = self.store.load(customer)
+                row = self.buyers.synced(customer)
         return Retrieved(session["id"], session["status"], None if row.deleted else row)
-
-    # ------------------------------------------------------------------ the session
 
     def _price(self, name: str) -> StripeObject:
         """The price that `name` means, if it is for sale. Raises BadRequest naming it."""
@@ -240,11 +213,10 @@ class CheckoutSessions:
     def _row(self, customer: CustomerKey, earlier: Earlier) -> CustomerRow:
         """The customer's row, after a sync unless it covers what its sessions brought."""
         if earlier.is_covered:
-            row = self.store.load(customer)
+            row = self.buyers.row(customer)
             if not unshown(row, earlier.paid):
                 return row
-        self._sync(customer)
-        return self.store.load(customer)
+        return self.buyers.synced(customer)
 
     def _refuse_what_is_paid(self, row: CustomerRow, product: str, earlier: Earlier) -> None:
         """Raises AlreadySubscribed where the customer holds the product, and StateConflict where
@@ -282,7 +254,7 @@ class CheckoutSessions:
             parameters["allow_promotion_codes"] = True
         # One key for all requests that follow the same session: two at once get the same new
         # session, and of two that differ only one can be paid. The next one follows this one.
-        key = _idempotency_key("session", row.key.id, product, earlier.newest)
+        key = idempotency_key("session", row.key.id, product, earlier.newest)
         session = self.stripe.create_checkout_session(parameters, key)
         if session["status"] == "complete":
             raise refused_as_paid()
@@ -309,63 +281,3 @@ class CheckoutSessions:
                 access = row.access(self.policy, self.clock())
                 return subscription.id in access.subscriptions and features <= set(access.features)
         return False
-
-    # ------------------------------------------------------------------ the customer
-
-    def _held(self, subject: str) -> Held:
-        return held(subject, mode=self.mode, issuers=self.issuers, store=self.store)
-
-    def _customer(
-        self, subject: str, deleted: CustomerKey | None
-    ) -> tuple[CustomerKey | None, CustomerKey | None]:
-        """The subject's living customer, if it has one; and the last one that was deleted.
-
-        Where the holder is gone, the customers whose claim was refused are synced, until one takes
-        the subject over: nobody is sold what they already pay for.
-        """
-        found = self._held(subject)
-        for claimant in found.claimants:
-            if found.holder is not None and not found.yields:
-                break
-            if self.store.load(claimant).deleted:
-                continue
-            try:
-                self.sync(claimant)
-            except CustomerNotFound:
-                # Of an account that is not served any more: it takes nothing over.
-                continue
-            except Conflict as error:
-                raise StoreUnavailable("too many writers at once") from error
-            found = self._held(subject)
-        holder = found.holder
-        if holder is None or not holder.deleted:
-            return holder.key if holder else None, deleted
-        return None, holder.key
-
-    def _new_customer(self, subject: str, deleted: CustomerKey | None) -> CustomerKey:
-        """The subject's new customer, the same for all requests at once. After a deleted one the
-        idempotency key differs: Stripe would return that one for a day."""
-        metadata = {
-            self.subject_metadata_key: subject,
-            issuer_key(self.subject_metadata_key): self.issuers[0],
-        }
-        key = _idempotency_key(
-            "customer", self.mode, json.dumps(metadata), deleted.id if deleted else ""
-        )
-        created = self.stripe.create_customer(metadata, key)
-        return CustomerKey(self.account, self.mode, created)
-
-    def _sync(self, customer: CustomerKey) -> None:
-        """A sync now: the worker's own. The webhook that follows it changes nothing."""
-        try:
-            self.sync(customer)
-        except Conflict as error:
-            raise StoreUnavailable("too many writers at once") from error
-        except CustomerNotFound as error:
-            # A stale read after its creation, or a key of another account: never "deleted".
-            raise StripeUnavailable("the customer is not found (yet)") from error
-
-
-def _idempotency_key(*parts: str) -> str:
-    """The same for the same parts, without showing them."""
-    return f"portcullis-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
