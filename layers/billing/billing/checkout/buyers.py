@@ -47,7 +47,7 @@ class Buyers:
         return self.store.load(customer)
 
     def synced(self, customer: CustomerKey) -> CustomerRow:
-        """The customer's row after the worker's own sync; the webhook that follows changes nothing."""
+        """The row after the worker's own sync; the webhook that follows changes nothing."""
         try:
             self._sync(customer)
         except CustomerNotFound as error:
