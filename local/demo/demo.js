@@ -134,7 +134,10 @@ function summary(now) {
 }
 
 function renderFeatures(now) {
-  const lasting = now.subscriptions.some((each) => each.gives_access && !each.cancel_at);
+  // A feature ends for good only at a scheduled end, or with a grant; otherwise its period renews.
+  const ends = new Set(now.subscriptions.map((each) => each.cancel_at));
+  const how = (granted) => granted.source === "grant" ? `granted until ${day(granted.until)}`
+    : ends.has(granted.until) ? `until ${day(granted.until)}` : "included";
   byId("features").replaceChildren(...Object.entries(stack.features).map(([key, name]) => {
     const granted = now.features[key];
     const changed = last && Boolean(last.features[key]) !== Boolean(granted);
@@ -143,7 +146,7 @@ function renderFeatures(now) {
     const row = element("li", { className: `${granted ? "on" : ""} ${changed ? "changed" : ""}` },
       sign,
       element("span", { className: "name", textContent: name }),
-      element("span", { className: "until", textContent: !granted ? "not included" : lasting ? "included" : `until ${day(granted.until)}` }));
+      element("span", { className: "until", textContent: granted ? how(granted) : "not included" }));
     row.dataset.feature = key;
     return row;
   }));
@@ -156,6 +159,7 @@ function renderSubscriptions(subscriptions) {
       : each.cancel_at ? ["ending", "ending"]
       : [each.status.replaceAll("_", " "), ""];
     const line = !each.gives_access ? "No access."
+      : each.status === "past_due" ? "A payment is overdue. What was paid for stays for a few days."
       : each.cancel_at ? `Cancelled. Access stays until ${day(each.cancel_at)}.`
       : each.status === "trialing" ? `Trial until ${day(each.trial_end)}, then it renews.`
       : `Renews on ${day(each.current_period_end)}.`;
@@ -170,11 +174,19 @@ function renderSubscriptions(subscriptions) {
   }
 }
 
+function paymentMethod(method) {
+  if (!method) return "none";
+  const name = (method.brand ?? method.type).replaceAll("_", " ");
+  return [
+    name[0].toUpperCase() + name.slice(1) + (method.last4 ? ` ending in ${method.last4}` : ""),
+    method.exp_month && `${method.exp_month}/${method.exp_year}`,
+  ].filter(Boolean).join(", ");
+}
+
 function renderFacts(now) {
-  const card = now.payment_method;
   const facts = {
     "Stripe customer": now.customer ?? "none",
-    "Payment method": card ? `${card.brand[0].toUpperCase()}${card.brand.slice(1)} ending in ${card.last4}, ${card.exp_month}/${card.exp_year}` : "none",
+    "Payment method": paymentMethod(now.payment_method),
     "Read from Stripe at": now.as_of ? clock(new Date(now.as_of)) : "never",
     "Valid without updates until": now.valid_until ? day(now.valid_until) : "not applicable",
   };
