@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 import boto3
+import httpx
 import pytest
 from moto import mock_aws
 
@@ -22,6 +23,7 @@ from billing.adapters.store import DynamoDBStore
 from billing.adapters.stripe_api import StripeApi
 from billing.customers import Customers
 from billing.keys import CustomerKey
+from billing.model import CustomerRow
 from billing.responses import entitlement, entitlements
 from billing.settings import STRIPE_API_VERSION
 from billing.sync import ATTEMPT_BUDGET_MS
@@ -59,7 +61,43 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoDBStore]:
 def test_the_reader_answers_as_the_case_says(
     stripe_side: Served, store: DynamoDBStore, case: Mapping[str, Any]
 ) -> None:
-    key = CustomerKey("own", "test", stripe_side.build(case, NOW))
+    customer = stripe_side.build(case, NOW)
+    row = synced(stripe_side, store, customer)
+    policy = policy_of(case)
+    response = entitlements(SUBJECT, row, policy, NOW)
+    assert response["customer"] == customer
+    products = {
+        name: [product["quantity"], days(product["until"])]
+        for name, product in response["products"].items()
+    }
+    features = {name: days(feature["until"]) for name, feature in response["features"].items()}
+    assert {"products": products, "features": features} == case["answer"]
+    for feature in {key for keys in case["product_features"].values() for key in keys}:
+        alone = entitlement(feature, row, policy, NOW)
+        assert alone["entitled"] is (feature in features)
+
+
+def test_a_deleted_product_of_a_past_due_subscription_holds_up_nothing(
+    stripe_side: Served, store: DynamoDBStore
+) -> None:
+    """Stripe answers 404 for its features; what else was bought is given all the same."""
+    (case,) = [
+        case for case in CASES if case["name"].startswith("seats whose invoice was declined")
+    ]
+    customer = stripe_side.build(case, NOW)
+    deleted = httpx.post(
+        f"{stripe_side.url}/_simulator/products/delete", json={"product": "prod_team"}
+    )
+    assert deleted.status_code == httpx.codes.OK, deleted.text
+    row = synced(stripe_side, store, customer)
+    response = entitlements(SUBJECT, row, POLICY, NOW)
+    assert {name: each["quantity"] for name, each in response["products"].items()} == {
+        "prod_team": 5
+    }
+
+
+def synced(stripe_side: Served, store: DynamoDBStore, customer: str) -> CustomerRow | None:
+    """The row that the reader finds for the subject, after one sync of the customer."""
     client = stripe_client.connect(
         stripe_side.key,
         api_base=stripe_side.url,
@@ -73,21 +111,9 @@ def test_the_reader_answers_as_the_case_says(
         report=Reports(),
         issuers=(ISSUER,),
     )
+    key = CustomerKey("own", "test", customer)
     sync(key, (), lambda: ATTEMPT_BUDGET_MS, on_demand=True)
-
-    row = Customers(store, mode="test", issuers=(ISSUER,), clock=time.monotonic).of(SUBJECT)
-    policy = policy_of(case)
-    response = entitlements(SUBJECT, row, policy, NOW)
-    assert response["customer"] == key.id
-    products = {
-        name: [product["quantity"], days(product["until"])]
-        for name, product in response["products"].items()
-    }
-    features = {name: days(feature["until"]) for name, feature in response["features"].items()}
-    assert {"products": products, "features": features} == case["answer"]
-    for feature in {key for keys in case["product_features"].values() for key in keys}:
-        alone = entitlement(feature, row, policy, NOW)
-        assert alone["entitled"] is (feature in features)
+    return Customers(store, mode="test", issuers=(ISSUER,), clock=time.monotonic).of(SUBJECT)
 
 
 def policy_of(case: Mapping[str, Any]) -> AccessPolicy:
