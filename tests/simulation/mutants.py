@@ -165,8 +165,8 @@ class _GivesUp:
         except Conflict:
             raise _GaveUp from None
 
-    def settled(self, row: Any, cause: Cause) -> None:
-        self.replica.settled(row, cause)
+    def settled(self, row: Any) -> None:
+        self.replica.settled(row)
 
 
 class FetchesFirst(Sync):
@@ -307,7 +307,7 @@ class _Later:
 class WakesNobody(CustomerReplica):
     """Leaves the claimants of a subject to their next event."""
 
-    def settled(self, row: CustomerRow, cause: Cause) -> None:
+    def settled(self, row: CustomerRow) -> None:
         """Nobody is woken."""
 
 
@@ -316,10 +316,10 @@ class WakesAfterCommits(CustomerReplica):
 
     def commit(self, over: Any, fetched: Any, *, confirm_at: int, cause: Cause) -> CustomerRow:
         row = CustomerReplica.commit(self, over, fetched, confirm_at=confirm_at, cause=cause)
-        CustomerReplica.settled(self, row, cause)
+        CustomerReplica.settled(self, row)
         return row
 
-    def settled(self, row: CustomerRow, cause: Cause) -> None:
+    def settled(self, row: CustomerRow) -> None:
         """Done after the commit."""
 
 

@@ -137,7 +137,7 @@ def test_attributes_of_a_later_release_are_ignored_at_every_level() -> None:
         "format": FORMAT + 1,
         "added_later": {"a": 1},
         "facts": json.dumps(with_unknown(FULL.to_stored())),
-        "transitions": json.dumps(with_unknown(without_defaults(row.transitions))),
+        "history": json.dumps(with_unknown(without_defaults(row.transitions))),
     }
     assert read(later) == row
 

@@ -14,7 +14,7 @@ GRACE_SECONDS = 7 * 86_400
 
 
 def converted(item: Mapping[str, Any]) -> dict[str, Any]:
-    """The `facts` and `transitions` of such an item, as plain data."""
+    """The `facts` and the `history` of such an item, as plain data."""
     method = item.get("payment_method")
     facts = {
         "deleted": bool(item.get("deleted", False)),
@@ -27,9 +27,7 @@ def converted(item: Mapping[str, Any]) -> dict[str, Any]:
     }
     return {
         "facts": facts,
-        "transitions": [
-            _plain(each) | {"at": int(each["at"])} for each in item.get("transitions", ())
-        ],
+        "history": [_plain(each) | {"at": int(each["at"])} for each in item.get("transitions", ())],
     }
 
 

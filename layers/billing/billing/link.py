@@ -169,13 +169,16 @@ def commit(
 def wake(row: CustomerRow, *, issuers: Issuers, store: Links, queue: ClaimQueue) -> None:
     """Request a sync of every customer that waits for the subject which `row` holds and yields.
 
-    Raises StoreUnavailable, QueueUnavailable.
+    Not of one that holds another subject: it cannot take this one over, and is synced when it loses
+    its own. So no two customers wake each other. Raises StoreUnavailable, QueueUnavailable.
     """
     if row.subject is None or row.issuer not in issuers or not yields(row, issuers):
         return
     found = held(row.subject, mode=row.key.mode, issuers=issuers, store=store)
     for key in found.claimants:
-        queue.send(SyncRequest.claim(key, cause=row.key.id, up_to=row.as_of), 0)
+        claimant = store.load(key)
+        if not (claimant.deleted or (claimant.subject and claimant.issuer in issuers)):
+            queue.send(SyncRequest.claim(key, cause=row.key.id, up_to=row.as_of), 0)
 
 
 def _claimed(facts: Facts, issuers: Issuers) -> str | None:

@@ -112,7 +112,7 @@ class CustomerRow:
             "issuer": self.issuer,
             "deleted": self.deleted,
             "facts": _packed(facts, MAX_TEXT_BYTES - len(transitions)),
-            "transitions": transitions,
+            "history": transitions,
         }
         return {name: value for name, value in attributes.items() if value}
 
@@ -129,9 +129,7 @@ class CustomerRow:
             subject=item.get("subject"),
             issuer=item.get("issuer"),
             facts=Facts.from_stored(_unpacked(stored.get("facts"), {})),
-            transitions=tuple(
-                map(Transition.from_stored, _unpacked(stored.get("transitions"), []))
-            ),
+            transitions=tuple(map(Transition.from_stored, _unpacked(stored.get("history"), []))),
         )
 
 

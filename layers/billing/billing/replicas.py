@@ -17,7 +17,7 @@ from billing.projection import StripeState, project
 from billing.reporter import Reporter
 from billing.stripe_state import StripeReads
 from billing.sync import Replica
-from billing.sync_request import CLAIM, Cause
+from billing.sync_request import Cause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +64,8 @@ class CustomerReplica:
             report=self.report,
         )
 
-    def settled(self, row: CustomerRow, cause: Cause) -> None:
-        # A woken claimant wakes nobody: two customers could wake each other for ever. What it found
-        # out has an event of its own.
-        if cause.type != CLAIM:
-            link.wake(row, issuers=self.issuers, store=self.store, queue=self.queue)
+    def settled(self, row: CustomerRow) -> None:
+        link.wake(row, issuers=self.issuers, store=self.store, queue=self.queue)
 
 
 class DocumentStore(Protocol):
@@ -115,7 +112,7 @@ class DocumentReplica:
         self.store.commit(row)
         return row
 
-    def settled(self, row: DocumentRow, cause: Cause) -> None:
+    def settled(self, row: DocumentRow) -> None:
         """Nobody waits for a document."""
 
 

@@ -107,7 +107,7 @@ class Replica(Protocol):
         Conflict where the stored revision is another, or QueueUnavailable."""
         ...
 
-    def settled(self, row: Any, cause: Cause) -> None:
+    def settled(self, row: Any) -> None:
         """Do what the stored row asks for, before the requests are acknowledged: it may have been
         done before. Raises QueueUnavailable."""
         ...
@@ -168,7 +168,7 @@ class Sync:
             break
         else:
             raise Conflict(f"{MAX_ATTEMPTS} attempts lost to other writers")
-        replica.settled(row, cause)
+        replica.settled(row)
 
     def _confirm(self, row: Row, requests: Sequence[SyncRequest], *, fetched_at: int) -> int:
         """Make sure that a confirm comes more than the margin after this fetch; return when.
@@ -206,8 +206,7 @@ def covered(row: Row, requests: Sequence[SyncRequest]) -> bool:
 
 
 def cause_of(requests: Sequence[SyncRequest]) -> Cause:
-    """The cause of the latest request, a claim's only if there is no other; without any, somebody
-    demands the sync."""
+    """The cause of the latest request; without any, somebody demands the sync."""
     if not requests:
         return Cause("demand", DEMAND)
-    return max(requests, key=lambda request: (request.cause.type != CLAIM, request.up_to)).cause
+    return max(requests, key=lambda request: request.up_to).cause
