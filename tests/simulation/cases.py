@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 from tests.simulation.actors import Memory
 from tests.simulation.design import Design
@@ -18,40 +19,54 @@ from tests.simulation.lifecycles import (
 from tests.simulation.stripe_model import Script
 from tests.simulation.world import Budgets, Setup
 
-#: Script and faults of each case, with two workers that stop at every I/O point.
-CASES: dict[str, tuple[Script, Budgets]] = {
+
+class Small(NamedTuple):
+    """A small world: its script, its faults, and its workers, which stop at every I/O point."""
+
+    script: Script
+    budgets: Budgets = Budgets()
+    workers: int = 2
+
+
+CASES: dict[str, Small] = {
     # The largest first, so that the two processes end at about the same time. It includes all the
     # smaller ones: three changes or two, with or without the duplicate and the crash.
-    "three changes, a duplicate and a crash": (
+    "three changes, a duplicate and a crash": Small(
         three_changes(0, 0, 0),
         Budgets(crashes=1, duplicates=1),
     ),
-    "two workers": (three_changes(0, 0), Budgets()),
-    "a crash": (three_changes(0, 0), Budgets(crashes=1)),
-    "time passes": (three_changes(0, 0), Budgets(waits=1)),
-    "a message handed out twice, and a crash": (
+    "two workers": Small(three_changes(0, 0), Budgets()),
+    "a crash": Small(three_changes(0, 0), Budgets(crashes=1)),
+    "time passes": Small(three_changes(0, 0), Budgets(waits=1)),
+    "a message handed out twice, and a crash": Small(
         three_changes(0, 0),
         Budgets(crashes=1, copies=1),
     ),
-    "two reads lag": (three_changes(0, 0), Budgets(lags=2)),
-    "a read lags, a worker crashes": (three_changes(0, 20), Budgets(lags=1, crashes=1)),
-    "two calls fail": (three_changes(0, 1), Budgets(failures=2)),
-    "a read lags past a pending confirm": (three_changes(0, 32, 25), Budgets(lags=2, waits=1)),
-    "a late webhook, reads at the margin": (
+    "two reads lag": Small(three_changes(0, 0), Budgets(lags=2)),
+    "a read lags, a worker crashes": Small(three_changes(0, 20), Budgets(lags=1, crashes=1)),
+    "two calls fail": Small(three_changes(0, 1), Budgets(failures=2)),
+    "a read lags past a pending confirm": Small(three_changes(0, 32, 25), Budgets(lags=2, waits=1)),
+    "a late webhook, reads at the margin": Small(
         three_changes(0, 0.9, 59.1),
         Budgets(lags=3, holds=1),
     ),
-    "a pending confirm at the margin": (three_changes(0, 30.9, 0), Budgets(lags=1)),
-    "a late webhook, a crash, a lagging read": (
+    "a pending confirm at the margin": Small(three_changes(0, 30.9, 0), Budgets(lags=1)),
+    "a late webhook, a crash, a lagging read": Small(
         three_changes(0, 71, 4),
         Budgets(crashes=1, lags=2, holds=1),
     ),
-    "time passes between the steps": (three_changes(0, 0), Budgets(waits=1, duplicates=1)),
-    "the customer is deleted": (ends_deleted(0, 0, 0), Budgets(lags=1)),
-    "two customers claim one subject": (two_customers(0, 0, 0), Budgets(crashes=1)),
-    "the empty holder is deleted": (empty_holder_is_deleted(0, 100, 90), Budgets(crashes=1)),
-    "a claim and a deletion show late": (claim_shows_late(0, 100, 100, 0), Budgets(lags=2)),
-    "the holder gives its claim up": (holder_gives_its_claim_up(0, 100, 100), Budgets(crashes=1)),
+    "time passes between the steps": Small(three_changes(0, 0), Budgets(waits=1, duplicates=1)),
+    "the customer is deleted": Small(ends_deleted(0, 0, 0), Budgets(lags=1)),
+    "two customers claim one subject": Small(two_customers(0, 0, 0), Budgets(crashes=1)),
+    "the empty holder is deleted": Small(empty_holder_is_deleted(0, 100, 90), Budgets(crashes=1)),
+    "a claim and a deletion show late": Small(claim_shows_late(0, 100, 100, 0), Budgets(lags=2)),
+    # Two workers and a crash at once: more moments than can be explored to the end.
+    "the holder gives its claim up": Small(holder_gives_its_claim_up(0, 100, 100), Budgets()),
+    "the holder gives its claim up, and a crash": Small(
+        holder_gives_its_claim_up(0, 100, 100),
+        Budgets(crashes=1),
+        1,
+    ),
 }
 
 #: Enough for one duplicate of each event of a lifecycle, so that every subset occurs.
@@ -66,13 +81,14 @@ def names() -> list[str]:
 def case(name: str, design: Design) -> Setup:
     """Return the setup of a case. Raises KeyError."""
     if name in CASES:
-        script, budgets = CASES[name]
+        small = CASES[name]
         return Setup(
-            script=script,
-            budgets=budgets,
+            script=small.script,
+            budgets=small.budgets,
             design=design,
             start=Memory({}),
-            delivers_at_once=not budgets.holds,
+            workers=small.workers,
+            delivers_at_once=not small.budgets.holds,
         )
     setup = Setup(script=LIFECYCLES[name], design=design, start=Memory({}), workers=1)
     return replace(setup, budgets=Budgets(duplicates=MAX_DUPLICATES), worker_stops=False)

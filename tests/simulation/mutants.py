@@ -454,7 +454,7 @@ CRASH = "a late webhook, a crash, a lagging read"
 MARGIN_CASE = "a late webhook, reads at the margin"
 WAITS = "time passes"
 HOLDER_DELETED = "the empty holder is deleted"
-CLAIM_GIVEN_UP = "the holder gives its claim up"
+CLAIM_GIVEN_UP = "the holder gives its claim up, and a crash"
 
 MUTANTS = (
     Mutant(
