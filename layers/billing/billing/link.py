@@ -25,7 +25,7 @@ from billing.sync_request import SyncRequest
 MAX_CLAIMANTS = 20
 
 #: When a customer that has lost its subject is synced, in seconds. It is requested before the
-#: commit, so it is due later than any function may run (60 s).
+#: commit, so it is due later than any function that syncs may run.
 RELEASE_DELAY_SECONDS = 90
 
 
