@@ -98,5 +98,6 @@ def invoice(
         "due_date": None,
         "status_transitions": {"finalized_at": finalized},
         "_all_lines": list(lines or [line()]),
+        "lines": {"data": list(lines or [line()]), "has_more": False},
         **fields,
     }

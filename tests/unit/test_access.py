@@ -175,6 +175,16 @@ def test_quantity_zero_gives_no_product_and_keeps_the_features_that_stripe_lists
 # ---------------------------------------------------------------- features
 
 
+def test_an_item_of_quantity_zero_takes_and_lengthens_nothing() -> None:
+    nothing = held("active", item(quantity=0, ends=END + 300 * DAY), name="sub_2")
+    metered = access(held("active", item(quantity=None)), nothing)
+    assert metered.products == {"prod_a": Product(1, END + SLACK)}
+    licensed = access(held("active", item(quantity=5)), nothing)
+    assert licensed.products == {"prod_a": Product(5, END + SLACK)}
+    unlisted = access(in_debt(item(quantity=0)), product_features={"prod_a": ("sso",)})
+    assert unlisted.features == {}
+
+
 def test_features_are_all_active_entitlements() -> None:
     keys = tuple(f"feature-{number}" for number in range(130))
     assert set(access(held(), entitlements=keys).features) == set(keys)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from billing.debt import bills, paid_items
+from billing.debt import bills, lines_of, paid_items
 from billing.facts import Item
 from tests.unit.stripe_objects import DAY, NOW, invoice, line
 
@@ -14,13 +14,18 @@ OPEN, PAID = invoice("open"), invoice("paid", finalized=NOW - 30 * DAY)
 
 
 def owed(*invoices: dict[str, Any]) -> int | None:
-    return bills(invoices).owed_since
+    return bills(invoices, ()).since
 
 
-def items(*invoices: dict[str, Any], metered: tuple[str, ...] = ()) -> dict[str, int | None]:
+def items(
+    *invoices: dict[str, Any], metered: tuple[str, ...] = (), current: tuple[str, ...] = ()
+) -> dict[str, int | None]:
     """Product and quantity of what was last paid for."""
-    paid = bills(invoices).paid
-    found = paid_items([each["_all_lines"] for each in paid], metered.__contains__)
+    found_bills = bills(invoices, current)
+    lines = [each["_all_lines"] for each in found_bills.paid]
+    whole = found_bills.whole
+    lines[whole:] = [lines_of(each, current) for each in lines[whole:]]
+    found = paid_items(lines, metered.__contains__)
     return {item.product: item.quantity for item in found}
 
 
@@ -47,9 +52,32 @@ def test_an_invoice_without_the_time_of_its_finalization_is_owed_from_its_creati
     assert owed(unknown) == unknown["created"]
 
 
-def test_nothing_is_owed_where_the_newest_invoice_is_paid() -> None:
-    assert owed(PAID, OPEN) is None
+def test_where_nothing_is_owed_it_counts_from_when_that_was_settled() -> None:
+    """Stripe may say past_due for a moment, or after somebody voided the invoice."""
+    assert owed(PAID, OPEN) == NOW - 30 * DAY
+    paid = invoice("paid", status_transitions={"finalized_at": NOW - DAY, "paid_at": NOW})
+    assert owed(invoice("draft"), paid, OPEN) == NOW
+    voided = invoice("void", status_transitions={"finalized_at": NOW - DAY, "voided_at": NOW})
+    assert owed(voided, PAID) == NOW
     assert owed() is None
+
+
+def test_a_yearly_plan_is_kept_beside_an_addon_that_is_paid_by_the_month() -> None:
+    """Items of different periods are billed by invoices of their own."""
+    first = invoice("paid", line("prod_year"), line("prod_addon"), reason="subscription_create")
+    months = [invoice("paid", line("prod_addon", quantity=2)) for _ in range(4)]
+    both = ("si_prod_year", "si_prod_addon")
+    for failed in (line("prod_addon"), line("prod_year")):
+        owing = invoice("open", failed)
+        assert items(owing, *months, first, current=both) == {"prod_addon": 2, "prod_year": 1}
+    # An item that is not there any more is not brought back by an older invoice.
+    assert items(OPEN, *months, first, current=("si_prod_addon",)) == {"prod_addon": 2}
+
+
+def test_an_item_that_was_never_paid_for_ends_at_the_first_invoice() -> None:
+    older = invoice("paid", line("prod_older"))
+    first = invoice("paid", line(), reason="subscription_create")
+    assert items(OPEN, PAID, first, older, current=("si_new",)) == {"prod_team": 1}
 
 
 @pytest.mark.parametrize("total", [0, -500])
@@ -82,7 +110,7 @@ def test_no_more_invoices_are_taken_than_decide() -> None:
             taken.append(each)
             yield each
 
-    bills(endless())
+    bills(endless(), ("si_prod_team",))
     assert taken == [OPEN, PAID]
 
 
@@ -144,6 +172,10 @@ def test_of_changes_in_one_second_the_line_that_stripe_lists_first_counts() -> N
 def test_the_lines_of_a_prices_tiers_add_up() -> None:
     tiers = [change("prod_team", starts=NOW, quantity=quantity) for quantity in (5, 3, 0)]
     assert items(OPEN, invoice("paid", *tiers)) == {"prod_team": 8}
+
+
+def test_a_line_without_a_price_is_passed_over() -> None:
+    assert items(OPEN, invoice("paid", line(pricing=None), line("prod_addon"))) == {"prod_addon": 1}
 
 
 def test_a_line_that_bills_no_subscription_item_is_passed_over() -> None:

@@ -24,6 +24,8 @@ def at(*date: int) -> int:
         ("2027-01-31T12:30:00+02:00 beta", at(2027, 1, 31, 10, 30), "beta"),
         ("2027-01-31T12:30:00 beta", at(2027, 1, 31, 12, 30), "beta"),
         ("  forever  founders  ", END_OF_TIME, "founders"),
+        ("9999-12-31 founders", END_OF_TIME, "founders"),
+        ("9999-12-31T23:59:59-12:00 founders", END_OF_TIME, "founders"),
     ],
 )
 def test_a_grant_has_an_end_and_a_reason(value: str, until: int, reason: str) -> None:
@@ -34,7 +36,7 @@ def test_a_grant_has_an_end_and_a_reason(value: str, until: int, reason: str) ->
 
 
 @pytest.mark.parametrize(
-    "value", ["", " ", "soon", "31.01.2027 pilot", "2027-02-30", "9999-12-31", "1e9", "Forever"]
+    "value", ["", " ", "soon", "31.01.2027 pilot", "2027-02-30", "10000-01-01", "1e9", "Forever"]
 )
 def test_a_malformed_grant_is_named_and_grants_nothing(value: str) -> None:
     assert grants_of({"grant.sso": value, "grant.": "forever"}) == ((), ("grant.", "grant.sso"))

@@ -216,6 +216,13 @@ def test_a_row_of_the_first_release_gives_what_it_gave() -> None:
     assert advanced(row, PAYING).to_item()["format"] == FORMAT
 
 
+def test_a_paused_collection_that_gave_nothing_in_the_first_release_gives_nothing() -> None:
+    paused = {**FIRST_FORMAT["subscriptions"][0], "until": None}  # type: ignore[index,dict-item]
+    row = read(FIRST_FORMAT | {"subscriptions": [paused]})
+    policy = replace(POLICY, pause_collection_keeps_access=False)
+    assert row.access(policy, NOW).products == {}
+
+
 def test_a_tombstone_of_the_first_release_is_one() -> None:
     assert read({"pk": KEY.pk, "rev": Decimal(2), "deleted": True}).deleted
 
@@ -273,6 +280,12 @@ def test_an_end_that_takes_nothing_is_a_transition_too() -> None:
     unpaid = Facts(subscriptions=(replace(ACTIVE, status="unpaid"),))
     row = advanced(advanced(NEW, unpaid), Facts(), ended=[{"id": "sub_1", "ended_at": NOW}])
     assert [(each.lost, len(each.changes)) for each in row.transitions] == [((), 1)]
+
+
+def test_the_end_of_a_subscription_that_never_began_is_no_transition() -> None:
+    tried = Facts(subscriptions=(replace(ACTIVE, status="incomplete"),))
+    row = advanced(advanced(NEW, tried), Facts(), ended=[{"id": "sub_1", "ended_at": NOW}])
+    assert row.transitions == ()
 
 
 def test_access_that_ended_with_time_is_lost_in_the_next_transition() -> None:

@@ -78,6 +78,7 @@ def test_a_subscription_keeps_its_status_its_end_its_trial_and_all_its_items() -
         ({"cancel_at": NOW + DAY}, NOW + DAY),
         ({"cancel_at_period_end": True}, END),
         ({"cancel_at": NOW + DAY, "cancel_at_period_end": True}, NOW + DAY),
+        ({"cancel_at": NOW + 330 * DAY, "cancel_at_period_end": True}, END),
         ({}, None),
     ],
 )
@@ -117,7 +118,7 @@ def test_entitlements_and_the_features_of_products_are_kept_by_lookup_key() -> N
 
 
 def debt(*invoices: dict[str, Any], metered: frozenset[str] = frozenset(), **fields: Any) -> Any:
-    found = bills(invoices)
+    found = bills(invoices, ())
     lines = [each["_all_lines"] for each in found.paid]
     return only(
         subscriptions=[subscription("past_due", **fields)],
@@ -145,13 +146,11 @@ def test_the_subscriptions_own_method_is_charged_before_the_customers() -> None:
     assert debt(invoice("open"), default_source=source).method == "bank_account"
 
 
-def test_where_stripe_says_past_due_and_nothing_is_owed_the_period_began_the_debt() -> None:
-    found = debt(invoice("paid", finalized=NOW - 40 * DAY))
-    assert found.since == NOW
-    assert [item.product for item in found.paid] == ["prod_team"]
+def test_without_any_invoice_the_last_period_began_the_debt() -> None:
+    assert debt().since == NOW
     without_period = item()
     del without_period["current_period_start"]
-    assert debt(invoice("paid"), items=[without_period]) is None
+    assert debt(items=[without_period]) is None
 
 
 # ---------------------------------------------------------------- payment methods
@@ -226,6 +225,11 @@ def test_the_customers_default_comes_before_the_source_and_the_subscriptions() -
 
 def test_a_method_that_stripe_did_not_expand_is_none() -> None:
     assert facts(customer=customer(default_source="card_gone")).payment_method is None
+    settings = {"default_payment_method": "pm_gone"}
+    source = {"object": "card", **CARD}
+    found = facts(customer=customer(invoice_settings=settings, default_source=source))
+    assert found.payment_method is not None
+    assert found.payment_method.last4 == "4242"
 
 
 # ---------------------------------------------------------------- the profile

@@ -44,9 +44,17 @@ def fetched(stripe: MemoryStripe, before: Facts | None = None) -> StripeState:
         [subscription()],
         [subscription("trialing", cancel_at_period_end=True)],
         [subscription("paused")],
+        [subscription(), subscription("incomplete", id="sub_2")],
         [subscription(items=[item("prod_a"), item("prod_b", quantity=None)])],
     ],
-    ids=["none", "active", "trialing", "paused", "two products of one period"],
+    ids=[
+        "none",
+        "active",
+        "trialing",
+        "paused",
+        "an abandoned attempt",
+        "two products of one period",
+    ],
 )
 def test_a_customer_with_at_most_one_plain_subscription_costs_two_reads(
     subscriptions: list[dict[str, Any]],
@@ -64,7 +72,7 @@ def test_products_features_are_read_where_items_end_at_different_times() -> None
 
 
 def test_products_features_are_read_once_for_each_product_of_several_subscriptions() -> None:
-    stripe = world(subscription(), subscription(id="sub_2"), subscription("incomplete", id="sub_3"))
+    stripe = world(subscription(), subscription(id="sub_2"), subscription("unpaid", id="sub_3"))
     assert set(fetched(stripe).product_features) == {"prod_team"}
     assert stripe.calls == [*PLAIN, "list_product_features"]
 
@@ -83,7 +91,7 @@ def test_invoices_are_read_for_past_due_subscriptions_only_and_no_more_than_deci
     stripe.prices = {"price_prod_before": {"recurring": {"usage_type": "metered"}}}
     state = fetched(stripe)
     assert set(state.invoices) == {"sub_1"}
-    assert state.invoices["sub_1"].bills.owed_since == NOW
+    assert state.invoices["sub_1"].bills.since == NOW
     assert state.invoices["sub_1"].metered == {"price_prod_before"}
     # What was paid for decides, so the features of its product are read too.
     assert set(state.product_features) == {"prod_before", "prod_team"}

@@ -200,14 +200,14 @@ def _held(subscription: Subscription, policy: AccessPolicy) -> Iterator[_Held]:
 
 
 def _products(held: list[_Held]) -> dict[str, Product]:
-    """Quantities of licensed items add up; metered items alone count as one."""
+    """Quantities of licensed items add up; metered items alone count as one; zero is nothing."""
     found: dict[str, Product] = {}
-    for product in {each.product: None for each in held}:
-        items = [each for each in held if each.product == product]
+    given = [each for each in held if each.quantity != 0]
+    for product in {each.product: None for each in given}:
+        items = [each for each in given if each.product == product]
         licensed = [each.quantity for each in items if each.quantity is not None]
-        quantity = sum(licensed) if licensed else 1
-        if quantity:
-            found[product] = Product(quantity, max(each.until for each in items))
+        until = max(each.until for each in items)
+        found[product] = Product(sum(licensed) if licensed else 1, until)
     return found
 
 
@@ -231,7 +231,7 @@ def _features(facts: Facts, held: list[_Held]) -> dict[str, Feature]:
     # Stripe does not document whether it lists the entitlements of a past_due subscription.
     for each in held:
         attached = facts.product_features.get(each.product, ())
-        if each.in_grace and not set(attached) & set(facts.entitlements):
+        if each.in_grace and each.quantity != 0 and not set(attached) & set(facts.entitlements):
             for feature in attached:
                 given = found.get(feature, Feature(each.until))
                 found[feature] = Feature(max(each.until, given.until))

@@ -6,13 +6,14 @@ for nothing proves no payment, so it does not end the run, and what it bills wit
 for nothing. The subscription's first invoice is the exception: a trial begins with one.
 
 *What was last paid for*: each subscription item as the newest paid line bills it, going back to the
-newest paid invoice that billed a whole period. So a declined upgrade is not given, and an add-on
-paid in mid-period is kept.
+newest paid invoice that billed a whole period, and further for items of a longer period. So a
+declined upgrade is not given, an add-on paid in mid-period is kept, and so is a yearly plan beside
+an add-on that is paid by the month.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from billing.facts import Item
@@ -20,6 +21,9 @@ from billing.stripe_objects import StripeObject
 
 #: Finalized invoices that still ask for money: https://docs.stripe.com/api/invoices/object
 UNPAID = frozenset({"open", "uncollectible"})
+
+#: Invoices that ask for no money any more.
+SETTLED = frozenset({"paid", "void"})
 
 #: Billing reasons of invoices that bill a whole period.
 FIRST = "subscription_create"
@@ -29,32 +33,46 @@ WHOLE_PERIOD = frozenset({FIRST, "subscription_cycle"})
 class Bills(NamedTuple):
     """The invoices that decide.
 
-    owed_since  when the debt began, in epoch seconds; None where nothing is owed
-    paid        the paid invoices, newest first, down to the one that billed a whole period
+    since  when the debt began, or where nothing is owed, when that was settled; in epoch seconds
+    paid   the paid invoices, newest first, as far back as they decide
+    whole  how many of them lead back to the newest that billed a whole period
     """
 
-    owed_since: int | None
+    since: int | None
     paid: Sequence[StripeObject]
+    whole: int
 
 
-def bills(invoices: Iterable[StripeObject]) -> Bills:
-    """Sort a subscription's invoices, newest first. Takes no more of them than it needs."""
-    owed_since: int | None = None
+def bills(invoices: Iterable[StripeObject], items: Collection[str]) -> Bills:
+    """Sort the invoices, newest first, of a subscription with these `items` (ids). Takes no more of
+    them than it needs.
+
+    Items of different periods are billed by different invoices. So it goes back until each of
+    `items` was billed, or to the subscription's first invoice.
+    """
+    since: int | None = None
+    settled: int | None = None
     in_debt = True
     paid: list[StripeObject] = []
+    billed: set[str] = set()
     for invoice in invoices:
         if invoice["status"] in UNPAID and in_debt:
-            owed_since = _due(invoice)
+            since = _due(invoice)
             paid.clear()
+            billed.clear()
+        if settled is None and invoice["status"] in SETTLED:
+            settled = _settled(invoice)
         if invoice["status"] != "paid":
             continue
         paid.append(invoice)
-        if invoice["total"] > 0 or invoice["billing_reason"] == FIRST:
+        billed |= {item for line in invoice["lines"]["data"] if (item := _item_of(line))}
+        is_first = invoice["billing_reason"] == FIRST
+        if invoice["total"] > 0 or is_first:
             in_debt = False
-        if not in_debt and any(map(_bills_whole_period, paid)):
+        if is_first or (not in_debt and any(map(_is_whole, paid)) and billed.issuperset(items)):
             break
-    last = next((n for n, each in enumerate(paid) if _bills_whole_period(each)), len(paid))
-    return Bills(owed_since, paid[: last + 1])
+    whole = next((n for n, each in enumerate(paid, 1) if _is_whole(each)), len(paid))
+    return Bills(settled if since is None else since, paid, whole)
 
 
 def paid_items(
@@ -72,8 +90,13 @@ def paid_items(
     return tuple(_item(lines, is_metered) for lines in newest.values() if not _is_credit(lines[0]))
 
 
-def _bills_whole_period(invoice: StripeObject) -> bool:
+def _is_whole(invoice: StripeObject) -> bool:
     return invoice["billing_reason"] in WHOLE_PERIOD
+
+
+def lines_of(lines: Iterable[StripeObject], items: Collection[str]) -> list[StripeObject]:
+    """The lines that bill one of these subscription items (ids)."""
+    return [line for line in lines if _item_of(line) in items]
 
 
 def prices_of(paid: Sequence[Sequence[StripeObject]]) -> set[str]:
@@ -91,14 +114,20 @@ def _due(invoice: StripeObject) -> int:
     return int(invoice.get("due_date") or finalized or invoice["created"])
 
 
+def _settled(invoice: StripeObject) -> int:
+    at = invoice["status_transitions"]
+    return int(at.get("paid_at") or at.get("voided_at") or _due(invoice))
+
+
 def _details(line: StripeObject) -> StripeObject:
     parent: StripeObject = line.get("parent") or {}
     return parent.get("subscription_item_details") or {}
 
 
 def _item_of(line: StripeObject) -> str | None:
+    """The subscription item (id) that the line bills at a price."""
     item: str | None = _details(line).get("subscription_item")
-    return item
+    return item if _price(line)[0] else None
 
 
 def _is_credit(line: StripeObject) -> bool:

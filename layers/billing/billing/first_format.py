@@ -36,7 +36,8 @@ def _subscription(stored: Mapping[str, Any]) -> dict[str, Any]:
     period_end, until = found.get("current_period_end"), found.get("until")
     items = [_plain(item) | {"period_end": period_end} for item in found["items"]]
     debt = None if until is None else {"since": until - GRACE_SECONDS, "paid": items}
-    return found | {"items": items, "debt": debt}
+    # An active one without an end had its collection paused, and the policy gave nothing.
+    return found | {"items": items, "debt": debt, "collection_paused": until is None}
 
 
 def _plain(stored: Mapping[str, Any]) -> dict[str, Any]:

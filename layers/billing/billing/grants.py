@@ -39,9 +39,11 @@ def _end(text: str) -> int | None:
     try:
         if len(text) <= len("2027-01-31"):
             day = date.fromisoformat(text)
-            midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
-            return int((midnight + timedelta(days=1)).timestamp())
-        time = datetime.fromisoformat(text)
-    except (ValueError, OverflowError):
+            if day == date.max:
+                return END_OF_TIME
+            time = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+        else:
+            time = datetime.fromisoformat(text)
+    except ValueError:
         return None
-    return int(time.replace(tzinfo=time.tzinfo or UTC).timestamp())
+    return min(END_OF_TIME, int(time.replace(tzinfo=time.tzinfo or UTC).timestamp()))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from billing.access import Access
+from billing.access import Access, has_begun
 from billing.facts import Facts, known
 from billing.stripe_objects import StripeObject
 from billing.sync_request import Cause
@@ -82,7 +82,8 @@ def transition(
     """
     held, holds = _names(before[1]), _names(after[1])
     changes = _changes(before[0], after[0], {each["id"]: each for each in ended})
-    if held == holds and not any(change.ended_at for change in changes):
+    ends = (change for change in changes if change.ended_at)
+    if held == holds and not any(has_begun(change.before or "") for change in ends):
         return None
     return Transition(
         at=at,

@@ -212,7 +212,7 @@ Row = CustomerRow | DocumentRow | Link
 
 def _text(stored: Any) -> bytes:
     """JSON; nothing where there is nothing."""
-    text = json.dumps(stored, separators=(",", ":"), ensure_ascii=False) if stored else ""
+    text = json.dumps(stored, separators=(",", ":")) if stored else ""
     return text.encode()
 
 

@@ -99,7 +99,7 @@ def _subscription(
     subscription: StripeObject, state: StripeState, default: PaymentMethod | None
 ) -> Subscription:
     own = _payment_method(
-        subscription.get("default_payment_method") or subscription.get("default_source")
+        subscription.get("default_payment_method"), subscription.get("default_source")
     )
     invoices = state.invoices.get(subscription["id"])
     return Subscription(
@@ -128,13 +128,13 @@ def _item(subscription: StripeObject, item: StripeObject) -> Item:
 def _debt(
     subscription: StripeObject, invoices: Invoices, method: PaymentMethod | None
 ) -> Debt | None:
-    """Where Stripe says past_due and no invoice is owed, the debt began with the current period: a
-    renewal moves the period before it is paid."""
-    since = invoices.bills.owed_since
+    """Without any invoice, the debt began with the last period: a renewal moves it before it is
+    paid."""
+    since = invoices.bills.since
     if since is None:
         items = subscription["items"]["data"]
         starts = [period_edge(subscription, item, "start") for item in items]
-        since = min((start for start in starts if start is not None), default=None)
+        since = max((start for start in starts if start is not None), default=None)
     if since is None:
         return None
     return Debt(
@@ -146,13 +146,14 @@ def _debt(
 
 def _default_payment_method(customer: StripeObject) -> PaymentMethod | None:
     settings: StripeObject = customer.get("invoice_settings") or {}
-    return _payment_method(settings.get("default_payment_method") or customer.get("default_source"))
+    return _payment_method(settings.get("default_payment_method"), customer.get("default_source"))
 
 
-def _payment_method(method: object) -> PaymentMethod | None:
-    """A payment method, or a legacy source: a card or a bank account has its details on itself. An
-    id is one that Stripe could not expand: it is gone."""
-    if not isinstance(method, Mapping):
+def _payment_method(*methods: object) -> PaymentMethod | None:
+    """The first of these payment methods or legacy sources. A source that is a card or a bank
+    account has its details on itself. An id is one that Stripe could not expand: it is gone."""
+    method = next((each for each in methods if isinstance(each, Mapping)), None)
+    if method is None:
         return None
     kind, details = method["object"], method
     if kind in ("payment_method", "source"):

@@ -51,17 +51,16 @@ def is_metered(price: StripeObject) -> bool:
 
 
 def scheduled_end(subscription: StripeObject) -> int | None:
-    """When the subscription is scheduled to end.
+    """When the subscription is scheduled to end: the earlier, where it is scheduled twice.
 
     Flexible billing sets `cancel_at` only, classic billing `cancel_at_period_end`
     (https://docs.stripe.com/billing/subscriptions/cancel).
     """
-    if subscription.get("cancel_at") is not None:
-        return int(subscription["cancel_at"])
-    if not subscription.get("cancel_at_period_end"):
-        return None
-    ends = [period_edge(subscription, item, "end") for item in subscription["items"]["data"]]
-    return max((end for end in ends if end is not None), default=None)
+    scheduled = [subscription.get("cancel_at")]
+    if subscription.get("cancel_at_period_end"):
+        ends = [period_edge(subscription, item, "end") for item in subscription["items"]["data"]]
+        scheduled.append(max((end for end in ends if end is not None), default=None))
+    return min((int(end) for end in scheduled if end is not None), default=None)
 
 
 def period_edge(

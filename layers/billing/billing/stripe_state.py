@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Protocol
 
-from billing.access import owes
-from billing.debt import bills, prices_of, products_of
+from billing.access import is_held, owes
+from billing.debt import bills, lines_of, prices_of, products_of
 from billing.facts import Facts
 from billing.projection import Invoices, StripeState
 from billing.stripe_objects import Page, StripeObject, each_of, is_metered, product_id
@@ -113,12 +113,15 @@ class _Fetch:
     def _invoices(self, subscription: StripeObject) -> Invoices:
         """As many of the subscription's invoices as decide its access."""
         reads = self._reads
-        found = bills(self._all(reads.list_invoices, subscription["id"]))
+        items = {item["id"]: item for item in subscription["items"]["data"]}
+        found = bills(self._all(reads.list_invoices, subscription["id"]), items)
         lines = [
             list(self._all(reads.list_invoice_lines, invoice["id"], invoice["lines"]))
             for invoice in found.paid
         ]
-        prices = {item["price"]["id"]: item["price"] for item in subscription["items"]["data"]}
+        # What was billed before the last whole period counts only for items that are still there.
+        lines[found.whole :] = [lines_of(each, items) for each in lines[found.whole :]]
+        prices = {item["price"]["id"]: item["price"] for item in items.values()}
         for name in sorted(prices_of(lines) - prices.keys()):
             # A line does not say whether its quantity is a usage.
             self._in_time()
@@ -137,10 +140,12 @@ def _deciding_products(
     subscriptions: Sequence[StripeObject], invoices: Collection[Invoices]
 ) -> list[str]:
     """The products whose features decide when a feature ends: none where all items end together."""
-    items = [(each, item) for each in subscriptions for item in each["items"]["data"]]
+    # Of a subscription whose first payment never came, nothing is ever given.
+    held = [each for each in subscriptions if is_held(each["status"])]
+    items = [(each, item) for each in held for item in each["items"]["data"]]
     ends = {(each["id"], item.get("current_period_end")) for each, item in items}
     if len(ends) < 2 and not invoices:
         return []
-    held = {product_id(item["price"]) for _, item in items}
+    subscribed = {product_id(item["price"]) for _, item in items}
     paid = {product for each in invoices for product in products_of(each.lines)}
-    return sorted(held | paid)
+    return sorted(subscribed | paid)
