@@ -217,7 +217,7 @@ def test_a_row_of_the_first_release_gives_what_it_gave() -> None:
 
 
 def test_a_paused_collection_that_gave_nothing_in_the_first_release_gives_nothing() -> None:
-    paused = {**FIRST_FORMAT["subscriptions"][0], "until": None}  # type: ignore[index,dict-item]
+    paused = {**FIRST_FORMAT["subscriptions"][0], "until": None}  # type: ignore[index]
     row = read(FIRST_FORMAT | {"subscriptions": [paused]})
     policy = replace(POLICY, pause_collection_keeps_access=False)
     assert row.access(policy, NOW).products == {}

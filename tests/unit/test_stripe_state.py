@@ -53,7 +53,7 @@ def fetched(stripe: MemoryStripe, before: Facts | None = None) -> StripeState:
         "trialing",
         "paused",
         "an abandoned attempt",
-        "two products of one period",
+        "two products",
     ],
 )
 def test_a_customer_with_at_most_one_plain_subscription_costs_two_reads(
@@ -80,10 +80,11 @@ def test_products_features_are_read_once_for_each_product_of_several_subscriptio
 def test_invoices_are_read_for_past_due_subscriptions_only_and_no_more_than_decide() -> None:
     stripe = world(subscription("past_due"), subscription(id="sub_2"))
     stripe.page = 2
+    before = line("prod_before", parent=line()["parent"])
     stripe.invoices_of = {
         "sub_1": [
             invoice("open"),
-            invoice("paid", line("prod_before"), finalized=NOW - 30 * DAY),
+            invoice("paid", before, finalized=NOW - 30 * DAY),
             invoice("paid", finalized=NOW - 60 * DAY),
         ],
         "sub_2": [invoice("paid")],
