@@ -16,6 +16,7 @@ from moto import mock_aws
 from billing.adapters.queues import SqsQueues
 from billing.adapters.secrets import (
     CACHE_SECONDS,
+    MAX_AGE_SECONDS,
     MIN_REFRESH_SECONDS,
     Secret,
     SigningSecrets,
@@ -287,6 +288,22 @@ def test_a_secret_is_cached_for_minutes_and_refreshed_at_most_once_a_minute(aws:
     assert secret.refreshed() == ("three",)
     now[0] += CACHE_SECONDS
     assert secret.current() == ("three",)
+
+
+def test_a_known_secret_is_used_for_an_hour_while_secrets_manager_does_not_answer(
+    aws: None,
+) -> None:
+    secrets = client("secretsmanager")
+    secrets.create_secret(Name="s", SecretString="one")
+    now = [1000.0]
+    secret = Secret(secrets, "s", lambda: now[0])
+    assert secret.current() == ("one",)
+    secrets.delete_secret(SecretId="s", ForceDeleteWithoutRecovery=True)
+    now[0] += MAX_AGE_SECONDS - 1
+    assert secret.current() == ("one",)
+    now[0] += 1
+    with pytest.raises(SecretUnavailable):
+        secret.current()
 
 
 def test_signing_secrets_are_created_and_then_several_are_stored_together(aws: None) -> None:

@@ -180,8 +180,18 @@ def test_what_the_table_refuses_for_good_is_dead_lettered_at_once_with_dynamodbs
 
 def test_without_time_left_the_messages_go_back_to_the_queue_at_once() -> None:
     run = Run({"cus_1": OutOfTime()})
-    assert run(message(1, request().to_message(), receives=9)) == ["m1"]
+    assert run(message(1, request().to_message(), receives=2)) == ["m1"]
     assert run.queue.hidden == {"m1": 0}
+    assert run.reports.all == [("SyncDeferred", {"key": request().key.pk, "reason": "OutOfTime"})]
+
+
+def test_a_customer_whose_reads_never_fit_is_deferred_and_at_last_dead_lettered() -> None:
+    run = Run({"cus_1": OutOfTime()})
+    assert run(message(1, request().to_message(), receives=9)) == ["m1"]
+    assert run.queue.hidden["m1"] > 60
+    later = NOW + MAX_DEFERRAL_SECONDS + 1
+    assert run(message(2, request().to_message(), receives=400), now=later) == []
+    assert [reason for _, reason in run.queue.dead_letters] == ["OutOfTime"]
 
 
 def test_a_message_stays_on_the_queue_if_it_cannot_be_dead_lettered() -> None:

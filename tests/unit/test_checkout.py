@@ -1032,3 +1032,38 @@ def test_a_session_that_is_not_the_callers_own_is_a_404(world: World, session: s
     for subject in (SUBJECT, "without-customer"):
         with pytest.raises(NotFound, match="no such checkout session"):
             world.sessions().retrieve(subject, session)
+
+
+def test_a_customer_that_was_deleted_before_its_first_sync_is_not_created_again(
+    world: World,
+) -> None:
+    """Stripe would return the deleted one for a day: the idempotency key has to name it."""
+    world.add_customer()
+    world.stripe.customers["cus_1"] = {"id": "cus_1", "deleted": True}
+    world.sync(CustomerKey("own", "test", "cus_1"))
+    gone = CustomerKey("own", "test", "cus_gone")
+    buyers = world.sessions().buyers
+    assert buyers.living(SUBJECT, None) == (None, CustomerKey("own", "test", "cus_1"))
+    assert buyers.living(SUBJECT, gone) == (None, gone)
+
+
+def test_the_session_of_a_customer_that_loses_the_subject_is_not_left_open(world: World) -> None:
+    world.add_customer()
+    first = world.create()
+    world.now += FRESH_SECONDS + 1
+    other = CustomerKey("own", "test", "cus_2")
+    world.stripe.customers["cus_2"] = customer(id="cus_2", metadata={"user_id": SUBJECT})
+
+    def taken_over(key: CustomerKey) -> None:
+        if key.id == "cus_1" and world.stripe.customers["cus_1"]["metadata"]:
+            world.stripe.customers["cus_1"] = customer(id="cus_1", metadata={})
+            world.before_sync = lambda key: None
+            world.sync(key)
+            world.sync(other)
+
+    world.before_sync = taken_over
+    second = world.create()
+    assert second["customer"] == "cus_2"
+    ended = world.stripe.retrieve_checkout_session(first["id"])
+    assert ended is not None
+    assert ended["status"] == "expired"

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from billing.customers import Customers
 from billing.errors import QueueUnavailable
 from billing.history import TAKEN_OVER
 from billing.keys import CustomerKey, SubjectKey
@@ -322,3 +323,34 @@ def test_a_sync_that_loses_the_race_for_a_link_still_writes_the_billing(world: W
     row = claim(world, KEY, "user-1")
     assert (row.revision, row.subject) == (1, None)
     assert world.reports.all[-1][1]["held_by"] == "cus_2"
+
+
+def test_a_customer_that_lost_its_subject_while_its_issuer_was_unknown_gives_it_up(
+    world: World,
+) -> None:
+    """Otherwise two rows would hold one subject, each by another issuer."""
+    world.issuers = ("https://old/",)
+    claim(world, KEY, "user-1")
+    world.issuers = ("https://new/",)
+    claim(world, OTHER, "user-1", at=NOW + 200)
+    world.issuers = ("https://new/", "https://old/")
+    row = claim(world, KEY, "user-1", at=NOW + 400)
+    assert (row.subject, row.issuer) == (None, None)
+    # And it is the first to be woken.
+    delete(world, OTHER, at=NOW + 600)
+    assert [woken.key for woken in claims(world)] == [KEY]
+
+
+def test_a_row_that_names_a_subject_of_another_customer_may_claim_its_own(world: World) -> None:
+    world.issuers = ("https://old/",)
+    claim(world, KEY, "user-1")
+    world.issuers = ("https://new/",)
+    claim(world, OTHER, "user-1", at=NOW + 200)
+    world.issuers = ("https://new/", "https://old/")
+    assert claim(world, KEY, "user-5", at=NOW + 400).subject == "user-5"
+    delete(world, OTHER, at=NOW + 600)
+    readers = Customers(world.store, mode="test", issuers=world.issuers, clock=lambda: float(NOW))
+    assert readers.of("user-1") is None
+    found = readers.of("user-5")
+    assert found is not None
+    assert found.key == KEY

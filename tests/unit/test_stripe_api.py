@@ -71,13 +71,15 @@ def no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
 FAILED = {"error": {"type": "api_error", "message": "An unknown error occurred"}}
 
 
-def test_after_a_recorded_failure_the_next_key_of_the_series_is_used() -> None:
+@pytest.mark.parametrize("status", [500, 400])
+def test_after_a_recorded_failure_the_next_key_of_the_series_is_used(status: int) -> None:
+    """Also after a refusal whose cause was fixed since: Stripe would repeat it for a day."""
     recorded: set[str] = set()
 
     def respond(method: str, url: str, headers: dict[str, str]) -> Response:
         key = headers["Idempotency-Key"]
         if key in recorded:
-            return 500, {"Idempotent-Replayed": "true"}, FAILED
+            return status, {"Idempotent-Replayed": "true"}, FAILED
         if not recorded:
             recorded.add(key)
             return 500, {}, FAILED

@@ -30,6 +30,9 @@ MAX_DEFERRAL_SECONDS = 3 * 24 * 3600
 #: How long a message is deferred after its first 404: the read may be stale, or the key wrong.
 MAX_NOT_FOUND_SECONDS = 3600
 
+#: Receives up to which a message for which no time was left is taken again at once.
+MAX_RECEIVES_AT_ONCE = 3
+
 #: Longest backoff between two attempts.
 MAX_BACKOFF_SECONDS = 900
 
@@ -136,9 +139,8 @@ class Batch:
         try:
             self.sync(key, [request for _, request in group], remaining_ms)
         except OutOfTime:
-            # The messages are not at fault, so no backoff: the next worker takes them at once.
-            for message in messages:
-                self._defer(message, 0, deferred)
+            self.report("SyncDeferred", key=key.pk, reason="OutOfTime")
+            self._out_of_time(messages, deferred)
         except CustomerNotFound:
             for message, request in group:
                 self._not_found(message, request, deferred)
@@ -154,6 +156,15 @@ class Batch:
             self.report("SyncFailed", key=key.pk, error=repr(error))
             for message in messages:
                 self._dead_letter(message, f"unexpected {type(error).__name__}", deferred)
+
+    def _out_of_time(self, messages: list[Message], deferred: list[str]) -> None:
+        """The messages are seldom at fault: the next worker takes them at once. A customer whose
+        reads never fit is deferred like any other failure."""
+        for message in messages:
+            if message.receives < MAX_RECEIVES_AT_ONCE:
+                self._defer(message, 0, deferred)
+            else:
+                self._defer_or_dead_letter([message], "OutOfTime", MAX_DEFERRAL_SECONDS, deferred)
 
     def _not_found(self, message: Message, request: SyncRequest, deferred: list[str]) -> None:
         """Defer a message for a customer whom Stripe does not have, or dead-letter it.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from billing.keys import CustomerKey, SubjectKey
-from billing.link import Issuers, holds
+from billing.link import Issuers
 from billing.model import CustomerRow, Link
 
 #: Seconds for which a process remembers a subject's customer. The link hardly ever changes.
@@ -43,7 +43,8 @@ class Customers:
         key, since = self._links.get(subject, (None, 0.0))
         if key is not None and self._clock() - since < LINK_CACHE_SECONDS:
             row = self._store.load(key, consistent=False)
-            if self._is_theirs(row, subject):
+            # The row itself says whose it is: the link alone gives nobody access.
+            if row.subject == subject and not row.deleted:
                 return row
         # Not known, too old, or no longer theirs: another customer may have taken its place.
         for issuer in self._issuers:
@@ -52,13 +53,12 @@ class Customers:
             if key is None:
                 continue
             row = self._store.load(key, consistent=False)
-            if self._is_theirs(row, subject):
-                if len(self._links) >= MAX_CACHED_LINKS:
-                    self._links.clear()
-                self._links[subject] = (key, self._clock())
-                return row
+            if row.subject != subject:
+                continue
+            if row.deleted:
+                return None
+            if len(self._links) >= MAX_CACHED_LINKS:
+                self._links.clear()
+            self._links[subject] = (key, self._clock())
+            return row
         return None
-
-    def _is_theirs(self, row: CustomerRow, subject: str) -> bool:
-        """Whether the row itself says whose it is: the link alone gives nobody access."""
-        return not row.deleted and holds(row, subject, self._issuers)

@@ -96,14 +96,9 @@ def held(subject: str, *, mode: str, issuers: Issuers, store: Links) -> Held:
         links.append(link)
         claimants |= dict.fromkeys(link.claimants)
         row = store.load(link.customer) if link.customer else None
-        if row is not None and holds(row, subject, issuers):
+        if row is not None and row.subject == subject:
             return Held(links[0], row, yields(row, issuers), tuple(claimants))
     return Held(links[0], None, False, tuple(claimants))
-
-
-def holds(row: CustomerRow, subject: str, issuers: Issuers) -> bool:
-    """Whether the row itself says that `subject` is its own."""
-    return row.subject == subject and row.issuer in issuers
 
 
 def yields(holder: CustomerRow, issuers: Issuers) -> bool:
@@ -129,20 +124,26 @@ def commit(
     if claimed is None or (claimed, issuer) == (over.subject, over.issuer):
         store.commit(row)
         return row
+    look = partial(held, mode=row.key.mode, issuers=issuers, store=store)
     if over.issuer in issuers and over.subject not in (None, claimed):
-        report("SubjectChanged", customer=row.key.id, held=over.subject, claimed=claimed)
-        store.commit(row)
-        return row
+        # The row alone does not hold: another customer may have the subject by a later issuer.
+        holder = look(over.subject).holder
+        if holder is not None and holder.key == row.key:
+            report("SubjectChanged", customer=row.key.id, held=over.subject, claimed=claimed)
+            store.commit(row)
+            return row
 
-    look = partial(held, claimed, mode=row.key.mode, issuers=issuers, store=store)
-    found = look()
+    found = look(claimed)
     if found.refuses(row.key) and row.key not in found.claimants:
         _remember(row.key, found, store, report)
         # The holder may have yielded before it could find this claim.
-        found = look()
+        found = look(claimed)
     holder = found.holder
     if holder is not None and found.refuses(row.key):
         report("SubjectTaken", customer=row.key.id, claimed=claimed, held_by=holder.key.id)
+        if row.subject == claimed:
+            # It had the subject by an issuer that was not trusted when the other was linked.
+            row = replace(row, subject=None, issuer=None)
         store.commit(row)
         return row
 
@@ -177,7 +178,8 @@ def wake(row: CustomerRow, *, issuers: Issuers, store: Links, queue: ClaimQueue)
     found = held(row.subject, mode=row.key.mode, issuers=issuers, store=store)
     for key in found.claimants:
         claimant = store.load(key)
-        if not (claimant.deleted or (claimant.subject and claimant.issuer in issuers)):
+        holds_another = claimant.subject not in (None, row.subject) and claimant.issuer in issuers
+        if not (claimant.deleted or holds_another):
             queue.send(SyncRequest.claim(key, cause=row.key.id, up_to=row.as_of), 0)
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 #: How long a secret is cached, and so how long a revoked one is still used.
 CACHE_SECONDS = 300
 
+#: How long a known secret is used while Secrets Manager does not answer.
+MAX_AGE_SECONDS = 3600
+
 #: Time between two forced reads: it bounds what a flood of forged webhooks can cost.
 MIN_REFRESH_SECONDS = 60
 
@@ -34,8 +37,13 @@ class Secret:
 
     def current(self) -> tuple[str, ...]:
         """The secret's values: one, unless it is a JSON list. Raises SecretUnavailable."""
-        if self._clock() - self._read_at >= CACHE_SECONDS:
-            self._read()
+        age = self._clock() - self._read_at
+        if age >= CACHE_SECONDS:
+            try:
+                self._read()
+            except SecretUnavailable:
+                if age >= MAX_AGE_SECONDS:
+                    raise
         return self._values
 
     def refreshed(self) -> tuple[str, ...]:

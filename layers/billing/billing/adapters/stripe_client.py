@@ -196,7 +196,7 @@ def translated() -> Iterator[None]:
     except stripe.StripeError as error:
         status = error.http_status or 0
         headers: Mapping[str, str] = error.headers or {}
-        if status >= 500 and any(name.lower() == "idempotent-replayed" for name in headers):
+        if any(name.lower() == "idempotent-replayed" for name in headers):
             raise _RecordedFailure(f"{type(error).__name__} {status}") from error
         if status >= 500 or status in (0, 409, 429):
             raise StripeUnavailable(f"{type(error).__name__} {status}") from error

@@ -78,7 +78,7 @@ class Buyers:
         holder = found.holder
         if holder is None or not holder.deleted:
             return holder.key if holder else None, deleted
-        return None, holder.key
+        return None, deleted or holder.key
 
     def created(self, subject: str, deleted: CustomerKey | None) -> CustomerKey:
         """The subject's new customer, the same for all requests at once. After a deleted one the

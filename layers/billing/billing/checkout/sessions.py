@@ -163,6 +163,8 @@ class CheckoutSessions:
                     deleted = customer
                 if row.deleted or row.subject != subject:
                     # Another customer has the subject by now, or will be created.
+                    if earlier.open is not None:
+                        self.stripe.expire_checkout_session(earlier.open["id"])
                     continue
                 self._refuse_what_is_paid(row, product, earlier)
                 if earlier.open is not None:
