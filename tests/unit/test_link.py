@@ -210,6 +210,17 @@ def test_only_so_many_claims_are_remembered(world: World) -> None:
     assert ("ClaimForgotten", {"customer": "cus_x0", "claimed": "user-1"}) in world.reports.all
 
 
+def test_the_claims_of_deleted_customers_are_forgotten_before_a_living_one(world: World) -> None:
+    claim(world, KEY, "user-1")
+    claim(world, OTHER, "user-1")
+    for number in range(MAX_CLAIMANTS):
+        gone = CustomerKey("own", "test", f"cus_x{number}")
+        claim(world, gone, "user-1")
+        delete(world, gone, at=NOW + 200)
+    assert OTHER in world.store.links[SUBJECT].claimants
+    assert "ClaimForgotten" not in world.reports.names
+
+
 def test_the_others_that_wait_are_remembered_after_a_takeover(world: World) -> None:
     third = CustomerKey("own", "test", "cus_3")
     for key in (KEY, OTHER, third):

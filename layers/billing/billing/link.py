@@ -21,7 +21,8 @@ from billing.reporter import Reporter
 from billing.subjects import why_unusable
 from billing.sync_request import SyncRequest
 
-#: Refused claims that are remembered with a subject. A further one replaces the oldest.
+#: Refused claims that are remembered with a subject. A further one replaces those of deleted
+#: customers, or else the oldest.
 MAX_CLAIMANTS = 20
 
 #: When a customer that has lost its subject is synced, in seconds. It is requested before the
@@ -210,6 +211,9 @@ def _remember(key: CustomerKey, found: Held, store: Store, report: Reporter) -> 
     """Add `key` to those who wait. The link may be the first one under the current issuer."""
     assert found.holder is not None
     claimants = (*found.claimants, key)
+    if len(claimants) > MAX_CLAIMANTS:
+        # Those who are gone first: they take nothing over.
+        claimants = tuple(each for each in claimants if not store.load(each).deleted)
     for forgotten in claimants[:-MAX_CLAIMANTS]:
         report("ClaimForgotten", customer=forgotten.id, claimed=found.link.key.subject)
     link = replace(
