@@ -57,6 +57,7 @@ CASES: dict[str, Small] = {
     ),
     "time passes between the steps": Small(three_changes(0, 0), Budgets(waits=1, duplicates=1)),
     "the customer is deleted": Small(ends_deleted(0, 0, 0), Budgets(lags=1)),
+    "an orphan comes with an event": Small(three_changes(0, 90), Budgets(crashes=1)),
     "two customers claim one subject": Small(two_customers(0, 0, 0), Budgets(crashes=1)),
     "the empty holder is deleted": Small(empty_holder_is_deleted(0, 100, 90), Budgets(crashes=1)),
     "a claim and a deletion show late": Small(claim_shows_late(0, 100, 100, 0), Budgets(lags=2)),

@@ -425,6 +425,13 @@ def covered_if_recorded(row: Row, requests: Requests) -> bool:
     )
 
 
+def covered_beside_an_orphan(row: Row, requests: Requests) -> bool:
+    """Takes an orphan for a proof that nothing else of its batch needs a fetch."""
+    return any(each.is_confirm and covered(row, [each]) for each in requests) or covered(
+        row, requests
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Mutant:
     """A wrong design, the invariant that it breaks, and the small world where that shows."""
@@ -542,6 +549,13 @@ MUTANTS = (
         QuietStoreEqualsStripe,
         LAGS,
         covered_if_recorded,
+    ),
+    Mutant(
+        "an orphan covers its whole batch",
+        _sync(),
+        AcknowledgedMeansCovered,
+        "an orphan comes with an event",
+        covered_beside_an_orphan,
     ),
     Mutant("no margin", _sync(), AcknowledgedMeansCovered, LAGS, covered_at_once),
     Mutant(
