@@ -8,6 +8,7 @@ import pytest
 
 from billing.customers import Customers
 from billing.errors import QueueUnavailable
+from billing.facts import Facts
 from billing.history import TAKEN_OVER
 from billing.keys import CustomerKey, SubjectKey
 from billing.link import MAX_CLAIMANTS, RELEASE_DELAY_SECONDS
@@ -365,3 +366,20 @@ def test_a_row_that_names_a_subject_of_another_customer_may_claim_its_own(world:
     found = readers.of("user-5")
     assert found is not None
     assert found.key == KEY
+
+
+def test_a_reader_does_not_look_behind_a_deleted_customer_that_holds_the_subject(
+    world: World,
+) -> None:
+    """A link of a former issuer may lead to a row that names the subject too."""
+    former = linked_by_the_former_issuer(world)
+    deleted = CustomerKey("own", "test", "cus_3")
+    world.store.rows[deleted] = CustomerRow(
+        key=deleted, revision=1, subject="user-1", issuer=SUBJECT.issuer, facts=Facts(deleted=True)
+    )
+    issuers = (SUBJECT.issuer, former.issuer)
+    readers = Customers(world.store, mode="test", issuers=issuers, clock=lambda: float(NOW))
+    assert readers.of("user-1") is not None
+    world.store.links[SUBJECT] = Link(key=SUBJECT, revision=1, customer=deleted)
+    readers = Customers(world.store, mode="test", issuers=issuers, clock=lambda: float(NOW))
+    assert readers.of("user-1") is None

@@ -90,23 +90,18 @@ def paid_items(
     return tuple(_item(lines, is_metered) for lines in newest.values() if not _is_credit(lines[0]))
 
 
-def _is_whole(invoice: StripeObject) -> bool:
-    return invoice["billing_reason"] in WHOLE_PERIOD
-
-
 def lines_of(lines: Iterable[StripeObject], items: Collection[str]) -> list[StripeObject]:
     """The lines that bill one of these subscription items (ids)."""
     return [line for line in lines if _item_of(line) in items]
 
 
-def prices_of(paid: Sequence[Sequence[StripeObject]]) -> set[str]:
-    """The prices (ids) that these lines bill for subscription items."""
-    return {_price(line)[0] for lines in paid for line in lines if _item_of(line)}
+def billed_in(paid: Sequence[Sequence[StripeObject]]) -> set[tuple[str, str]]:
+    """The prices, each with its product (ids), that these lines bill for subscription items."""
+    return {_price(line) for lines in paid for line in lines if _item_of(line)}
 
 
-def products_of(paid: Sequence[Sequence[StripeObject]]) -> set[str]:
-    """The products (ids) that these lines bill for subscription items."""
-    return {_price(line)[1] for lines in paid for line in lines if _item_of(line)}
+def _is_whole(invoice: StripeObject) -> bool:
+    return invoice["billing_reason"] in WHOLE_PERIOD
 
 
 def _due(invoice: StripeObject) -> int:

@@ -21,7 +21,7 @@ from billing.stripe_objects import (
 class Invoices(NamedTuple):
     """The invoices of a past_due subscription that decide its access.
 
-    lines    the lines of each of `bills.paid`, all of them
+    lines    the lines of each of `bills.paid` that decide
     metered  the prices (ids) of those lines that are billed by usage
     """
 

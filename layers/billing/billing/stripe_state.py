@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Protocol
 
 from billing.access import is_held, owes
-from billing.debt import bills, lines_of, prices_of, products_of
+from billing.debt import billed_in, bills, lines_of
 from billing.facts import Facts
 from billing.projection import Invoices, StripeState
 from billing.stripe_objects import Page, StripeObject, each_of, is_metered, product_id
@@ -122,7 +122,7 @@ class _Fetch:
         # What was billed before the last whole period counts only for items that are still there.
         lines[found.whole :] = [lines_of(each, items) for each in lines[found.whole :]]
         prices = {item["price"]["id"]: item["price"] for item in items.values()}
-        for name in sorted(prices_of(lines) - prices.keys()):
+        for name in sorted({price for price, _ in billed_in(lines)} - prices.keys()):
             # A line does not say whether its quantity is a usage.
             self._in_time()
             if (price := reads.retrieve_price(name)) is not None:
@@ -147,5 +147,5 @@ def _deciding_products(
     if len(ends) < 2 and not invoices:
         return []
     subscribed = {product_id(item["price"]) for _, item in items}
-    paid = {product for each in invoices for product in products_of(each.lines)}
+    paid = {product for each in invoices for _, product in billed_in(each.lines)}
     return sorted(subscribed | paid)

@@ -50,8 +50,7 @@ class SyncRequest:
     @classmethod
     def claim(cls, key: Key, *, cause: str, up_to: int) -> SyncRequest:
         """One more look at the subject that `key` claims: customer `cause` has changed who may have
-        it, by a commit whose fetch began at `up_to`. That commit came within a minute (a function
-        lives no longer), so a row that was fetched more than the margin later has seen it."""
+        it, by a commit whose fetch began at `up_to`. No row covers it: see sync.covered."""
         return cls(key, up_to, Cause(cause, CLAIM))
 
     @property

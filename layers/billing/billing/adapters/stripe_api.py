@@ -70,18 +70,17 @@ class StripeApi:
     def retrieve_customer(self, customer_id: str) -> tuple[StripeObject, int]:
         with translated():
             try:
-                found = self._customer_with(customer_id, _CUSTOMER_EXPANSIONS)
+                found = self._expanded_customer(customer_id)
             except stripe.InvalidRequestError as error:
                 if is_missing(error):
                     raise CustomerNotFound(customer_id) from error
                 raise
         return plain(found), date_of(found)
 
-    def _customer_with(self, customer_id: str, expand: list[str]) -> stripe.Customer:
-        """The customer with these expansions; without any if Stripe refuses them to a deleted
-        one."""
+    def _expanded_customer(self, customer_id: str) -> stripe.Customer:
+        """The customer with its expansions; without any if Stripe refuses them to a deleted one."""
         try:
-            return self._v1.customers.retrieve(customer_id, {"expand": expand})
+            return self._v1.customers.retrieve(customer_id, {"expand": _CUSTOMER_EXPANSIONS})
         except stripe.InvalidRequestError as refused:
             if is_missing(refused):
                 raise
