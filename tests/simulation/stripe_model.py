@@ -49,14 +49,15 @@ class State:
     """The whole state of one customer at one moment.
 
     Each subscription has the whole list of its items in `items`, and that of its invoices, newest
-    first, in `_invoices`. `catalog` has the features of each product. States are compared by
-    identity, because each is a version of its own.
+    first, in `_invoices`. `catalog` has the features of each product, `prices` the prices that
+    Stripe still has. States are compared by identity, because each is a version of its own.
     """
 
     id: str
     subscriptions: tuple[StripeObject, ...] = ()
     entitlements: tuple[str, ...] = ()
     catalog: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    prices: Mapping[str, StripeObject] = field(default_factory=dict)
     profile: Mapping[str, Any] = field(default_factory=dict)
     tax_ids: tuple[StripeObject, ...] = ()
     deleted: bool = False
@@ -181,7 +182,7 @@ class _Whole:
         raise NotImplementedError("the state has no former one")
 
     def retrieve_price(self, price: str) -> StripeObject | None:
-        raise NotImplementedError("every price that was paid is a current one")
+        return self._state.prices.get(price)
 
     def _whole(self, method: str, name: str, after: str | None = None) -> Page:
         objects = self._state._list(method, name)
@@ -252,6 +253,8 @@ class Script:
             for subscription in change.state.subscriptions:
                 self.owners[subscription["id"]] = customer
                 self.owners |= {i["id"]: customer for i in subscription["_invoices"]}
+                if subscription.get("_forgotten"):
+                    continue
                 self.ended[subscription["id"]] = {
                     "id": subscription["id"],
                     "status": "canceled",
@@ -309,8 +312,10 @@ class StripeModel:
             # A product belongs to no customer. The latest change has the current catalog.
             state = self.script.changes[len(self.happened) - 1].state
             return state.page(method, name, after), Seen(0, 0)
+        if method == "retrieve_price":
+            return self.script.changes[len(self.happened) - 1].state.prices.get(name), Seen(0, 0)
         if method == "retrieve_ended_subscription":
-            return self.script.ended[name], Seen(0, 0)
+            return self.script.ended.get(name), Seen(0, 0)
         if lag >= len(versions):
             raise CustomerNotFound(name)
         seen = Seen(versions[-1 - lag], versions[-1])
