@@ -169,23 +169,25 @@ def proves_payment(invoice: Json) -> bool:
     return invoice["status"] == "paid" and not is_for_nothing(invoice)
 
 
-def since_last_payment(subscription: Json) -> list[Json]:
-    """The invoices from the newest back to the last one that was really paid, without that one."""
-    found: list[Json] = []
+def the_run(subscription: Json) -> list[Json]:
+    """The debt: from the newest invoice back to the oldest unpaid one since the last payment.
+    Drafts, void ones and those for nothing in between are passed over, and are in it."""
+    since_last_payment: list[Json] = []
     for invoice in subscription["_invoices"]:
         if proves_payment(invoice):
             break
-        found.append(invoice)
-    return found
+        since_last_payment.append(invoice)
+    while since_last_payment and not is_unpaid(since_last_payment[-1]):
+        since_last_payment.pop()
+    return since_last_payment
 
 
 def debt_began(subscription: Json) -> int:
-    """With the oldest unpaid invoice since the last payment: when it was due, else finalized.
-    Where nothing is unpaid, when the newest settled invoice was settled. Where nothing was ever
-    billed, with the last period."""
-    unpaid = [each for each in since_last_payment(subscription) if is_unpaid(each)]
-    if unpaid:
-        oldest = unpaid[-1]
+    """With the oldest invoice of the run: when it was due, else finalized. Where nothing is owed,
+    when the newest settled invoice was settled. Where nothing was ever billed, with the last
+    period."""
+    if run := the_run(subscription):
+        oldest = run[-1]
         return int(oldest["due_date"] or oldest["status_transitions"]["finalized_at"])
     for invoice in subscription["_invoices"]:
         if invoice["status"] == "paid":
@@ -218,13 +220,9 @@ def last_paid_for(subscription: Json, state: State) -> list[tuple[str, int | Non
 
 def paid_invoices(subscription: Json) -> tuple[list[Json], list[Json]]:
     """The paid invoices, newest first, up to the newest that billed a whole period; and the rest.
-    One for nothing counts only before the last payment: a swap of plans at no cost pays no debt."""
-    unproven = since_last_payment(subscription)
-    paid = [
-        each
-        for each in subscription["_invoices"]
-        if each["status"] == "paid" and each not in unproven
-    ]
+    One for nothing within the run does not count: a swap of plans at no cost pays no debt."""
+    owed = the_run(subscription)
+    paid = [i for i in subscription["_invoices"] if i["status"] == "paid" and i not in owed]
     for number, invoice in enumerate(paid, 1):
         if invoice["billing_reason"] in ("subscription_create", "subscription_cycle"):
             return paid[:number], paid[number:]
@@ -244,7 +242,9 @@ def billed_by(
     decides. If it has nothing but credits, the item was given back. Else a charge counts before a
     credit, and the lines of a price's tiers add up."""
     newest = max(line["period"]["start"] for line in lines)
-    charges = [line for line in lines if line["period"]["start"] == newest and line["amount"] >= 0]
+    charges = [
+        line for line in lines if line["period"]["start"] == newest and not is_credit(line)
+    ]
     if not charges:
         return []
     details = charges[-1]["pricing"]["price_details"]
@@ -252,6 +252,12 @@ def billed_by(
         return [(details["product"], None)]
     same = [c for c in charges if c["pricing"]["price_details"]["price"] == details["price"]]
     return [(details["product"], sum(line["quantity"] for line in same))]
+
+
+def is_credit(line: Json) -> bool:
+    """A credit gives money back, or, where nothing was paid, names the lines that it takes back."""
+    prorated = line["parent"]["subscription_item_details"].get("proration_details") or {}
+    return bool(line["amount"] < 0 or prorated.get("credited_items"))
 
 
 def is_billed_by_usage(price: str, subscription: Json, state: State) -> bool:
