@@ -7,215 +7,46 @@ calendar of its own, `today`. The world's clock only spaces the changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from random import Random
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from tests.simulation.stripe_model import EPOCH, METADATA_KEY, State
-
-Json = Mapping[str, Any]
-Catalog = Mapping[str, tuple[str, ...]]
-
-DAY = 86_400
-WEEK, MONTH, YEAR = 7 * DAY, 30 * DAY, 365 * DAY
+from tests.simulation.invoicing import (
+    DAY,
+    GRANTS,
+    METHODS,
+    MONTH,
+    PRICES,
+    SOURCES,
+    Catalog,
+    Customer,
+    Json,
+    charges,
+    credit,
+    line_of,
+    new_invoice,
+    new_item,
+    settle,
+    unpaid_of,
+)
 
 SUB = "customer.subscription"
 SUMMARY = "entitlements.active_entitlement_summary.updated"
 CREATED, UPDATED, DELETED = f"{SUB}.created", f"{SUB}.updated", f"{SUB}.deleted"
 PAID, FAILED = "invoice.paid", "invoice.payment_failed"
 
-#: Each price with its product, its interval in seconds, and whether it is billed by usage.
-PRICES: Mapping[str, tuple[str, int, bool]] = {
-    "price_basic": ("prod_basic", MONTH, False),
-    "price_basic_weekly": ("prod_basic", WEEK, False),
-    "price_pro": ("prod_pro", MONTH, False),
-    "price_pro_yearly": ("prod_pro", YEAR, False),
-    "price_seats": ("prod_seats", MONTH, False),
-    "price_overage": ("prod_seats", MONTH, True),
-    # Nothing is known of these: Stripe no longer has the product of the first and the two others.
-    "price_of_deleted": ("prod_deleted", MONTH, False),
-    "price_forgotten": ("prod_basic", MONTH, False),
-    "price_forgotten_usage": ("prod_pro", MONTH, True),
-}
-
-
-def _price(name: str) -> Json:
-    product, _, by_usage = PRICES[name]
-    recurring = {"usage_type": "metered" if by_usage else "licensed"}
-    return {"id": name, "product": product, "lookup_key": None, "recurring": recurring}
-
-
-OBJECTS: Mapping[str, Json] = {name: _price(name) for name in PRICES}
-KNOWN_PRICES = {name: OBJECTS[name] for name in PRICES if "forgotten" not in name}
-
-METHODS: tuple[Json | None, ...] = (
-    None,
-    {"object": "payment_method", "type": "card", "card": {"brand": "visa"}},
-    {"object": "payment_method", "type": "sepa_debit", "sepa_debit": {"last4": "3000"}},
-    {"object": "payment_method", "type": "us_bank_account", "us_bank_account": {}},
-)
-SOURCES: tuple[Json | None, ...] = (
-    None,
-    {"object": "card", "brand": "visa", "last4": "4242"},
-    {"object": "bank_account", "last4": "6789"},
-    {"object": "source", "type": "ach_debit", "ach_debit": {}},
-)
-GRANTS = (
-    ("grant.sso", "2027-01-31 pilot"),
-    ("grant.reports", "forever founders"),
-    ("grant.export", "2026-11-05T12:00:00Z"),
-    ("grant.priority", "2026-12-01T00:30:00+02:00 support"),
-    ("grant.sso", "soon"),
-    ("grant.", "forever"),
-    ("grant.seats", "2027-02-30"),
-    ("grant.seats", ""),
-)
-
-
-@dataclass
-class Customer:
-    """A customer at Stripe. `lists_in_grace`: whether Stripe lists entitlements while past_due,
-    which it does not document."""
-
-    id: str
-    rng: Random
-    today: int = EPOCH
-    subscriptions: dict[str, Json] = field(default_factory=dict)
-    profile: Json = field(default_factory=lambda: {"delinquent": False, "metadata": {}})
-    entitlements: tuple[str, ...] = ()
-    lists_in_grace: bool = True
-    on_test_clock: bool = False
-    serial: int = 0
-
-    def state(self, catalog: Catalog, claim: str | None) -> State:
-        """The customer as it is now. Its entitlements are as `list_entitlements` left them."""
-        metadata = {**self.profile["metadata"], **({METADATA_KEY: claim} if claim else {})}
-        clock = {"test_clock": {"frozen_time": self.today}} if self.on_test_clock else {}
-        return State(
-            self.id,
-            subscriptions=tuple(self.subscriptions.values()),
-            entitlements=self.entitlements,
-            catalog=catalog,
-            prices=KNOWN_PRICES,
-            profile={**self.profile, "metadata": metadata, **clock},
-        )
-
-    def list_entitlements(self, catalog: Catalog) -> None:
-        """Stripe recomputes the active entitlements. Until then they are what they were."""
-        listed = ("active", "trialing", *(["past_due"] if self.lists_in_grace else []))
-        held = [each for each in self.subscriptions.values() if each["status"] in listed]
-        products = {item["price"]["product"] for each in held for item in each["items"]}
-        self.entitlements = tuple(sorted({f for p in products for f in catalog.get(p, ())}))
-
-    def change(self, name: str, **fields: Any) -> None:
-        self.subscriptions[name] = {**self.subscriptions[name], **fields}
-
-    def new_id(self, kind: str) -> str:
-        self.serial += 1
-        return f"{kind}_{self.id}_{self.serial}"
-
-
-# Items, lines and invoices.
-
-
-def _item(c: Customer, price: str, *, end: int | None = None) -> dict[str, Any]:
-    _, interval, by_usage = PRICES[price]
-    return {
-        "id": c.new_id("si"),
-        "price": OBJECTS[price],
-        "quantity": None if by_usage else c.rng.choice((1, 1, 2, 5)),
-        "current_period_start": c.today,
-        "current_period_end": end or c.today + interval,
-    }
-
-
-def _line(c: Customer, item: Json, start: int, amount: int, **fields: Any) -> Json:
-    price = item["price"]
-    return {
-        "id": c.new_id("il"),
-        "amount": amount,
-        "quantity": item["quantity"] or 0,
-        "period": {"start": start, "end": item["current_period_end"]},
-        "parent": {"subscription_item_details": {"subscription_item": item["id"]}},
-        "pricing": {"price_details": {"price": price["id"], "product": price["product"]}},
-        **fields,
-    }
-
-
-def _charges(c: Customer, item: Json, *, unit: int = 1900) -> Iterator[Json]:
-    """The lines that bill the item's period: two where the price has tiers."""
-    quantity, start = item["quantity"] or 0, item["current_period_start"]
-    tiers = (2, quantity - 2) if item["price"]["id"] == "price_seats" and quantity > 2 else None
-    for part in tiers or (quantity,):
-        yield _line(c, item, start, unit * part, quantity=part)
-
-
-def _credit(c: Customer, item: Json) -> Iterator[Json]:
-    """What is given back of an item that was billed in advance."""
-    if item["quantity"]:
-        made = _line(c, item, c.today, c.rng.choice((-900, -900, 0)) * item["quantity"])
-        credited = {"proration_details": {"credited_items": {"invoice": "in_before"}}}
-        details = made["parent"]["subscription_item_details"]
-        yield {**made, "parent": {"subscription_item_details": {**details, **credited}}}
-
-
-def _invoice(
-    c: Customer, name: str, status: str, reason: str, lines: Sequence[Json], total: int | None
-) -> Json:
-    sent = c.subscriptions[name]["collection_method"] == "send_invoice"
-    made = {
-        "id": c.new_id("in"),
-        "billing_reason": reason,
-        "total": sum(line["amount"] for line in lines) if total is None else total,
-        "created": c.today,
-        "due_date": c.today + MONTH if sent else None,
-        "lines": tuple(lines),
-        **_settled(c, {"status_transitions": {}}, status),
-    }
-    c.change(name, _invoices=(made, *c.subscriptions[name]["_invoices"]))
-    return made
-
-
-def _settled(c: Customer, invoice: Json, status: str) -> Json:
-    """The invoice, with another status from today on."""
-    times = {"finalized_at": None, "paid_at": None, "voided_at": None}
-    times |= invoice["status_transitions"]
-    moved = {"paid": "paid_at", "void": "voided_at"}.get(status)
-    if status != "draft":
-        times["finalized_at"] = times["finalized_at"] or c.today
-    return {
-        **invoice,
-        "status": status,
-        "status_transitions": times | ({moved: c.today} if moved else {}),
-    }
-
-
-def _settle(c: Customer, name: str, invoice: Json, status: str) -> None:
-    invoices = c.subscriptions[name]["_invoices"]
-    c.change(
-        name,
-        _invoices=tuple(
-            _settled(c, e, status) if e["id"] == invoice["id"] else e for e in invoices
-        ),
-    )
-
-
-def _unpaid(c: Customer, name: str) -> list[Json]:
-    invoices = c.subscriptions[name]["_invoices"]
-    return [each for each in invoices if each["status"] in ("open", "uncollectible")]
+#: The parent of a line that bills no subscription item: something sold on the side.
+ONE_OFF: Json = {"subscription_item_details": None, "invoice_item_details": {}}
 
 
 def _bill(
     c: Customer, name: str, reason: str, lines: Sequence[Json], total: int | None = None
 ) -> str:
     """Bill the lines: paid, declined, sent, or under way with a bank that answers later."""
-    made = _invoice(c, name, "open", reason, lines, total)
+    made = new_invoice(c, name, "open", reason, lines, total)
     if made["total"] > 0 and made["due_date"]:
         return ""
     outcome = c.rng.random()
     if made["total"] <= 0 or outcome < 0.55:
-        _settle(c, name, made, "paid")
+        settle(c, name, made, "paid")
         return f"{_recovered(c, name)} {PAID}"
     if outcome < 0.65:
         return ""
@@ -231,7 +62,7 @@ def _declined(c: Customer, name: str) -> str:
 
 def _recovered(c: Customer, name: str) -> str:
     """An invoice was paid: mostly the subscription is active again once nothing is unpaid."""
-    owes = bool(_unpaid(c, name)) and c.rng.random() < 0.8
+    owes = bool(unpaid_of(c, name)) and c.rng.random() < 0.8
     if c.subscriptions[name]["status"] in ("past_due", "unpaid", "incomplete") and not owes:
         c.change(name, status="active")
         c.profile = {**c.profile, "delinquent": False}
@@ -252,7 +83,7 @@ def subscribe(c: Customer) -> str:
             ("price_seats", "price_overage"),
         )
     )
-    items = tuple(_item(c, price) for price in prices)
+    items = tuple(new_item(c, price) for price in prices)
     status = rng.choice(("active", "active", "active", "trialing", "incomplete"))
     if trial := status == "trialing":
         items = tuple({**item, "current_period_end": c.today + 14 * DAY} for item in items)
@@ -271,10 +102,10 @@ def subscribe(c: Customer) -> str:
         "_pending": (),
         "_forgotten": rng.random() < 0.1,
     }
-    lines = [line for item in items for line in _charges(c, item, unit=0 if trial else 1900)]
-    first = _invoice(c, name, "open", "subscription_create", lines, None)
+    lines = [line for item in items for line in charges(c, item, unit=0 if trial else 1900)]
+    first = new_invoice(c, name, "open", "subscription_create", lines, None)
     if trial or (status == "active" and not first["due_date"]):
-        _settle(c, name, first, "paid")
+        settle(c, name, first, "paid")
     return f"{CREATED} {FAILED if status == 'incomplete' else PAID}"
 
 
@@ -283,10 +114,10 @@ def first_payment(c: Customer, name: str) -> str:
     if c.subscriptions[name]["status"] != "incomplete":
         return ""
     if c.rng.random() < 0.3:
-        _settle(c, name, first, "void")
+        settle(c, name, first, "void")
         c.change(name, status="incomplete_expired")
         return UPDATED
-    _settle(c, name, first, "paid")
+    settle(c, name, first, "paid")
     return f"{_recovered(c, name)} {PAID}"
 
 
@@ -310,13 +141,15 @@ def renew(c: Customer, name: str) -> str:
         items.append(after)
         if item["quantity"] is None:
             usage = c.rng.choice((0, 3, 700))
-            lines.append(_line(c, item, item["current_period_start"], usage, quantity=usage))
+            lines.append(line_of(c, item, item["current_period_start"], usage, quantity=usage))
         else:
-            lines += _charges(c, after)
+            lines += charges(c, after)
     status = "active" if held["status"] == "trialing" else held["status"]
     c.change(name, items=tuple(items), status=status, _pending=())
+    if c.rng.random() < 0.1:
+        lines.append(line_of(c, items[0], c.today, 500, parent=ONE_OFF))
     if c.rng.random() < 0.15:
-        _invoice(c, name, "draft", "subscription_cycle", lines, None)
+        new_invoice(c, name, "draft", "subscription_cycle", lines, None)
         return UPDATED
     free = 0 if c.rng.random() < 0.05 else None
     return f"{UPDATED} {_bill(c, name, 'subscription_cycle', lines, free)}"
@@ -333,7 +166,7 @@ def finalize(c: Customer, name: str) -> str:
 
 def hear_late(c: Customer, name: str) -> str:
     """The bank's answer comes after two weeks, or an invoice that was sent falls due."""
-    unpaid = _unpaid(c, name)
+    unpaid = unpaid_of(c, name)
     if c.subscriptions[name]["status"] != "active" or not unpaid:
         return ""
     c.today = max(c.today, unpaid[0]["due_date"] or unpaid[0]["created"] + 14 * DAY)
@@ -341,20 +174,20 @@ def hear_late(c: Customer, name: str) -> str:
 
 
 def pay(c: Customer, name: str) -> str:
-    unpaid = _unpaid(c, name)
+    unpaid = unpaid_of(c, name)
     if not unpaid or c.subscriptions[name]["status"] == "incomplete_expired":
         return ""
     for invoice in c.rng.choice((unpaid, unpaid[:1], unpaid[-1:])):
-        _settle(c, name, invoice, "paid")
+        settle(c, name, invoice, "paid")
     return f"{PAID} {_recovered(c, name)}"
 
 
 def write_off(c: Customer, name: str) -> str:
-    unpaid = _unpaid(c, name)
+    unpaid = unpaid_of(c, name)
     if not unpaid or c.subscriptions[name]["status"] in ("incomplete", "incomplete_expired"):
         return ""
-    _settle(c, name, c.rng.choice(unpaid), c.rng.choice(("void", "uncollectible")))
-    if not _unpaid(c, name) and c.rng.random() < 0.5:
+    settle(c, name, c.rng.choice(unpaid), c.rng.choice(("void", "uncollectible")))
+    if not unpaid_of(c, name) and c.rng.random() < 0.5:
         return _recovered(c, name)
     return UPDATED
 
@@ -380,11 +213,11 @@ def change_item(c: Customer, name: str) -> str:
         new = {**old, "quantity": rng.choice((0, 1, 2, 3, 8))}
     else:
         taken = {item["price"]["id"] for item in held["items"]}
-        new = {**_item(c, rng.choice(sorted(PRICES.keys() - taken))), "id": old["id"]}
+        new = {**new_item(c, rng.choice(sorted(PRICES.keys() - taken))), "id": old["id"]}
     same = PRICES[new["price"]["id"]][1] == PRICES[old["price"]["id"]][1]
     if same or held["status"] == "trialing":
         new |= {edge: old[f"current_period_{edge[15:]}"] for edge in _EDGES}
-    lines = [*_credit(c, old), *_charges(c, {**new, "current_period_start": c.today})]
+    lines = [*credit(c, old), *charges(c, {**new, "current_period_start": c.today})]
     c.change(name, items=tuple(new if item is old else item for item in held["items"]))
     if held["status"] == "trialing":
         return UPDATED
@@ -396,10 +229,12 @@ _EDGES = ("current_period_start", "current_period_end")
 
 def _prorate(c: Customer, name: str, lines: list[Json], *, must: bool = False) -> str:
     how = c.rng.random()
+    pending = (*c.subscriptions[name]["_pending"], *lines)
     if lines and (must or how < 0.6):
-        return f"{UPDATED} {_bill(c, name, 'subscription_update', lines)}"
+        c.change(name, _pending=())
+        return f"{UPDATED} {_bill(c, name, 'subscription_update', pending)}"
     if how < 0.85:
-        c.change(name, _pending=(*c.subscriptions[name]["_pending"], *lines))
+        c.change(name, _pending=pending)
     return UPDATED
 
 
@@ -408,9 +243,16 @@ def add_item(c: Customer, name: str) -> str:
     taken = [item["price"]["id"] for item in held["items"]]
     if len(taken) == 2 or held["status"] == "trialing":
         return ""
-    new = _item(c, c.rng.choice(sorted(PRICES.keys() - set(taken))))
+    price = c.rng.choice(sorted(PRICES.keys() - set(taken)))
+    ends = [
+        item["current_period_end"]
+        for item in held["items"]
+        if PRICES[item["price"]["id"]][1] == PRICES[price][1]
+        and item["current_period_end"] > c.today
+    ]
+    new = new_item(c, price, end=min(ends, default=None))
     c.change(name, items=(*held["items"], new))
-    return _prorate(c, name, list(_charges(c, new)))
+    return _prorate(c, name, list(charges(c, new)))
 
 
 def remove_item(c: Customer, name: str) -> str:
@@ -419,7 +261,7 @@ def remove_item(c: Customer, name: str) -> str:
         return ""
     gone = c.rng.choice(held["items"])
     c.change(name, items=tuple(item for item in held["items"] if item is not gone))
-    return _prorate(c, name, list(_credit(c, gone)))
+    return _prorate(c, name, list(credit(c, gone)))
 
 
 def schedule(c: Customer, name: str) -> str:

@@ -201,32 +201,38 @@ def debt_began(subscription: Json) -> int:
 
 
 def last_paid_for(subscription: Json, state: State) -> list[tuple[str, int | None]]:
-    """Each subscription item with the newest paid invoice that bills it. Back to the newest that
-    billed a whole period, every item counts; before that, only those that are still there: they
-    may have a longer period."""
-    recent, earlier = paid_invoices(subscription)
-    current = [item["id"] for item in subscription["items"]]
-    items = {item_of(line) for invoice in recent for line in invoice["lines"]} | set(current)
+    """Each subscription item as the newest paid invoice bills it that bills it at all."""
+    invoices = lines_that_decide(subscription)
     found = []
-    for item in sorted(items - {""}):
-        candidates = [*recent, *(earlier if item in current else [])]
-        for invoice in candidates:
-            lines = [line for line in invoice["lines"] if item_of(line) == item]
-            if lines:
-                found += billed_by(lines, subscription, state)
-                break
+    for item in sorted({item_of(line) for lines in invoices for line in lines} - {""}):
+        of_item = [[line for line in lines if item_of(line) == item] for lines in invoices]
+        found += billed_by(next(filter(None, of_item)), subscription, state)
     return found
 
 
-def paid_invoices(subscription: Json) -> tuple[list[Json], list[Json]]:
-    """The paid invoices, newest first, up to the newest that billed a whole period; and the rest.
-    One for nothing within the run does not count: a swap of plans at no cost pays no debt."""
+def lines_that_decide(subscription: Json) -> list[list[Json]]:
+    """The lines of the paid invoices, newest first, back to the newest that billed a whole period.
+    Items of a longer period were billed before that. So the search goes on for those that are
+    still there, until each was billed and a payment is proven, or to the subscription's first."""
+    current = {item["id"] for item in subscription["items"]}
+    found: list[list[Json]] = []
+    whole = proven = False
+    for invoice in paid_invoices(subscription):
+        lines = [line for line in invoice["lines"] if not whole or item_of(line) in current]
+        found.append(lines)
+        whole |= invoice["billing_reason"] in ("subscription_create", "subscription_cycle")
+        proven |= proves_payment(invoice)
+        billed = {item_of(line) for lines in found for line in lines}
+        if whole and proven and current <= billed:
+            break
+    return found
+
+
+def paid_invoices(subscription: Json) -> list[Json]:
+    """The paid invoices, newest first. One for nothing within the run does not count: a swap of
+    plans at no cost pays no debt."""
     owed = the_run(subscription)
-    paid = [i for i in subscription["_invoices"] if i["status"] == "paid" and i not in owed]
-    for number, invoice in enumerate(paid, 1):
-        if invoice["billing_reason"] in ("subscription_create", "subscription_cycle"):
-            return paid[:number], paid[number:]
-    return paid, []
+    return [i for i in subscription["_invoices"] if i["status"] == "paid" and i not in owed]
 
 
 def item_of(line: Json) -> str:
@@ -242,12 +248,10 @@ def billed_by(
     decides. If it has nothing but credits, the item was given back. Else a charge counts before a
     credit, and the lines of a price's tiers add up."""
     newest = max(line["period"]["start"] for line in lines)
-    charges = [
-        line for line in lines if line["period"]["start"] == newest and not is_credit(line)
-    ]
+    charges = [line for line in lines if line["period"]["start"] == newest and not is_credit(line)]
     if not charges:
         return []
-    details = charges[-1]["pricing"]["price_details"]
+    details = charges[0]["pricing"]["price_details"]
     if is_billed_by_usage(details["price"], subscription, state):
         return [(details["product"], None)]
     same = [c for c in charges if c["pricing"]["price_details"]["price"] == details["price"]]
@@ -301,15 +305,16 @@ def listed_features(state: State, given: Sequence[Given]) -> Iterator[tuple[str,
 
 
 def held_products(state: State) -> set[str]:
-    """The products of all current items, paid or not, and what was last paid for. A subscription
-    whose first payment never came, or that has ended, holds nothing."""
+    """The products of all current items, paid or not, and all that is billed by the paid invoices
+    that decide. A subscription whose first payment never came, or that has ended, holds nothing."""
     held = set()
     for subscription in state.subscriptions:
         if subscription["status"] in ("incomplete", "incomplete_expired", "canceled"):
             continue
         held |= {item["price"]["product"] for item in subscription["items"]}
         if subscription["status"] == "past_due":
-            held |= {product for product, _ in last_paid_for(subscription, state)}
+            lines = [line for lines in lines_that_decide(subscription) for line in lines]
+            held |= {line["pricing"]["price_details"]["product"] for line in lines if item_of(line)}
     return held
 
 
