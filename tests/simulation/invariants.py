@@ -325,7 +325,7 @@ def _given(
     features: dict[str, int] = {}
     quantities: dict[tuple[str, str], int] = {}
     untils: dict[str, int] = {}
-    states = [script.changes[index].state for index in script.versions[customer][:versions]]
+    states = [script.changes[index].state for index in script.versions.get(customer, ())[:versions]]
     for state in states:
         items |= {(each.id, item) for each in state.facts.subscriptions for item in each.items}
         for name, given in _by_subscription(state, *(states if mixed else ())):
@@ -392,7 +392,7 @@ def _paid(script: Script, customer: str, versions: int) -> dict[str, list[tuple[
     """By subscription, the products and quantities that its paid invoices ever charged: the most of
     each product for each subscription item."""
     most: dict[tuple[str, str, str], int] = {}
-    for index in script.versions[customer][:versions]:
+    for index in script.versions.get(customer, ())[:versions]:
         state = script.changes[index].state
         for subscription in state.subscriptions:
             for invoice in subscription["_invoices"]:
