@@ -19,11 +19,15 @@ from tests.simulation.invoicing import (
     Catalog,
     Customer,
     Json,
+    begin,
     charges,
     credit,
+    declined,
     line_of,
     new_invoice,
     new_item,
+    next_period,
+    recovered,
     settle,
     unpaid_of,
 )
@@ -54,18 +58,14 @@ def _bill(
 
 
 def _declined(c: Customer, name: str) -> str:
-    if c.subscriptions[name]["status"] in ("active", "trialing", "past_due"):
-        c.change(name, status="past_due")
-        c.profile = {**c.profile, "delinquent": True}
+    declined(c, name)
     return f"{FAILED} {UPDATED}"
 
 
 def _recovered(c: Customer, name: str) -> str:
     """An invoice was paid: mostly the subscription is active again once nothing is unpaid."""
-    owes = bool(unpaid_of(c, name)) and c.rng.random() < 0.8
-    if c.subscriptions[name]["status"] in ("past_due", "unpaid", "incomplete") and not owes:
-        c.change(name, status="active")
-        c.profile = {**c.profile, "delinquent": False}
+    if not unpaid_of(c, name) or c.rng.random() < 0.2:
+        recovered(c, name)
     return UPDATED
 
 
@@ -75,7 +75,7 @@ def _recovered(c: Customer, name: str) -> str:
 def subscribe(c: Customer) -> str:
     if len(c.subscriptions) == 3:
         return ""
-    name, rng = c.new_id("sub"), c.rng
+    rng = c.rng
     prices = rng.choice(
         (
             rng.sample(sorted(PRICES), rng.choice((1, 1, 2))),
@@ -83,29 +83,15 @@ def subscribe(c: Customer) -> str:
             ("price_seats", "price_overage"),
         )
     )
-    items = tuple(new_item(c, price) for price in prices)
     status = rng.choice(("active", "active", "active", "trialing", "incomplete"))
-    if trial := status == "trialing":
-        items = tuple({**item, "current_period_end": c.today + 14 * DAY} for item in items)
-    c.subscriptions[name] = {
-        "id": name,
-        "status": status,
-        "items": items,
-        "cancel_at": None,
-        "cancel_at_period_end": False,
-        "trial_end": c.today + 14 * DAY if trial else None,
-        "pause_collection": None,
-        "collection_method": rng.choice(("charge_automatically",) * 4 + ("send_invoice",)),
-        "default_payment_method": rng.choice((None, None, *METHODS)),
-        "default_source": None,
-        "_invoices": (),
-        "_pending": (),
-        "_forgotten": rng.random() < 0.1,
-    }
-    lines = [line for item in items for line in charges(c, item, unit=0 if trial else 1900)]
-    first = new_invoice(c, name, "open", "subscription_create", lines, None)
-    if trial or (status == "active" and not first["due_date"]):
-        settle(c, name, first, "paid")
+    begin(
+        c,
+        status,
+        tuple(new_item(c, price) for price in prices),
+        collection_method=rng.choice((*["charge_automatically"] * 4, "send_invoice")),
+        default_payment_method=rng.choice((None, None, *METHODS)),
+        _forgotten=rng.random() < 0.1,
+    )
     return f"{CREATED} {FAILED if status == 'incomplete' else PAID}"
 
 
@@ -122,34 +108,19 @@ def first_payment(c: Customer, name: str) -> str:
 
 
 def renew(c: Customer, name: str) -> str:
-    """The items whose period ends first begin a new one. It moves before it is paid."""
+    """The next period begins before it is paid, unless the subscription was to end by then."""
     held = c.subscriptions[name]
     if held["status"] not in ("active", "trialing", "past_due"):
         return ""
     end = min(item["current_period_end"] for item in held["items"])
-    c.today = max(c.today, end) + 3600
     bound = max(item["current_period_end"] for item in held["items"])
     if (held["cancel_at"] or end + 1) <= end or (held["cancel_at_period_end"] and end == bound):
         return cancel(c, name)
-    items, lines = [], list(held["_pending"])
-    for item in held["items"]:
-        if item["current_period_end"] != end:
-            items.append(item)
-            continue
-        interval = PRICES[item["price"]["id"]][1]
-        after = {**item, "current_period_start": end, "current_period_end": end + interval}
-        items.append(after)
-        if item["quantity"] is None:
-            usage = c.rng.choice((0, 3, 700))
-            lines.append(line_of(c, item, item["current_period_start"], usage, quantity=usage))
-        else:
-            lines += charges(c, after)
-    status = "active" if held["status"] == "trialing" else held["status"]
-    c.change(name, items=tuple(items), status=status, _pending=())
+    lines = next_period(c, name)
     if c.rng.random() < 0.1:
-        lines.append(line_of(c, items[0], c.today, 500, parent=ONE_OFF))
+        lines.append(line_of(c, held["items"][0], c.today, 500, parent=ONE_OFF))
     if c.rng.random() < 0.15:
-        new_invoice(c, name, "draft", "subscription_cycle", lines, None)
+        new_invoice(c, name, "draft", "subscription_cycle", lines)
         return UPDATED
     free = 0 if c.rng.random() < 0.05 else None
     return f"{UPDATED} {_bill(c, name, 'subscription_cycle', lines, free)}"
@@ -207,7 +178,7 @@ def change_item(c: Customer, name: str) -> str:
     the next invoice, or never."""
     held, rng = c.subscriptions[name], c.rng
     old = rng.choice(held["items"])
-    if not old["current_period_start"] <= c.today < old["current_period_end"]:
+    if not _is_current(c, old):
         return ""
     if rng.random() < 0.4 and old["quantity"] is not None:
         new = {**old, "quantity": rng.choice((0, 1, 2, 3, 8))}
@@ -222,6 +193,11 @@ def change_item(c: Customer, name: str) -> str:
     if held["status"] == "trialing":
         return UPDATED
     return _prorate(c, name, lines, must=not same)
+
+
+def _is_current(c: Customer, item: Json) -> bool:
+    start: int = item["current_period_start"]
+    return start <= c.today < int(item["current_period_end"])
 
 
 _EDGES = ("current_period_start", "current_period_end")
@@ -241,7 +217,7 @@ def _prorate(c: Customer, name: str, lines: list[Json], *, must: bool = False) -
 def add_item(c: Customer, name: str) -> str:
     held = c.subscriptions[name]
     taken = [item["price"]["id"] for item in held["items"]]
-    if len(taken) == 2 or held["status"] == "trialing":
+    if len(taken) >= c.max_items or held["status"] == "trialing":
         return ""
     price = c.rng.choice(sorted(PRICES.keys() - set(taken)))
     ends = [
@@ -260,6 +236,8 @@ def remove_item(c: Customer, name: str) -> str:
     if len(held["items"]) == 1:
         return ""
     gone = c.rng.choice(held["items"])
+    if not _is_current(c, gone):
+        return ""
     c.change(name, items=tuple(item for item in held["items"] if item is not gone))
     return _prorate(c, name, list(credit(c, gone)))
 

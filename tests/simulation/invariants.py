@@ -64,7 +64,7 @@ class QuietStoreEqualsStripe(Invariant):
                 raise self.broken(
                     f"{customer} is {_brief(state)} at Stripe; revision {row.revision} differs"
                 )
-            if found := _difference(row.facts, state, _edges(state)):
+            if found := difference(row.facts, state, edges(state)):
                 raise self.broken(f"{customer} is {_brief(state)} at Stripe; {found}")
 
 
@@ -73,7 +73,7 @@ class CommitGivesWhatStripeSays(Invariant):
 
     def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
         state = _only_state(world, actor, after)
-        if state is not None and (found := _difference(after.facts, state, _ends(state))):
+        if state is not None and (found := difference(after.facts, state, _ends(state))):
             raise self.broken(f"{after.key.id} is {_brief(state)} at Stripe; {found}")
 
 
@@ -439,19 +439,19 @@ def _only_state(world: World, actor: Actor, row: CustomerRow) -> State | None:
     return state if latest.catalog == state.catalog else None
 
 
-def _difference(facts: Facts, state: State, times: tuple[int, ...]) -> str | None:
+def difference(facts: Facts, state: State, times: tuple[int, ...]) -> str | None:
     """Where decide and the oracle differ at one of `times`, if they do."""
     if facts == state.facts:
         return _own_difference(state, times)
-    return _first_difference(facts, state, times)
+    return first_difference(facts, state, times)
 
 
 @lru_cache(maxsize=1 << 12)
 def _own_difference(state: State, times: tuple[int, ...]) -> str | None:
-    return _first_difference(state.facts, state, times)
+    return first_difference(state.facts, state, times)
 
 
-def _first_difference(facts: Facts, state: State, times: tuple[int, ...]) -> str | None:
+def first_difference(facts: Facts, state: State, times: tuple[int, ...]) -> str | None:
     for now in times:
         access, answer = decide(facts, POLICY, now), oracle.may_use(state, POLICY, now)
         decided = oracle.Answer(
@@ -471,7 +471,7 @@ def _ends(state: State) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=1 << 12)
-def _edges(state: State) -> tuple[int, ...]:
+def edges(state: State) -> tuple[int, ...]:
     """The times around everything that could matter, and some long before and after it."""
     edges = set(_ends(state))
     if not state.deleted:

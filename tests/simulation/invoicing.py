@@ -10,13 +10,20 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from tests.simulation.stripe_model import EPOCH, METADATA_KEY, State
+from tests.simulation.stripe_model import EPOCH, METADATA_KEY, PAGE_SIZE, State
 
 Json = Mapping[str, Any]
 Catalog = Mapping[str, tuple[str, ...]]
 
 DAY = 86_400
 WEEK, MONTH, YEAR = 7 * DAY, 30 * DAY, 365 * DAY
+
+#: The features of each product. `prod_pro` has three, so its entitlements fill two pages.
+CATALOG: Catalog = {
+    "prod_basic": ("export",),
+    "prod_pro": ("export", "reports", "sso"),
+    "prod_seats": ("seats",),
+}
 
 #: Each price with its product, its interval in seconds, and whether it is billed by usage.
 PRICES: Mapping[str, tuple[str, int, bool]] = {
@@ -68,8 +75,12 @@ GRANTS = (
 
 @dataclass
 class Customer:
-    """A customer at Stripe. `lists_in_grace`: whether Stripe lists entitlements while past_due,
-    which it does not document."""
+    """A customer at Stripe.
+
+    lists_in_grace  whether Stripe lists entitlements while past_due: it does not document that
+    max_items       of one subscription. They fit on one page by default: with more pages, a change
+                    between two reads may yield a mixture that Stripe never had
+    """
 
     id: str
     rng: Random
@@ -79,6 +90,7 @@ class Customer:
     entitlements: tuple[str, ...] = ()
     lists_in_grace: bool = True
     on_test_clock: bool = False
+    max_items: int = PAGE_SIZE
     serial: int = 0
 
     def state(self, catalog: Catalog, claim: str | None) -> State:
@@ -154,7 +166,12 @@ def credit(c: Customer, item: Json) -> Iterator[Json]:
 
 
 def new_invoice(
-    c: Customer, name: str, status: str, reason: str, lines: Sequence[Json], total: int | None
+    c: Customer,
+    name: str,
+    status: str,
+    reason: str,
+    lines: Sequence[Json],
+    total: int | None = None,
 ) -> Json:
     sent = c.subscriptions[name]["collection_method"] == "send_invoice"
     made = {
@@ -172,7 +189,7 @@ def new_invoice(
 
 def _settled(c: Customer, invoice: Json, status: str) -> Json:
     """The invoice, with another status from today on."""
-    times = {"finalized_at": None, "paid_at": None, "voided_at": None}
+    times: dict[str, int | None] = {"finalized_at": None, "paid_at": None, "voided_at": None}
     times |= invoice["status_transitions"]
     moved = {"paid": "paid_at", "void": "voided_at"}.get(status)
     if status != "draft":
@@ -197,3 +214,73 @@ def settle(c: Customer, name: str, invoice: Json, status: str) -> None:
 def unpaid_of(c: Customer, name: str) -> list[Json]:
     invoices = c.subscriptions[name]["_invoices"]
     return [each for each in invoices if each["status"] in ("open", "uncollectible")]
+
+
+# What happens to a subscription.
+
+
+def begin(c: Customer, status: str, items: Sequence[Json], **fields: Any) -> str:
+    """A subscription with its first invoice, which is paid unless it is sent or incomplete. Returns
+    its id."""
+    name = c.new_id("sub")
+    trial = c.today + 14 * DAY if status == "trialing" else None
+    if trial:
+        items = [{**item, "current_period_end": trial} for item in items]
+    c.subscriptions[name] = {
+        "id": name,
+        "status": status,
+        "items": tuple(items),
+        "cancel_at": None,
+        "cancel_at_period_end": False,
+        "trial_end": trial,
+        "pause_collection": None,
+        "collection_method": "charge_automatically",
+        "default_payment_method": None,
+        "default_source": None,
+        "_invoices": (),
+        "_pending": (),
+        "_forgotten": False,
+        **fields,
+    }
+    lines = [line for item in items for line in charges(c, item, unit=0 if trial else 1900)]
+    first = new_invoice(c, name, "open", "subscription_create", lines)
+    if trial or (status == "active" and not first["due_date"]):
+        settle(c, name, first, "paid")
+    return name
+
+
+def next_period(c: Customer, name: str) -> list[Json]:
+    """The items whose period ends first begin a new one. Returns the lines that are due."""
+    held = c.subscriptions[name]
+    end = min(item["current_period_end"] for item in held["items"])
+    c.today = max(c.today, end + 3600)
+    items, lines = [], list(held["_pending"])
+    for item in held["items"]:
+        if item["current_period_end"] != end:
+            items.append(item)
+            continue
+        interval = PRICES[item["price"]["id"]][1]
+        after = {**item, "current_period_start": end, "current_period_end": end + interval}
+        items.append(after)
+        if item["quantity"] is None:
+            usage = c.rng.choice((0, 3, 700))
+            lines.append(line_of(c, item, item["current_period_start"], usage, quantity=usage))
+        else:
+            lines += charges(c, after)
+    status = "active" if held["status"] == "trialing" else held["status"]
+    c.change(name, items=tuple(items), status=status, _pending=())
+    return lines
+
+
+def declined(c: Customer, name: str) -> None:
+    """A payment failed, or none came in time."""
+    if c.subscriptions[name]["status"] in ("active", "trialing", "past_due"):
+        c.change(name, status="past_due")
+        c.profile = {**c.profile, "delinquent": True}
+
+
+def recovered(c: Customer, name: str) -> None:
+    """Nothing is owed any more."""
+    if c.subscriptions[name]["status"] in ("past_due", "unpaid", "incomplete"):
+        c.change(name, status="active")
+        c.profile = {**c.profile, "delinquent": False}

@@ -6,16 +6,10 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
+from tests.simulation.billed_lifecycles import BILLED, CUS
 from tests.simulation.billing import SUB, SUMMARY, step
-from tests.simulation.invoicing import KNOWN_PRICES, MONTH, Customer
+from tests.simulation.invoicing import CATALOG, KNOWN_PRICES, MONTH, Customer
 from tests.simulation.stripe_model import EPOCH, METADATA_KEY, Change, Script, State
-
-#: The features of each product. `prod_pro` has three, so its entitlements fill two pages.
-CATALOG: Mapping[str, tuple[str, ...]] = {
-    "prod_basic": ("export",),
-    "prod_pro": ("export", "reports", "sso"),
-    "prod_seats": ("seats",),
-}
 
 
 def subscription(
@@ -96,9 +90,6 @@ def state(
 
 def script(*changes: tuple[float, State, str]) -> Script:
     return Script(Change(wait, after, tuple(events.split())) for wait, after, events in changes)
-
-
-CUS = "cus_a"
 
 
 def _lifecycles() -> dict[str, Script]:
@@ -184,7 +175,7 @@ def _lifecycles() -> dict[str, Script]:
     }
 
 
-LIFECYCLES = _lifecycles()
+LIFECYCLES = _lifecycles() | BILLED
 
 
 def three_changes(*waits: float) -> Script:

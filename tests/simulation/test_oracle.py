@@ -8,20 +8,54 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
+from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.simulation import oracle
-from tests.simulation.oracle import may_use
-from tests.simulation.stripe_model import EPOCH, POLICY, State
+from billing import access, projection
+from billing.access import decide
+from billing.facts import Facts
+from billing.stripe_state import StripeReads, fetch
+from tests.simulation import invariants, oracle
+from tests.simulation.actors import Memory
+from tests.simulation.billing import step
+from tests.simulation.design import design
+from tests.simulation.exhaustive import explore
+from tests.simulation.invariants import (
+    CommitGivesWhatStripeSays,
+    Invariant,
+    NoAccessBeyondHistory,
+    NothingUnpaidToThoseWhoOwe,
+    QuietStoreEqualsStripe,
+    edges,
+    first_difference,
+)
+from tests.simulation.invoicing import CATALOG, Customer
+from tests.simulation.lifecycles import LIFECYCLES
+from tests.simulation.oracle import FOREVER, may_use
+from tests.simulation.stripe_model import (
+    EPOCH,
+    METADATA_KEY,
+    POLICY,
+    Change,
+    Script,
+    State,
+    StripeModel,
+)
+from tests.simulation.world import Setup
 
 CASES: list[Mapping[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "cases" / "access.json").read_text(encoding="utf-8")
 )["cases"]
 
 DAY = 86_400
+
+#: How many customers are drawn: as many as ten seconds allow.
+CUSTOMERS = 2000
 
 
 def test_the_oracle_imports_nothing_of_the_package_that_it_judges() -> None:
@@ -49,6 +83,126 @@ def test_the_oracle_answers_as_the_case_says(case: Mapping[str, Any]) -> None:
         "products": {name: [n, days(until)] for name, (n, until) in answer.products.items()},
         "features": {name: days(until) for name, until in answer.features.items()},
     } == case["answer"]
+
+
+def test_the_code_agrees_with_the_oracle_about_thousands_of_customers() -> None:
+    differing = [
+        f"customer {seed}: {found}"
+        for seed, state in enumerate(customers(CUSTOMERS))
+        if (found := first_difference(facts_by_pages(state), state, edges(state)))
+    ]
+    assert differing == []
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("no_later", lambda until, subscription: until),
+        ("is_for_nothing", lambda invoice: False),
+        ("is_credit", lambda line: False),
+        ("charged_type", lambda subscription, state: "card"),
+        ("clock_of", lambda state, now: now),
+        ("is_billed_by_usage", lambda price, subscription, state: False),
+        ("held_products", lambda state: set(state.catalog)),
+        ("features_in_grace", lambda state, given: ()),
+        ("end_of_grant", lambda text: FOREVER),
+    ],
+)
+def test_an_oracle_with_a_mistake_disagrees_with_the_code(
+    monkeypatch: pytest.MonkeyPatch, name: str, wrong: Any
+) -> None:
+    monkeypatch.setattr(oracle, name, wrong)
+    assert any(first_difference(state.facts, state, edges(state)) for state in customers(400))
+
+
+@pytest.mark.parametrize("part", ["past_due_grace", "delayed_payment", "renewal_slack"])
+def test_a_second_more_or_less_of_a_duration_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    longer = replace(POLICY, **{part: getattr(POLICY, part) + 1})
+    monkeypatch.setattr(invariants, "decide", lambda facts, _, now: decide(facts, longer, now))
+    assert any(first_difference(state.facts, state, edges(state)) for state in customers(400))
+
+
+def gives_the_unpaid_item(real: Any, subscription: Any, *more: Any) -> Any:
+    """Grace gives what the subscription has now, paid or not."""
+    debt = real(subscription, *more)
+    items = tuple(projection._item(subscription, each) for each in subscription["items"]["data"])
+    return debt and replace(debt, paid=items)
+
+
+def gives_a_year_too_much(real: Any, *arguments: Any) -> Any:
+    """Every item is given a year longer."""
+    for held in real(*arguments):
+        yield held._replace(until=held.until + 365 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("promise", "module", "name", "mistake"),
+    [
+        (NothingUnpaidToThoseWhoOwe, projection, "_debt", gives_the_unpaid_item),
+        (CommitGivesWhatStripeSays, projection, "_debt", gives_the_unpaid_item),
+        (QuietStoreEqualsStripe, access, "_held", gives_a_year_too_much),
+        (NoAccessBeyondHistory, access, "_held", gives_a_year_too_much),
+    ],
+)
+def test_each_promise_about_access_notices_a_planted_mistake(
+    monkeypatch: pytest.MonkeyPatch, promise: type[Invariant], module: Any, name: str, mistake: Any
+) -> None:
+    # States remember their facts, so those of the mistake must be others than everybody's.
+    changes = LIFECYCLES["an upgrade is declined, then paid"].changes
+    setup = Setup(
+        script=Script(replace(change, state=replace(change.state)) for change in changes),
+        design=design(strands=False),
+        start=Memory({}),
+        workers=1,
+        worker_stops=False,
+        invariants=(promise(),),
+    )
+    assert explore(setup).violation is None
+    fresh = Script(replace(change, state=replace(change.state)) for change in changes)
+    monkeypatch.setattr(module, name, partial(mistake, getattr(module, name)))
+    found = explore(replace(setup, script=fresh, start=Memory({}))).violation
+    assert found is not None
+    assert found.invariant == promise.__name__
+
+
+@cache
+def customers(count: int) -> list[State]:
+    """Customers whose billing went on for some steps, each with a catalog of its own."""
+    found = []
+    for seed in range(count):
+        rng = Random(seed)
+        catalog: dict[str, tuple[str, ...]] = dict(CATALOG)
+        customer = Customer(
+            f"cus_{seed}",
+            rng,
+            lists_in_grace=rng.random() < 0.5,
+            on_test_clock=rng.random() < 0.1,
+            max_items=4,
+        )
+        for number in range(rng.randrange(1, 20)):
+            step(customer, catalog)
+            if rng.random() < 0.1:
+                product = rng.choice(sorted(catalog))
+                catalog[product] = (*catalog[product], f"feature_{number}")
+        found.append(customer.state(catalog, None))
+    return found
+
+
+def facts_by_pages(state: State) -> Facts:
+    """The facts of a state that is read page by page."""
+    model = StripeModel(Script([Change(0, state, ())]))
+    model.happened = (0.0,)
+
+    def reading(method: str) -> Any:
+        return lambda name, after=None: model.read(method, name, after, EPOCH, 0)[0]
+
+    reads: Any = SimpleNamespace(
+        **{name: reading(name) for name in vars(StripeReads) if not name.startswith("_")}
+    )
+    fetched = fetch(reads, state.id, Facts(), lambda: None)
+    return projection.project(fetched, METADATA_KEY).facts
 
 
 def days(until: int) -> float:
