@@ -16,8 +16,8 @@ from tests.simulation.lifecycles import (
     three_changes,
     two_customers,
 )
-from tests.simulation.stripe_model import Script
-from tests.simulation.world import Budgets, Setup
+from tests.simulation.setups import Budgets, Setup
+from tests.simulation.stripe_account import Script
 
 
 class Small(NamedTuple):
@@ -86,10 +86,10 @@ def case(name: str, design: Design) -> Setup:
         return Setup(
             script=small.script,
             budgets=small.budgets,
-            design=design,
+            designs=(design,),
             start=Memory({}),
             workers=small.workers,
             delivers_at_once=not small.budgets.holds,
         )
-    setup = Setup(script=LIFECYCLES[name], design=design, start=Memory({}), workers=1)
+    setup = Setup(script=LIFECYCLES[name], designs=(design,), start=Memory({}), workers=1)
     return replace(setup, budgets=Budgets(duplicates=MAX_DUPLICATES), worker_stops=False)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from tests.simulation.actors import Memory
 from tests.simulation.invariants import Violated
-from tests.simulation.world import Move, Setup, World
+from tests.simulation.setups import Setup
+from tests.simulation.world import Move, World
 
 #: A history with more moves than this makes no progress.
 MAX_MOVES = 400

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from billing.access import Access, decide
+from billing.customers import Customers
 from billing.facts import Item
 from billing.keys import CustomerKey, SubjectKey
-from billing.model import CustomerRow
+from billing.model import CustomerRow, Link
 from billing.sync import MAX_ATTEMPTS
-from tests.simulation.design import ISSUER
+from billing.sync_request import SyncRequest
 from tests.simulation.sqs_model import Received
-from tests.simulation.stripe_model import EPOCH, POLICY, Script, Seen, State
+from tests.simulation.stripe_account import Document, Seen
+from tests.simulation.stripe_model import EPOCH, POLICY, State
 
 if TYPE_CHECKING:
     from tests.simulation.world import Actor, World
@@ -32,14 +34,22 @@ class Invariant:
     def read(self, world: World, actor: Actor) -> None:
         """`actor` is about to read from Stripe."""
 
-    def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
-        """`actor` has replaced `before` with `after`."""
+    def commit(self, world: World, actor: Actor, before: Any, after: Any) -> None:
+        """`actor` has replaced the row `before` with `after`, of a customer or a document."""
 
     def acknowledge(self, world: World, received: Received) -> None:
         """A message is about to be deleted from the queue."""
 
     def answer(self, world: World, event: str) -> None:
         """The webhook of `event` is about to be answered 200."""
+
+    def respond(
+        self, world: World, subject: str, row: CustomerRow | None, session: str = ""
+    ) -> None:
+        """`subject` is told what the row says. `session`: it has come back from this checkout."""
+
+    def pay(self, world: World, subject: str, session: str) -> None:
+        """`subject` is about to pay in this checkout session."""
 
     def quiet(self, world: World) -> None:
         """Nothing more can happen."""
@@ -52,26 +62,38 @@ class QuietStoreEqualsStripe(Invariant):
     """When the queue is quiet, each customer's row holds the facts of Stripe's true state."""
 
     def quiet(self, world: World) -> None:
-        for customer in world.setup.script.versions:
-            state, row = world.stripe.state(customer), _row(world, customer)
-            if state is not None and row.facts != state.facts:
+        for customer, state in world.stripe.customers():
+            row = _row(world, customer)
+            if row.facts != state.facts and not _stays_behind(world, customer, state):
                 raise self.broken(
                     f"{customer} is {_brief(state)} at Stripe; revision {row.revision} differs"
                 )
+
+
+class QuietDocumentsEqualStripe(Invariant):
+    """When the queue is quiet, each document's row has the content of what Stripe returns."""
+
+    def quiet(self, world: World) -> None:
+        for name in world.stripe.past.versions:
+            state = world.stripe.state(name)
+            if isinstance(state, Document):
+                row = world.store.load_document(state.key)
+                if row.content != state.content:
+                    raise self.broken(f"{name}: revision {row.revision} has {row.content}")
 
 
 class NeverBackwards(Invariant):
     """A stored state is never replaced by one that was fetched when less had happened. The new
     state is an older version than the stored one only if its read was stale."""
 
-    def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
+    def commit(self, world: World, actor: Actor, before: Any, after: Any) -> None:
         held, fetch = world.seen.get(after.key), actor.fetch
-        if held is None or fetch is None or fetch.customer != after.key:
+        if held is None or fetch is None or fetch.key != after.key:
             return
         self._compare(after, held[0], fetch.profile)
         self._compare(after, held[1], fetch.entitlements)
 
-    def _compare(self, row: CustomerRow, held: Seen | None, new: Seen | None) -> None:
+    def _compare(self, row: Any, held: Seen | None, new: Seen | None) -> None:
         if held is None or new is None:
             return
         lagged = new.version < new.truth
@@ -89,11 +111,11 @@ class AcknowledgedMeansCovered(Invariant):
     which was sent after a 404. A copy has no such excuse."""
 
     def acknowledge(self, world: World, received: Received) -> None:
-        event = world.setup.script.events.get(received.request.cause.id)
+        event = world.stripe.past.events.get(received.request.cause.id)
         if event is None or received.receipt in world.covered:
             return
-        key = CustomerKey("own", "test", event.customer)
-        if world.store.load(key).deleted:
+        key = event.key
+        if isinstance(key, CustomerKey) and world.store.load(key).deleted:
             return
         profile, entitlements = world.seen.get(key, (None, None))
         if (
@@ -136,10 +158,12 @@ class NoAccessBeyondHistory(Invariant):
     """A row grants only what Stripe granted at some time: the exact subscription items, features
     and products, and none of them for longer."""
 
-    def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
+    def commit(self, world: World, actor: Actor, before: Any, after: Any) -> None:
+        if not isinstance(after, CustomerRow):
+            return
         customer, access = after.key.id, after.access(POLICY, EPOCH)
-        versions = world.stripe.versions(customer)
-        given = _given(world.setup.script, customer, len(versions), len(world.stripe.happened))
+        states = tuple(map(world.stripe.version, world.stripe.versions(customer)))
+        given = _given(states, tuple(world.stripe.catalog.items()))
         for subscription in after.facts.subscriptions:
             for item in subscription.items:
                 if (subscription.id, item) not in given.items:
@@ -156,7 +180,7 @@ class NoAccessBeyondHistory(Invariant):
 class RevisionCountsCommits(Invariant):
     """Each commit increases the revision by exactly one."""
 
-    def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
+    def commit(self, world: World, actor: Actor, before: Any, after: Any) -> None:
         if after.revision != before.revision + 1:
             raise self.broken(
                 f"{after.key.id} went from revision {before.revision} to {after.revision}"
@@ -166,7 +190,7 @@ class RevisionCountsCommits(Invariant):
 class TombstoneStays(Invariant):
     """A deleted customer never gets access again."""
 
-    def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
+    def commit(self, world: World, actor: Actor, before: Any, after: Any) -> None:
         if before.deleted and not after.deleted:
             raise self.broken(f"{after.key.id} was deleted; the new row is no tombstone")
         if after.deleted and after.access(POLICY, EPOCH) != Access():
@@ -174,29 +198,31 @@ class TombstoneStays(Invariant):
 
 
 class OneCustomerOneSubject(Invariant):
-    """A subject has at most one customer. A customer loses its subject only to another one that
-    takes it over. Link and row agree. At the end, a living customer without a subject claims none,
-    or one that is held by a living customer which claims it too."""
+    """A subject has at most one customer. Link and row agree. A customer loses its subject only to
+    another one that takes it over, or to take another one itself. At the end, each living customer
+    has the subject that it claims, or another living one that claims it has it."""
 
-    def commit(self, world: World, actor: Actor, before: CustomerRow, after: CustomerRow) -> None:
-        if before.subject is not None and after.subject != before.subject:
-            heir = _linked(world, before.subject)
-            if after.subject is not None or heir == after.key:
-                raise self.broken(f"{after.key.id}: {before.subject} became {after.subject}")
-        if after.subject is None or after.subject == before.subject:
+    def commit(self, world: World, actor: Actor, before: Any, after: Any) -> None:
+        if not isinstance(after, CustomerRow) or after.subject == before.subject:
+            return
+        if before.subject is not None and _linked(world, before.subject) == after.key:
+            raise self.broken(f"{after.key.id} lost {before.subject}, which is linked to it")
+        if after.subject is None:
             return
         linked = _linked(world, after.subject)
         if linked != after.key:
             raise self.broken(f"{after.key.id} has {after.subject}, which is linked to {linked}")
         for key, row in world.store.rows.items():
-            if key != after.key and row.subject == after.subject:
+            if key != after.key and (row.subject, row.issuer) == (after.subject, after.issuer):
                 raise self.broken(f"{key.id} has {after.subject} too")
 
     def quiet(self, world: World) -> None:
-        now = {c: world.stripe.state(c) for c in world.setup.script.versions}
-        living = {c: state for c, state in now.items() if state is not None and not state.deleted}
+        living = {c: state for c, state in world.stripe.customers() if not state.deleted}
         for customer, state in living.items():
-            if state.claim is None or _row(world, customer).subject is not None:
+            if state.claim is None or _stays_behind(world, customer, state):
+                continue
+            row = _row(world, customer)
+            if row.subject == state.claim:
                 continue
             linked = _linked(world, state.claim)
             holder = living.get(linked.id) if linked else None
@@ -209,7 +235,7 @@ class ReadsWithinBudget(Invariant):
     there are never more confirms than fetches for events."""
 
     def read(self, world: World, actor: Actor) -> None:
-        if actor.reads and actor.reads.count(actor.reads[-1]) > MAX_ATTEMPTS:
+        if actor.received and actor.reads and actor.reads.count(actor.reads[-1]) > MAX_ATTEMPTS:
             raise self.broken(f"{actor.name} fetched {actor.reads[-1]} {len(actor.reads)} times")
 
     def acknowledge(self, world: World, received: Received) -> None:
@@ -220,12 +246,80 @@ class ReadsWithinBudget(Invariant):
 
 
 class Progress(Invariant):
-    """Every history ends quiet, and no message is dead-lettered: every message here can succeed.
-    The explorers raise it too, at their limit of moves."""
+    """Every history ends quiet. A message is dead-lettered only with a true reason: its customer's
+    row does not fit, or Stripe refuses its reads for good; and each only once. The explorers raise
+    it too, at their limit of moves."""
 
     def quiet(self, world: World) -> None:
-        if world.queue.dead:
-            raise self.broken(f"dead-lettered: {world.queue.dead}")
+        bodies = [body for body, _ in world.queue.dead]
+        for body, reason in world.queue.dead:
+            customer = SyncRequest.from_message(body).key.id
+            has_cause = (
+                customer in world.setup.throttled
+                if reason == "StripeUnavailable"
+                else reason.startswith("StoreRefused") and _did_not_fit(world, customer)
+            )
+            if not has_cause or bodies.count(body) > 1:
+                raise self.broken(f"dead-lettered: {body} {reason}")
+
+
+class NobodyElsesAccess(Invariant):
+    """A subject is told only of a customer that is living in the table, holds this subject there,
+    and has claimed it at Stripe. Nobody who has a customer at the end is told of none."""
+
+    def respond(
+        self, world: World, subject: str, row: CustomerRow | None, session: str = ""
+    ) -> None:
+        if row is None:
+            return
+        claims = {
+            state.claim
+            for state in map(world.stripe.version, world.stripe.versions(row.key.id))
+            if isinstance(state, State)
+        }
+        if row.deleted or row.subject != subject or subject not in claims:
+            raise self.broken(f"{subject} is told of {row.key.id}, which has {row.subject}")
+
+    def quiet(self, world: World) -> None:
+        issuers = world.design.issuers
+        reader = Customers(_Settled(world), mode="test", issuers=issuers, clock=lambda: 0.0)
+        living = {c: state for c, state in world.stripe.customers() if not state.deleted}
+        for subject in {state.claim for state in living.values()} - {None}:
+            claimants = {c for c, state in living.items() if state.claim == subject}
+            if any(_stays_behind(world, c, state) for c, state in living.items()):
+                continue
+            row = reader.of(subject or "")
+            if row is None or row.key.id not in claimants:
+                told = row.key.id if row else "no customer"
+                raise self.broken(f"{subject} is told of {told}; {sorted(claimants)} claim it")
+
+
+class WhatIsBoughtShows(Invariant):
+    """Whoever comes back from a paid checkout is told of the subscription that it brought, unless a
+    read was stale or a call failed."""
+
+    def respond(
+        self, world: World, subject: str, row: CustomerRow | None, session: str = ""
+    ) -> None:
+        budgets = world.setup.budgets
+        if not session or row is None or budgets.lags or budgets.failures:
+            return
+        bought = world.stripe.session(session).subscription
+        if bought not in [each.id for each in row.facts.subscriptions]:
+            raise self.broken(f"{subject} paid {session} and is not told of {bought}")
+
+
+class NobodyPaysTwice(Invariant):
+    """A session can be paid only while no other living customer of its subject, and not this one,
+    has a subscription that a checkout brought."""
+
+    def pay(self, world: World, subject: str, session: str) -> None:
+        for customer, state in world.stripe.customers():
+            if state.deleted or state.claim != subject:
+                continue
+            bought = [each["id"] for each in state.subscriptions if each["id"][:6] == "sub_cs"]
+            if bought:
+                raise self.broken(f"{subject} can pay {session}; {customer} has {bought}")
 
 
 INVARIANTS: tuple[Invariant, ...] = (
@@ -238,6 +332,10 @@ INVARIANTS: tuple[Invariant, ...] = (
     AnsweredMeansKept(),
     ReadsWithinBudget(),
     QuietStoreEqualsStripe(),
+    QuietDocumentsEqualStripe(),
+    NobodyElsesAccess(),
+    WhatIsBoughtShows(),
+    NobodyPaysTwice(),
     Progress(),
 )
 
@@ -251,14 +349,13 @@ class _Given(NamedTuple):
 
 
 @lru_cache(maxsize=1 << 12)
-def _given(script: Script, customer: str, versions: int, happened: int) -> _Given:
+def _given(states: tuple[State, ...], attached: tuple[tuple[str, tuple[str, ...]], ...]) -> _Given:
     items: set[tuple[str, Item]] = set()
     features: dict[str, int] = {}
     quantities: dict[tuple[str, str], int] = {}
     untils: dict[str, int] = {}
     latest = 0
-    for index in script.versions.get(customer, [])[:versions]:
-        facts = script.changes[index].state.facts
+    for facts in (state.facts for state in states):
         access = decide(facts, POLICY, EPOCH)
         latest = max([latest, *access.subscriptions.values()])
         features |= dict.fromkeys(access.features, 0)
@@ -273,9 +370,8 @@ def _given(script: Script, customer: str, versions: int, happened: int) -> _Give
         for name, given in access.products.items():
             untils[name] = max(untils.get(name, 0), given.until)
     # A product's features belong to no customer, so a read returns them before any event.
-    catalog = script.changes[happened - 1].state.catalog if happened else {}
     for _, product in quantities:
-        features |= dict.fromkeys(catalog.get(product, ()), 0)
+        features |= dict.fromkeys(dict(attached).get(product, ()), 0)
     # If a change happens during a fetch, it may see one subscription before and another after it.
     products = {
         product: (sum(most for (_, p), most in quantities.items() if p == product), until)
@@ -284,12 +380,45 @@ def _given(script: Script, customer: str, versions: int, happened: int) -> _Give
     return _Given(frozenset(items), dict.fromkeys(features, latest), products)
 
 
+class _Settled:
+    """customers.Reads: every replica of the table has every write."""
+
+    def __init__(self, world: World) -> None:
+        self._store = world.store
+
+    def load(self, key: CustomerKey, *, consistent: bool = True) -> CustomerRow:
+        return self._store.load(key)
+
+    def load_link(self, key: SubjectKey, *, consistent: bool = True) -> Link:
+        return self._store.load_link(key)
+
+
 def _linked(world: World, subject: str) -> CustomerKey | None:
-    return world.store.load_link(SubjectKey("test", ISSUER, subject)).customer
+    """The customer that a subject is linked to, by the latest issuer that has a link."""
+    for issuer in world.design.issuers:
+        customer = world.store.load_link(SubjectKey("test", issuer, subject)).customer
+        if customer is not None and world.store.load(customer).subject == subject:
+            return customer
+    return None
 
 
 def _row(world: World, customer: str) -> CustomerRow:
     return world.store.load(CustomerKey("own", "test", customer))
+
+
+def _stays_behind(world: World, customer: str, state: State) -> bool:
+    """Whether the row cannot be written: it does not fit, or Stripe refuses the reads."""
+    return customer in world.setup.throttled or not _fits(world, state)
+
+
+def _fits(world: World, state: State) -> bool:
+    most = world.setup.max_subscriptions
+    return most is None or len(state.subscriptions) <= most
+
+
+def _did_not_fit(world: World, customer: str) -> bool:
+    versions = map(world.stripe.version, world.stripe.versions(customer))
+    return not all(_fits(world, state) for state in versions)
 
 
 def _brief(state: State) -> str:

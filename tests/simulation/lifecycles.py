@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
-from tests.simulation.stripe_model import EPOCH, METADATA_KEY, Change, Script, State
+from tests.simulation.stripe_account import Change, Document, Script
+from tests.simulation.stripe_model import EPOCH, METADATA_KEY, State
 
 MONTH = 30 * 86400
 
@@ -97,7 +98,7 @@ def state(
     )
 
 
-def script(*changes: tuple[float, State, str]) -> Script:
+def script(*changes: tuple[float, State | Document, str]) -> Script:
     return Script(Change(wait, after, tuple(events.split())) for wait, after, events in changes)
 
 

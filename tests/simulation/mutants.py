@@ -29,7 +29,7 @@ from billing.sync import (
     Sync,
     covered,
 )
-from billing.sync_request import Cause, SyncRequest
+from billing.sync_request import SyncRequest
 from tests.simulation import cases
 from tests.simulation.actors import QueuePort, StorePort, StripePort, clock, io
 from tests.simulation.design import Design, design, real_sync
@@ -159,9 +159,9 @@ class _GivesUp:
     def fetch(self, over: Any, in_time: Callable[[], None]) -> Fetched:
         return self.replica.fetch(over, in_time)
 
-    def commit(self, over: Any, fetched: Any, *, confirm_at: int, cause: Cause) -> Row:
+    def commit(self, over: Any, fetched: Any, **dated: Any) -> Row:
         try:
-            return self.replica.commit(over, fetched, confirm_at=confirm_at, cause=cause)
+            return self.replica.commit(over, fetched, **dated)
         except Conflict:
             raise _GaveUp from None
 
@@ -178,16 +178,17 @@ class FetchesFirst(Sync):
         replica = self.replicas[key.kind]
         assert isinstance(key, CustomerKey)
         fetched = replica.fetch(CustomerRow(key=key), unlimited)
-        self._write(replica.load(key), fetched, requests)
+        self._write(replica.load(key), fetched, requests, fetched.date)
 
-    def _write(self, row: Row, fetched: Any, requests: Requests) -> None:
+    def _write(self, row: Row, fetched: Any, requests: Requests, as_of: int) -> None:
         """The rest of a sync, in order."""
         if row.deleted or billing.sync.covered(row, requests):
             return
         self.replicas[row.key.kind].commit(
             row,
             fetched,
-            confirm_at=self._confirm(row, requests, fetched_at=fetched.as_of),
+            as_of=as_of,
+            confirm_at=self._confirm(row, requests, as_of=as_of, latest=as_of),
             cause=requests[0].cause,
         )
 
@@ -202,7 +203,7 @@ class StampsAfterwards(FetchesFirst):
         row = replica.load(key)
         fetched: Any = replica.fetch(row, unlimited)
         replica.load(key)  # an I/O point, so that time can pass
-        self._write(row, replace(fetched, as_of=int(clock())), requests)
+        self._write(row, fetched, requests, int(clock()))
 
 
 class AppliesThePayload(FetchesFirst):
@@ -257,28 +258,28 @@ class ClaimsTheEventFirst(Sync):
 class NeverConfirms(Sync):
     """Assumes that a read from Stripe is never stale."""
 
-    def _confirm(self, row: Row, requests: Requests, *, fetched_at: int) -> int:
+    def _confirm(self, row: Row, requests: Requests, *, as_of: int, latest: int) -> int:
         return row.confirm_at
 
 
 class ConfirmsTooEarly(Sync):
     """Relies on any pending confirm, even if it is due too early."""
 
-    def _confirm(self, row: Row, requests: Requests, *, fetched_at: int) -> int:
-        if row.confirm_at > fetched_at:
+    def _confirm(self, row: Row, requests: Requests, *, as_of: int, latest: int) -> int:
+        if row.confirm_at > latest:
             return row.confirm_at
-        return Sync._confirm(self, row, requests, fetched_at=fetched_at)
+        return Sync._confirm(self, row, requests, as_of=as_of, latest=latest)
 
 
 class ConfirmsForItselfOnly(Sync):
     """Sends a confirm that covers only its own fetch, although later syncs rely on it too."""
 
-    def _confirm(self, row: Row, requests: Requests, *, fetched_at: int) -> int:
+    def _confirm(self, row: Row, requests: Requests, *, as_of: int, latest: int) -> int:
         confirms_only = all(request.is_confirm for request in requests)
-        if confirms_only or row.confirm_at > fetched_at + MARGIN_SECONDS:
+        if confirms_only or row.confirm_at > latest + MARGIN_SECONDS:
             return row.confirm_at
-        self.queue.send(SyncRequest.confirm(row.key, up_to=fetched_at), CONFIRM_DELAY_SECONDS)
-        return fetched_at + CONFIRM_DELAY_SECONDS
+        self.queue.send(SyncRequest.confirm(row.key, up_to=as_of), CONFIRM_DELAY_SECONDS)
+        return as_of + CONFIRM_DELAY_SECONDS
 
 
 class ConfirmsAfterwards(Sync):
@@ -314,8 +315,8 @@ class WakesNobody(CustomerReplica):
 class WakesAfterCommits(CustomerReplica):
     """Wakes the claimants after its own commit, and not when the message comes again."""
 
-    def commit(self, over: Any, fetched: Any, *, confirm_at: int, cause: Cause) -> CustomerRow:
-        row = CustomerReplica.commit(self, over, fetched, confirm_at=confirm_at, cause=cause)
+    def commit(self, over: Any, fetched: Any, **dated: Any) -> CustomerRow:
+        row = CustomerReplica.commit(self, over, fetched, **dated)
         CustomerReplica.settled(self, row)
         return row
 
@@ -326,9 +327,9 @@ class WakesAfterCommits(CustomerReplica):
 class RemembersAfterwards(CustomerReplica):
     """Looks at the holder, and then remembers the claim that it refused."""
 
-    def commit(self, over: Any, fetched: Any, *, confirm_at: int, cause: Cause) -> CustomerRow:
+    def commit(self, over: Any, fetched: Any, **dated: Any) -> CustomerRow:
         looking = replace(self, store=_RemembersNothing())
-        row = CustomerReplica.commit(looking, over, fetched, confirm_at=confirm_at, cause=cause)
+        row = CustomerReplica.commit(looking, over, fetched, **dated)
         claimed = row.facts.claimed_subject
         if claimed is not None and row.subject is None:
             found = self.store.load_link(SubjectKey(row.key.mode, self.issuers[0], claimed))
@@ -450,7 +451,7 @@ def _sync(kind: type[Sync] = Sync, **parts: Any) -> Callable[[], Design]:
 def _other(kind: type[Design]) -> Callable[[], Design]:
     def make() -> Design:
         real = design(strands=False)
-        return kind(real.ingest, real.batch)
+        return kind(real.ingest, real.batch, real.checkout, real.issuers)
 
     return make
 

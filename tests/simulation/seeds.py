@@ -8,7 +8,8 @@ from random import Random
 from tests.simulation.design import Design
 from tests.simulation.invariants import Violated
 from tests.simulation.lifecycles import random_script
-from tests.simulation.world import Budgets, Move, Secrets, Setup, World
+from tests.simulation.setups import Budgets, Secrets, Setup
+from tests.simulation.world import Move, World
 
 #: Faults occur only during this many moves. After them the world must become quiet.
 MAX_FAULTY_MOVES = 300
@@ -38,7 +39,7 @@ def setup_of(rng: Random, design: Design) -> Setup:
         script=random_script(
             rng, customers=rng.choice((1, 2, 3, 5)), changes=rng.randrange(20, 25)
         ),
-        design=design,
+        designs=(design,),
         workers=workers,
         budgets=Budgets(*[UNLIMITED] * len(Budgets._fields)),
         chance=rng.uniform,

@@ -10,7 +10,6 @@ import pytest
 
 from billing.contract import ROUTES
 from billing.keys import SubjectKey
-from billing.link import RELEASE_DELAY_SECONDS
 from billing.settings import Settings
 from billing.subjects import MAX_SUBJECT_BYTES
 from billing.sync import ATTEMPT_BUDGET_MS, CONFIRM_DELAY_SECONDS
@@ -194,7 +193,7 @@ def test_a_confirm_comes_after_the_end_of_the_function_that_sent_it() -> None:
     syncs = [name for name in RIGHTS if RIGHTS[name] >= SYNCS_AT_ONCE]
     syncs.remove("StripeSetupFunction")
     assert len(syncs) == 3
-    delay = min(CONFIRM_DELAY_SECONDS, RELEASE_DELAY_SECONDS)
+    delay = CONFIRM_DELAY_SECONDS
     assert max(FUNCTIONS[name]["Timeout"] for name in syncs) < delay
 
 
