@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from billing.adapters import signature
 from billing.batch import Batch, Message
@@ -36,6 +36,10 @@ from tests.simulation.actors import (
 from tests.simulation.stripe_model import METADATA_KEY, POLICY
 
 ISSUER = "https://issuer.example"
+
+#: The issuer that a team used before, and the issuers after a deploy that changes it.
+FORMER_ISSUER = "https://former.example"
+ISSUERS = (ISSUER, FORMER_ISSUER)
 
 #: The longest pause between two requests of a reader, in seconds.
 MAX_PAUSE_SECONDS = 100
@@ -150,6 +154,17 @@ def real_checkout(sync: Sync, issuers: Issuers, buyers: type[Buyers] = Buyers) -
         policy=POLICY,
         return_urls=RETURN_URLS,
     )
+
+
+def releases() -> tuple[Design, ...]:
+    """What is deployed in a long history: at first, and once the issuer has changed."""
+    return (design(issuers=(FORMER_ISSUER,)), design(issuers=ISSUERS))
+
+
+class Make(Protocol):
+    """Wires a design: the real one, or a mutant."""
+
+    def __call__(self, *, issuers: Issuers = (ISSUER,)) -> Design: ...
 
 
 def design(

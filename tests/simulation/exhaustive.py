@@ -11,7 +11,7 @@ from tests.simulation.setups import Setup
 from tests.simulation.world import Move, World
 
 #: A history with more moves than this makes no progress.
-MAX_MOVES = 400
+MAX_MOVES = 2000
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from billing.errors import (
     QueueUnavailable,
     StoreRefused,
     StoreUnavailable,
+    StripeRefused,
     StripeUnavailable,
 )
 from billing.model import CustomerRow, DocumentRow, Link
@@ -192,11 +193,18 @@ def _checkout(world: World, op: Op, lag: int) -> Any:
             if len(stripe.past.log) > changes:
                 world.announce(changes)
             return name
-    parameters, key = op.args
+    text, key = op.args
+    parameters = json.loads(text)
+    if stripe.state(parameters["customer"]).deleted:
+        return Raised(_no_such_customer, "InvalidRequestError")
     try:
-        return stripe.create_session(json.loads(parameters), key, now).object
+        return stripe.create_session(parameters, key, now).object
     except Conflict as error:
         return Raised(Conflict, str(error))
+
+
+def _no_such_customer(reason: str) -> StripeRefused:
+    return StripeRefused(400, "resource_missing", "customer", reason)
 
 
 # The table.

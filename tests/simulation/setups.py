@@ -82,6 +82,7 @@ class Setup:
     clock_skews       how far our clocks are off: that of ingest_webhook, then the workers'
     skew              how far two of Stripe's clocks may differ: a read is then less stale
     dates             how far a wrong Date is off
+    waits             how long a wait may take
     ingest_stops      whether ingest_webhook stops at each I/O point, or runs without a stop
     worker_stops      the same for a worker; one that does not stop receives what is visible at once
     delivers_at_once  whether a webhook arrives with its change: a late message stands for a late
@@ -103,7 +104,7 @@ class Setup:
     dates: tuple[float, ...] = ()
     secrets: Secrets = field(default_factory=Secrets)
     webhook_delay: float = 0.0
-    wait_seconds: float = WAIT_SECONDS
+    waits: tuple[float, ...] = (WAIT_SECONDS,)
     ingest_stops: bool = False
     worker_stops: bool = True
     delivers_at_once: bool = False

@@ -309,6 +309,11 @@ class StripeModel:
     def session(self, name: str) -> Session:
         return next(each for each in self._sessions if each.id == name)
 
+    def is_payable(self, name: str) -> bool:
+        """Whether the session is open; nobody pays for a deleted customer."""
+        session = self.session(name)
+        return session.status == "open" and not self.state(session.customer).deleted
+
     def create_session(self, parameters: Mapping[str, Any], key: str, now: float) -> Session:
         """A new session, or the one that was created with this key, as it is now. Raises Conflict
         where that one was for something else."""
@@ -331,7 +336,8 @@ class StripeModel:
         """The buyer pays; whether the session was open. Its customer then has a subscription."""
         paid = self._end(name, now, status="complete", subscription=f"sub_{name}")
         if paid:
-            self._add(_paid(self.state(self.session(name).customer), f"sub_{name}"), now)
+            state = self.state(self.session(name).customer)
+            self._add(_paid(state, f"sub_{name}", tuple(self.catalog.items())), now)
         return paid
 
     @property
@@ -339,10 +345,9 @@ class StripeModel:
         return self.past.sessions[-1][1] if self.past.sessions else ()
 
     def _end(self, name: str, now: float, **changed: Any) -> bool:
-        session = self.session(name)
-        customer = self.state(session.customer)
-        if session.status != "open" or customer.deleted:
+        if not self.is_payable(name):
             return False
+        session = self.session(name)
         ended = session._replace(**changed)
         self._step(tuple(ended if each is session else each for each in self._sessions), now)
         return True
@@ -383,6 +388,8 @@ def _ended(subscription: str) -> StripeObject:
 @lru_cache(maxsize=1 << 10)
 def _features(keys: tuple[str, ...], after: str | None) -> StripeObject:
     """A page of a product's features: always the same object for the same page."""
+    if after is not None and after not in [f"pf_{key}" for key in keys]:
+        return NOTHING_MORE
     state = State("", catalog={"": keys})
     return state.page("list_product_features", "", after)
 
@@ -394,12 +401,13 @@ def _created(name: str, metadata: str) -> Change:
 
 
 @lru_cache(maxsize=1 << 10)
-def _paid(state: State, name: str) -> Change:
+def _paid(state: State, name: str, catalog: tuple[tuple[str, tuple[str, ...]], ...]) -> Change:
+    from tests.simulation.lifecycles import CATALOG, subscription
     from tests.simulation.lifecycles import state as state_with
-    from tests.simulation.lifecycles import subscription
 
     bought = subscription(name, "active", "prod_basic")
-    after = state_with(state.id, *state.subscriptions, bought, claim=state.claim)
+    features = dict(catalog) or CATALOG
+    after = state_with(state.id, *state.subscriptions, bought, catalog=features)
     after = replace(after, profile=state.profile)
     return Change(0, after, ("customer.subscription.created", "checkout.session.completed"))
 

@@ -157,7 +157,7 @@ class World:
                 if op is not None and not actor.strands and actor.wakes <= self.now:
                     found += [("step", name, v) for v in performing.variants(self, op)]
         if budgets.waits and self.actors:
-            found.append(("wait",))
+            found += [("wait", seconds) for seconds in self.setup.waits]
         if budgets.holds:
             found += [("hold", event) for event in self._deliverable()]
         return found + self._visits()
@@ -174,7 +174,7 @@ class World:
             if budgets.purchases:
                 found.append(("buy", subject))
         for subject, session in self.checkouts:
-            if self.stripe.session(session).status == "open":
+            if self.stripe.is_payable(session):
                 found.append(("pay", subject, session))
         return found
 
@@ -238,10 +238,10 @@ class World:
                 self.spend(copies=1)
                 self.log(f"SQS delivers {message} again")
                 self.queue.duplicate(message)
-            case ("wait",):
+            case ("wait", seconds):
                 self.spend(waits=1)
-                self.now += self.setup.wait_seconds
-                self.log(f"{self.setup.wait_seconds:g} s pass")
+                self.now += seconds
+                self.log(f"{seconds:g} s pass")
             case ("deploy",):
                 self.spend(deploys=1)
                 self.deployed += 1

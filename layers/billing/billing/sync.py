@@ -40,7 +40,7 @@ from typing import Any, Protocol
 
 from billing.errors import Conflict, OutOfTime
 from billing.keys import Key
-from billing.sync_request import CLAIM, DEMAND, Cause, SyncRequest
+from billing.sync_request import DEMAND, Cause, SyncRequest
 from billing.timeouts import AWS_CALL_MS, STRIPE_CALL_MS
 
 #: How stale a read of Stripe may be, in seconds by Stripe's clock.
@@ -192,18 +192,14 @@ class Sync:
 
 def covered(row: Row, requests: Sequence[SyncRequest]) -> bool:
     """Whether no request needs a fetch: the stored row was fetched more than the margin after it,
-    or it is an orphan, a confirm whose sync never wrote its row. A claim always needs one: it tells
-    of a change in the table, not at Stripe.
+    or it is an orphan, a confirm whose sync never wrote its row.
 
     More than: both count whole seconds, so a change may be almost a second later than `up_to`.
     """
     oldest = row.as_of - MAX_COVERED_AGE_SECONDS if row.key.mode == "test" else 0
     return all(
-        request.cause.type != CLAIM
-        and (
-            oldest <= request.up_to < row.as_of - MARGIN_SECONDS
-            or (request.is_confirm and row.confirm_at < request.up_to + MARGIN_SECONDS)
-        )
+        oldest <= request.up_to < row.as_of - MARGIN_SECONDS
+        or (request.is_confirm and row.confirm_at < request.up_to + MARGIN_SECONDS)
         for request in requests
     )
 

@@ -50,7 +50,8 @@ class SyncRequest:
     @classmethod
     def claim(cls, key: Key, *, cause: str, up_to: int) -> SyncRequest:
         """One more look at the subject that `key` claims: customer `cause` has changed who may have
-        it, by a commit whose fetch began at `up_to`. No row covers it: see sync.covered."""
+        it, by a commit whose fetch began at `up_to`. Where the row of `key` covers that, what
+        follows from it is still done: see sync.Replica.settled."""
         return cls(key, up_to, Cause(cause, CLAIM))
 
     @property
