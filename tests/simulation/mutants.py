@@ -281,7 +281,7 @@ class ConfirmsForItselfOnly(Sync):
     """Sends a confirm that covers only its own fetch, although later syncs rely on it too."""
 
     def _confirm(self, row: Row, requests: Requests, *, as_of: int, latest: int) -> int:
-        confirms_only = all(request.is_confirm for request in requests)
+        confirms_only = all(request.is_follow_up for request in requests)
         if confirms_only or row.confirm_at > latest + MARGIN_SECONDS:
             return row.confirm_at
         self.queue.send(SyncRequest.confirm(row.key, up_to=as_of), CONFIRM_DELAY_SECONDS)
@@ -649,8 +649,8 @@ MUTANTS = (
     _edit(
         "an event beside a confirm begets no confirm",
         "sync",
-        "if requests and all(request.is_confirm",
-        "if requests and any(request.is_confirm",
+        "if requests and all(request.is_follow_up",
+        "if requests and any(request.is_follow_up",
         QuietStoreEqualsStripe,
         "a confirm comes with an event",
     ),

@@ -23,6 +23,9 @@ do more: the earlier one for what the row covers and for when its confirm is due
 whether a pending confirm is late enough. So either clock may be wrong by any amount, and two of
 Stripe's servers may disagree, as long as not both clocks are wrong in the same direction at once.
 
+A claim begets no confirm either: a change that its read may miss has an event, whose confirm is
+still to come. Otherwise a claim of a row that cannot be written would come again for ever.
+
 A confirm is sent before the write that records it, and comes after the end of the function that
 sent it. So if the row then records no confirm as late as this one, it was never written, no fetch
 relies on this *orphan*, and it is acknowledged without one. Otherwise each retry of a sync that
@@ -180,7 +183,7 @@ class Sync:
         other order none at all. A pending confirm that is late enough serves this fetch too. So
         only a fetch that is as late as the confirm's own replaces it.
         """
-        if requests and all(request.is_confirm for request in requests):
+        if requests and all(request.is_follow_up for request in requests):
             return row.confirm_at
         if row.confirm_at > latest + MARGIN_SECONDS:
             return row.confirm_at

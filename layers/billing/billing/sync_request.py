@@ -58,6 +58,11 @@ class SyncRequest:
     def is_confirm(self) -> bool:
         return self.cause.type == CONFIRM
 
+    @property
+    def is_follow_up(self) -> bool:
+        """Whether no change at Stripe is behind it: a confirm, or a claim."""
+        return self.cause.type in (CONFIRM, CLAIM)
+
     def to_message(self) -> str:
         """`{"key": "CUS#own#test#cus_…", "up_to": 1790000000, "cause": {"id": …, "type": …}}`, and
         `"not_found": true` after a 404."""
