@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.simulation.actors import Memory
-from tests.simulation.invariants import Violated
+from tests.simulation.invariant import Violated
 from tests.simulation.setups import Setup
 from tests.simulation.world import Move, World
 

@@ -2,72 +2,27 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from billing.access import Access, decide
+from billing.access import Access
 from billing.customers import Customers
-from billing.facts import Item
 from billing.keys import CustomerKey, SubjectKey
 from billing.model import CustomerRow, Link
 from billing.sync import MAX_ATTEMPTS
 from billing.sync_request import SyncRequest
+from tests.simulation.access_invariants import (
+    CommitGivesWhatStripeSays,
+    NoAccessBeyondHistory,
+    NothingUnpaidToThoseWhoOwe,
+    QuietStoreEqualsStripe,
+)
+from tests.simulation.invariant import Invariant, fits, row_of, stays_behind
 from tests.simulation.sqs_model import Received
 from tests.simulation.stripe_account import Document, Seen
 from tests.simulation.stripe_model import EPOCH, POLICY, State
 
 if TYPE_CHECKING:
     from tests.simulation.world import Actor, World
-
-
-class Violated(AssertionError):
-    """A promise was broken: which one, and how."""
-
-    def __init__(self, invariant: str, detail: str) -> None:
-        super().__init__(f"{invariant}: {detail}")
-        self.invariant, self.detail = invariant, detail
-
-
-class Invariant:
-    """A promise. The world calls each hook at a moment that could break it."""
-
-    def read(self, world: World, actor: Actor) -> None:
-        """`actor` is about to read from Stripe."""
-
-    def commit(self, world: World, actor: Actor, before: Any, after: Any) -> None:
-        """`actor` has replaced the row `before` with `after`, of a customer or a document."""
-
-    def acknowledge(self, world: World, received: Received) -> None:
-        """A message is about to be deleted from the queue."""
-
-    def answer(self, world: World, event: str) -> None:
-        """The webhook of `event` is about to be answered 200."""
-
-    def respond(
-        self, world: World, subject: str, row: CustomerRow | None, session: str = ""
-    ) -> None:
-        """`subject` is told what the row says. `session`: it has come back from this checkout."""
-
-    def pay(self, world: World, subject: str, session: str) -> None:
-        """`subject` is about to pay in this checkout session."""
-
-    def quiet(self, world: World) -> None:
-        """Nothing more can happen."""
-
-    def broken(self, detail: str) -> Violated:
-        return Violated(type(self).__name__, detail)
-
-
-class QuietStoreEqualsStripe(Invariant):
-    """When the queue is quiet, each customer's row holds the facts of Stripe's true state."""
-
-    def quiet(self, world: World) -> None:
-        for customer, state in world.stripe.customers():
-            row = _row(world, customer)
-            if row.facts != state.facts and not _stays_behind(world, customer, state):
-                raise self.broken(
-                    f"{customer} is {_brief(state)} at Stripe; revision {row.revision} differs"
-                )
 
 
 class QuietDocumentsEqualStripe(Invariant):
@@ -154,29 +109,6 @@ class AnsweredMeansKept(Invariant):
             raise self.broken(f"{event} was answered 200 and is lost")
 
 
-class NoAccessBeyondHistory(Invariant):
-    """A row grants only what Stripe granted at some time: the exact subscription items, features
-    and products, and none of them for longer."""
-
-    def commit(self, world: World, actor: Actor, before: Any, after: Any) -> None:
-        if not isinstance(after, CustomerRow):
-            return
-        customer, access = after.key.id, after.access(POLICY, EPOCH)
-        states = tuple(map(world.stripe.version, world.stripe.versions(customer)))
-        given = _given(states, tuple(world.stripe.catalog.items()))
-        for subscription in after.facts.subscriptions:
-            for item in subscription.items:
-                if (subscription.id, item) not in given.items:
-                    raise self.broken(f"{customer}: {subscription.id} never had {item}")
-        for name, feature in access.features.items():
-            if feature.until > given.features.get(name, 0):
-                raise self.broken(f"{customer}: {name} until {feature.until} was never given")
-        for name, product in access.products.items():
-            quantity, until = given.products.get(name, (0, 0))
-            if product.quantity > quantity or product.until > until:
-                raise self.broken(f"{customer}: {name} {product} was never given")
-
-
 class RevisionCountsCommits(Invariant):
     """Each commit increases the revision by exactly one."""
 
@@ -222,14 +154,14 @@ class OneCustomerOneSubject(Invariant):
     def quiet(self, world: World) -> None:
         living = {c: state for c, state in world.stripe.customers() if not state.deleted}
         for customer, state in living.items():
-            if state.claim is None or _stays_behind(world, customer, state):
+            if state.claim is None or stays_behind(world, customer, state):
                 continue
-            row = _row(world, customer)
+            row = row_of(world, customer)
             if row.subject == state.claim:
                 continue
             linked = _linked(world, state.claim)
             holder = living.get(linked.id) if linked else None
-            if linked and holder and _stays_behind(world, linked.id, holder):
+            if linked and holder and stays_behind(world, linked.id, holder):
                 continue
             if holder is None or holder.claim != state.claim:
                 raise self.broken(f"{customer} claims {state.claim}, which {linked} has")
@@ -291,7 +223,7 @@ class NobodyElsesAccess(Invariant):
         living = {c: state for c, state in world.stripe.customers() if not state.deleted}
         for subject in {state.claim for state in living.values()} - {None}:
             claimants = {c for c, state in living.items() if state.claim == subject}
-            if any(_stays_behind(world, c, state) for c, state in living.items()):
+            if any(stays_behind(world, c, state) for c, state in living.items()):
                 continue
             row = reader.of(subject or "")
             if row is None or row.key.id not in claimants:
@@ -332,6 +264,8 @@ INVARIANTS: tuple[Invariant, ...] = (
     TombstoneStays(),
     NeverBackwards(),
     NoAccessBeyondHistory(),
+    NothingUnpaidToThoseWhoOwe(),
+    CommitGivesWhatStripeSays(),
     OneCustomerOneSubject(),
     AcknowledgedMeansCovered(),
     AnsweredMeansKept(),
@@ -343,46 +277,6 @@ INVARIANTS: tuple[Invariant, ...] = (
     NobodyPaysTwice(),
     Progress(),
 )
-
-
-class _Given(NamedTuple):
-    """The most that a customer's versions so far ever granted."""
-
-    items: frozenset[tuple[str, Item]]
-    features: dict[str, int]
-    products: dict[str, tuple[int, int]]
-
-
-@lru_cache(maxsize=1 << 12)
-def _given(states: tuple[State, ...], attached: tuple[tuple[str, tuple[str, ...]], ...]) -> _Given:
-    items: set[tuple[str, Item]] = set()
-    features: dict[str, int] = {}
-    quantities: dict[tuple[str, str], int] = {}
-    untils: dict[str, int] = {}
-    latest = 0
-    for facts in (state.facts for state in states):
-        access = decide(facts, POLICY, EPOCH)
-        latest = max([latest, *access.subscriptions.values()])
-        features |= dict.fromkeys(access.features, 0)
-        for subscription in facts.subscriptions:
-            items |= {(subscription.id, item) for item in subscription.items}
-            sums: dict[str, int] = {}
-            for item in subscription.items:
-                sums[item.product] = sums.get(item.product, 0) + (item.quantity or 0)
-            for product, quantity in sums.items():
-                held = quantities.get((subscription.id, product), 0)
-                quantities[subscription.id, product] = max(held, quantity)
-        for name, given in access.products.items():
-            untils[name] = max(untils.get(name, 0), given.until)
-    # A product's features belong to no customer, so a read returns them before any event.
-    for _, product in quantities:
-        features |= dict.fromkeys(dict(attached).get(product, ()), 0)
-    # If a change happens during a fetch, it may see one subscription before and another after it.
-    products = {
-        product: (sum(most for (_, p), most in quantities.items() if p == product), until)
-        for product, until in untils.items()
-    }
-    return _Given(frozenset(items), dict.fromkeys(features, latest), products)
 
 
 class _Settled:
@@ -407,27 +301,6 @@ def _linked(world: World, subject: str) -> CustomerKey | None:
     return None
 
 
-def _row(world: World, customer: str) -> CustomerRow:
-    return world.store.load(CustomerKey("own", "test", customer))
-
-
-def _stays_behind(world: World, customer: str, state: State) -> bool:
-    """Whether the row cannot be written: it does not fit, or Stripe refuses the reads."""
-    return customer in world.setup.throttled or not _fits(world, state)
-
-
-def _fits(world: World, state: State) -> bool:
-    most = world.setup.max_subscriptions
-    return most is None or len(state.subscriptions) <= most
-
-
 def _did_not_fit(world: World, customer: str) -> bool:
     versions = map(world.stripe.version, world.stripe.versions(customer))
-    return not all(_fits(world, state) for state in versions)
-
-
-def _brief(state: State) -> str:
-    if state.deleted:
-        return "deleted"
-    statuses = [f"{s['id']} {s['status']}" for s in state.subscriptions]
-    return ", ".join(statuses) or "without a subscription"
+    return not all(fits(world, state) for state in versions)

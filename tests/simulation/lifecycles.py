@@ -7,10 +7,10 @@ from random import Random
 from typing import Any
 
 from tests.simulation.actors import PRICES
+from tests.simulation.billing import SUB, SUMMARY, step
+from tests.simulation.invoicing import KNOWN_PRICES, MONTH, Customer
 from tests.simulation.stripe_account import Change, Document, Script
 from tests.simulation.stripe_model import EPOCH, METADATA_KEY, State
-
-MONTH = 30 * 86400
 
 #: The features of each product. `prod_pro` has three, so its entitlements fill two pages.
 CATALOG: Mapping[str, tuple[str, ...]] = {
@@ -18,9 +18,6 @@ CATALOG: Mapping[str, tuple[str, ...]] = {
     "prod_pro": ("export", "reports", "sso"),
     "prod_seats": ("seats",),
 }
-
-SUB = "customer.subscription"
-SUMMARY = "entitlements.active_entitlement_summary.updated"
 
 
 def subscription(
@@ -390,89 +387,49 @@ def prices_change(*waits: float) -> Script:
 def random_script(rng: Random, *, customers: int, changes: int) -> Script:
     """Draw at least `changes` changes of `customers` customers."""
     catalog = dict(CATALOG)
-    held: dict[str, dict[str, dict[str, Any]]] = {}
+    known: dict[str, Customer] = {}
     claims: dict[str, str | None] = {}
     gone: set[str] = set()
     found: list[Change] = []
-    serial = 0
     while len(found) < changes and len(gone) < customers:
         if rng.random() < 0.1:
             # The account's own documents change too.
             offered = rng.sample(("customer_update", "invoice_history", "subscription_cancel"), 2)
-            kind = "billing_portal.configuration.updated"
-            found.append(Change(rng.uniform(0, 40), configuration(*offered), (kind,)))
+            updated = ("billing_portal.configuration.updated",)
+            found.append(Change(rng.uniform(0, 40), configuration(*offered), updated))
             found.append(Change(0, prices(rng.randrange(1, 99)), ("price.updated",)))
             continue
-        customer = f"cus_{rng.randrange(customers)}"
-        if customer in gone:
+        name = f"cus_{rng.randrange(customers)}"
+        if name in gone:
             continue
         wait = rng.choice((0.0, 0.0, rng.uniform(0, 2), rng.uniform(0, 40), rng.uniform(0, 200)))
-        if customer not in held:
-            held[customer] = {}
+        changed = [name]
+        if name not in known:
+            known[name] = Customer(
+                name, rng, lists_in_grace=rng.random() < 0.5, on_test_clock=rng.random() < 0.1
+            )
             # Most customers claim a subject of their own; some compete for a shared one.
-            claims[customer] = rng.choice((customer, customer, "user_shared", None))
+            claims[name] = rng.choice((name, name, "user_shared", None))
             events = "customer.created"
-        elif rng.random() < 0.1:
+        elif (kind := rng.random()) < 0.1:
             # Claims change hands: sometimes for a subject that another customer holds.
-            claims[customer] = rng.choice((customer, *sorted(held), "user_shared", None))
+            claims[name] = rng.choice((name, *sorted(known), "user_shared", None))
             events = "customer.updated"
+        elif kind < 0.13:
+            gone.add(name)
+            tombstone = State(name, deleted=True, catalog=dict(catalog), prices=KNOWN_PRICES)
+            found.append(Change(wait, tombstone, ("customer.deleted",)))
+            continue
+        elif kind < 0.2:
+            # A new feature of a product may change every other customer too.
+            product = rng.choice(sorted(catalog))
+            catalog[product] = (*catalog[product], f"feature_{len(found)}")
+            changed = sorted(known.keys() - gone)
+            events = SUMMARY
         else:
-            events = _random_change(rng, held[customer], f"sub_{customer}_{(serial := serial + 1)}")
-            if events == "customer.deleted":
-                gone.add(customer)
-                tombstone = State(customer, deleted=True, catalog=dict(catalog))
-                found.append(Change(wait, tombstone, (events,)))
-                continue
-            if events == SUMMARY:
-                product = rng.choice(sorted(catalog))
-                catalog[product] = (*catalog[product], f"feature_{serial}")
-                for other in sorted(held.keys() - gone - {customer}):
-                    # A new feature of a product may change every other customer too.
-                    after = state(
-                        other, *held[other].values(), catalog=dict(catalog), claim=claims[other]
-                    )
-                    found.append(Change(wait, after, (SUMMARY,)))
-                    wait = 0.0
-        after = state(
-            customer, *held[customer].values(), catalog=dict(catalog), claim=claims[customer]
-        )
-        found.append(Change(wait, after, tuple(events.split())))
+            events = step(known[name], catalog)
+        for each in changed:
+            after = known[each].state(dict(catalog), claims[each])
+            found.append(Change(wait, after, tuple(dict.fromkeys(events.split()))))
+            wait = 0.0
     return Script(found)
-
-
-def _random_change(rng: Random, held: dict[str, dict[str, Any]], new_id: str) -> str:
-    """Change the subscriptions that a customer holds; return the events of the change."""
-    kind = rng.random()
-    if not held or (kind < 0.2 and len(held) < 3):
-        status = rng.choice(("active", "active", "trialing", "incomplete"))
-        held[new_id] = subscription(new_id, status, *_some_products(rng))
-        return f"{SUB}.created {SUMMARY}" if rng.random() < 0.5 else f"{SUB}.created"
-    name = rng.choice(sorted(held))
-    period = rng.randrange(1, 4)
-    if kind < 0.30:
-        del held[name]
-        return f"{SUB}.deleted"
-    if kind < 0.34:
-        return "customer.deleted"
-    if kind < 0.42:
-        return SUMMARY
-    if kind < 0.55:
-        status = "past_due"
-        held[name] = subscription(name, status, *_some_products(rng), period=period)
-        return f"invoice.payment_failed {SUB}.updated"
-    if kind < 0.65:
-        held[name] = subscription(name, "paused", *_some_products(rng), period=period)
-        return f"{SUB}.paused"
-    ends = rng.choice(({}, {}, {"cancel_at": EPOCH + MONTH}, {"cancel_at_period_end": True}))
-    held[name] = subscription(
-        name, "active", *_some_products(rng), quantity=rng.randrange(1, 9), period=period, **ends
-    )
-    return f"{SUB}.updated"
-
-
-def _some_products(rng: Random) -> list[str]:
-    """Draw one or two products, so that a subscription's items fit on one page.
-
-    With more pages, a change between two reads may yield a mixture that Stripe never had.
-    """
-    return rng.sample(sorted(CATALOG), rng.choice((1, 1, 2)))

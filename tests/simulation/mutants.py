@@ -32,20 +32,20 @@ from billing.sync import (
 )
 from billing.sync_request import SyncRequest
 from tests.simulation import cases
+from tests.simulation.access_invariants import QuietStoreEqualsStripe
 from tests.simulation.actors import QueuePort, StorePort, StripePort, clock, io
 from tests.simulation.design import ISSUER, Design, Make, design, real_sync
 from tests.simulation.editing import Edit, edited
 from tests.simulation.exhaustive import explore
+from tests.simulation.invariant import Invariant
 from tests.simulation.invariants import (
     AcknowledgedMeansCovered,
     AnsweredMeansKept,
-    Invariant,
     NeverBackwards,
     NobodyElsesAccess,
     NobodyPaysTwice,
     OneCustomerOneSubject,
     Progress,
-    QuietStoreEqualsStripe,
     RevisionCountsCommits,
     TombstoneStays,
     WhatIsBoughtShows,

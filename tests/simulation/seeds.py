@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 
 from tests.simulation.design import Design
-from tests.simulation.invariants import Violated
+from tests.simulation.invariant import Violated
 from tests.simulation.lifecycles import random_script
 from tests.simulation.setups import WAIT_SECONDS, Budgets, Secrets, Setup
 from tests.simulation.world import Move, World

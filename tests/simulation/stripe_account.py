@@ -243,8 +243,13 @@ class StripeModel:
     @property
     def catalog(self) -> Mapping[str, tuple[str, ...]]:
         """The features of each product now."""
+        return self._latest.catalog
+
+    @property
+    def _latest(self) -> State:
+        """The state that some customer entered last."""
         states = (change.state for _, change in reversed(self.past.log))
-        return next((state.catalog for state in states if isinstance(state, State)), {})
+        return next((state for state in states if isinstance(state, State)), State(""))
 
     def body(self, event: StripeEvent) -> bytes:
         """The webhook of an event. The server that creates it has the clock furthest behind."""
@@ -264,6 +269,8 @@ class StripeModel:
         if method == "list_product_features":
             # A product belongs to no customer. The latest change has the current catalog.
             return _features(tuple(self.catalog.get(name, ())), after), Seen(0, 0)
+        if method == "retrieve_price":
+            return self._latest.prices.get(name), Seen(0, 0)
         versions = self.versions(self.owner(name))
         if lag >= len(versions):
             raise CustomerNotFound(name)
@@ -275,14 +282,22 @@ class StripeModel:
             case "retrieve_document":
                 return (state.response, int(date)), seen
             case "retrieve_ended_subscription":
-                return _ended(name), seen
+                return self._ended(name), seen
             case "retrieve_subscription":
                 held = [each for each in state.subscriptions if each["id"] == name]
-                return held[0] if held else _ended(name), seen
+                return held[0] if held else self._ended(name), seen
         if after is None or any(o["id"] == after for o in state._list(method, name)):
             return state.page(method, name, after), seen
         # The object at the cursor is gone, so the list ends here.
         return NOTHING_MORE, seen
+
+    def _ended(self, name: str) -> StripeObject | None:
+        """A subscription that is not current any more; None where Stripe has forgotten it."""
+        for index in reversed(self.versions(self.owner(name))):
+            for subscription in self.version(index).subscriptions:
+                if subscription["id"] == name:
+                    return None if subscription.get("_forgotten") else _canceled(name)
+        return None
 
     def owner(self, name: str) -> str:
         return self.past.owners.get(name, name)
@@ -376,7 +391,7 @@ def _owned(state: State | Document) -> Mapping[str, str]:
 
 
 @lru_cache(maxsize=1 << 14)
-def _ended(subscription: str) -> StripeObject:
+def _canceled(subscription: str) -> StripeObject:
     return {
         "id": subscription,
         "status": "canceled",

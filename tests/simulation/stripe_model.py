@@ -39,14 +39,15 @@ class State:
     """The whole state of one customer at one moment.
 
     Each subscription has the whole list of its items in `items`, and that of its invoices, newest
-    first, in `_invoices`. `catalog` has the features of each product. States are compared by
-    identity, because each is a version of its own.
+    first, in `_invoices`. `catalog` has the features of each product, `prices` the prices that
+    Stripe still has. States are compared by identity, because each is a version of its own.
     """
 
     id: str
     subscriptions: tuple[StripeObject, ...] = ()
     entitlements: tuple[str, ...] = ()
     catalog: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    prices: Mapping[str, StripeObject] = field(default_factory=dict)
     profile: Mapping[str, Any] = field(default_factory=dict)
     tax_ids: tuple[StripeObject, ...] = ()
     deleted: bool = False
@@ -171,7 +172,7 @@ class _Whole:
         raise NotImplementedError("the state has no former one")
 
     def retrieve_price(self, price: str) -> StripeObject | None:
-        raise NotImplementedError("every price that was paid is a current one")
+        return self._state.prices.get(price)
 
     def _whole(self, method: str, name: str, after: str | None = None) -> Page:
         objects = self._state._list(method, name)

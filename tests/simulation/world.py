@@ -21,7 +21,8 @@ from tests.simulation import performing, story
 from tests.simulation.actors import Op, Position, Program, live
 from tests.simulation.design import Design
 from tests.simulation.dynamodb_model import StoreModel
-from tests.simulation.invariants import INVARIANTS, Invariant, Violated
+from tests.simulation.invariant import Invariant, Violated
+from tests.simulation.invariants import INVARIANTS
 from tests.simulation.setups import HOLD_SECONDS, WEBHOOK_RETRY_SECONDS, Setup
 from tests.simulation.sqs_model import BATCH_SIZE, QueueModel, Received
 from tests.simulation.stripe_account import Seen, StripeModel, signed
