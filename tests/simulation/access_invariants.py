@@ -51,9 +51,9 @@ class NoAccessBeyondHistory(Invariant):
     features and products, and none of them for longer."""
 
     def commit(self, world: World, actor: Actor, before: Any, after: Any) -> None:
-        if not isinstance(after, CustomerRow):
+        if not isinstance(after, CustomerRow) or world.knows(type(self), after):
             return
-        history = (_states(world, after), tuple(world.stripe.catalog.items()))
+        history = (_states(world, after), world.stripe.past.latest)
         # If a change happens during a fetch, it may see pages of invoices that no state has.
         if self._excess(after, _given(*history)) and (
             excess := self._excess(after, _given(*history, mixed=True))
@@ -128,7 +128,7 @@ class _Given(NamedTuple):
 @lru_cache(maxsize=1 << 12)
 def _given(
     states: tuple[State, ...],
-    attached_now: tuple[tuple[str, tuple[str, ...]], ...],
+    latest: State,
     *,
     mixed: bool = False,
 ) -> _Given:
@@ -148,9 +148,8 @@ def _given(
             for each in given:
                 untils[each.product] = max(untils.get(each.product, 0), each.until)
     # A product's features belong to no customer, so a read returns them before any event.
-    catalog = dict(attached_now)
     listed = {feature for state in states for feature in state.entitlements}
-    attached = {f for _, product in quantities for f in catalog.get(product, ())}
+    attached = {f for _, product in quantities for f in latest.catalog.get(product, ())}
     features = dict.fromkeys(listed | attached, max(untils.values(), default=0))
     for state in states:
         for feature, until in () if state.deleted else oracle.granted_features(state):

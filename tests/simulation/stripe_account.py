@@ -152,7 +152,8 @@ class Past(NamedTuple):
     versions  by the name of a customer or document, the indices of its changes
     owners    the customer of each subscription and invoice
     events    by id
-    scripted  how many changes of the script have happened
+    scripted  how many changes of the script have happened, and when the last one did
+    latest    the state that some customer entered last: it has the current catalog and prices
     sessions  the checkout sessions after each step that changed one, each with its time
     keys      what was created under each idempotency key
     """
@@ -161,7 +162,8 @@ class Past(NamedTuple):
     versions: Mapping[str, tuple[int, ...]] = {}
     owners: Mapping[str, str] = {}
     events: Mapping[str, StripeEvent] = {}
-    scripted: int = 0
+    scripted: tuple[int, float] = (0, 0.0)
+    latest: State = State("")
     sessions: tuple[tuple[float, tuple[Session, ...]], ...] = ()
     keys: Mapping[str, str] = {}
 
@@ -180,22 +182,16 @@ class StripeModel:
 
     def next_due(self, start: float) -> float | None:
         """When the next change of the script is due; None after the last."""
-        done = self.past.scripted
+        done, last = self.past.scripted
         if done == len(self.script.changes):
             return None
-        return self._last_scripted(start) + self.script.changes[done].wait
-
-    def _last_scripted(self, start: float) -> float:
-        left = self.past.scripted
-        if not left:
-            return start
-        last = self.script.changes[left - 1]
-        return next(at for at, change in reversed(self.past.log) if change is last)
+        return (last if done else start) + self.script.changes[done].wait
 
     def advance(self, now: float) -> int:
         """Make the next change of the script; return its index in the log."""
-        change = self.script.changes[self.past.scripted]
-        self.past = self.past._replace(scripted=self.past.scripted + 1)
+        done, _ = self.past.scripted
+        change = self.script.changes[done]
+        self.past = self.past._replace(scripted=(done + 1, now))
         return self._add(change, now)
 
     def _add(self, change: Change, now: float) -> int:
@@ -203,6 +199,7 @@ class StripeModel:
         names = [f"evt_{index}_{number}" for number in range(len(change.events))]
         self.past = past._replace(
             log=(*past.log, (now, change)),
+            latest=change.state if isinstance(change.state, State) else past.latest,
             versions={**past.versions, name: (*past.versions.get(name, ()), index)},
             owners={**past.owners, **_owned(change.state)},
             events={
@@ -243,13 +240,7 @@ class StripeModel:
     @property
     def catalog(self) -> Mapping[str, tuple[str, ...]]:
         """The features of each product now."""
-        return self._latest.catalog
-
-    @property
-    def _latest(self) -> State:
-        """The state that some customer entered last."""
-        states = (change.state for _, change in reversed(self.past.log))
-        return next((state for state in states if isinstance(state, State)), State(""))
+        return self.past.latest.catalog
 
     def body(self, event: StripeEvent) -> bytes:
         """The webhook of an event. The server that creates it has the clock furthest behind."""
@@ -270,7 +261,7 @@ class StripeModel:
             # A product belongs to no customer. The latest change has the current catalog.
             return _features(tuple(self.catalog.get(name, ())), after), Seen(0, 0)
         if method == "retrieve_price":
-            return self._latest.prices.get(name), Seen(0, 0)
+            return self.past.latest.prices.get(name), Seen(0, 0)
         versions = self.versions(self.owner(name))
         if lag >= len(versions):
             raise CustomerNotFound(name)

@@ -11,7 +11,7 @@ All state is immutable values, so a moment can be saved, compared and restored.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -25,11 +25,14 @@ from tests.simulation.invariant import Invariant, Violated
 from tests.simulation.invariants import INVARIANTS
 from tests.simulation.setups import HOLD_SECONDS, WEBHOOK_RETRY_SECONDS, Setup
 from tests.simulation.sqs_model import BATCH_SIZE, QueueModel, Received
-from tests.simulation.stripe_account import Seen, StripeModel, signed
+from tests.simulation.stripe_account import Past, Seen, StripeModel, signed
 from tests.simulation.stripe_model import EPOCH
 
 #: template.yaml's Timeout of the worker, in seconds.
 WORKER_TIMEOUT_SECONDS = 85
+
+#: Hashes of values that a world keeps, at most.
+MAX_DIGESTS = 1 << 18
 
 Move = tuple[Any, ...]
 
@@ -88,6 +91,8 @@ class World:
         #: Sessions that their buyers have, by the subject of each.
         self.checkouts: tuple[tuple[str, str], ...] = ()
         self.story: list[str] | None = None
+        self._checked: dict[Hashable, Any] = {}
+        self._digests: dict[int, tuple[Any, int]] = {}
         self._marks: dict[int, tuple[Any, int]] = {}
         self.remembers = setup.start is not live
         self._workers = [f"worker {number}" for number in range(1, setup.workers + 1)]
@@ -491,20 +496,18 @@ class World:
 
         The workers' names are left out: workers are interchangeable.
         """
+        store, digest = self.store, self._digest
         return hash(
             (
                 self.now,
-                self.stripe.past.log,
-                self.stripe.past.sessions,
-                frozenset(self.queue.messages.values()),
+                digest(self.stripe.past, _content),
+                digest(self.queue.messages, lambda messages: frozenset(messages.values())),
                 len(self.queue.dead),
-                frozenset([self.mark(row) for row in self.store.rows.values()]),
-                frozenset([self.mark(row) for row in self.store.documents.values()]),
-                frozenset(self.store.links.items()),
-                frozenset([self.mark(row) for row in self.store.former.values()])
-                if self.setup.budgets.readers
-                else None,
-                frozenset(self.seen.items()),
+                digest(store.rows, self._marks_of),
+                digest(store.documents, self._marks_of),
+                digest(store.links, lambda links: frozenset(links.items())),
+                digest(store.former, self._marks_of) if self.setup.budgets.readers else None,
+                digest(self.seen, lambda seen: frozenset(seen.items())),
                 frozenset(
                     [
                         (id(a.position), a.received, a.fetch, a.deadline)
@@ -512,7 +515,7 @@ class World:
                     ]
                 ),
                 self.budgets,
-                frozenset(self.pending.items()),
+                digest(self.pending, lambda pending: frozenset(pending.items())),
                 self.answered,
                 self.acknowledged,
                 self.repeated,
@@ -521,6 +524,27 @@ class World:
                 self.checkouts,
             )
         )
+
+    def _digest(self, value: Any, content: Callable[[Any], Hashable]) -> int:
+        """The hash of the content of an immutable value, kept as long as the value."""
+        known = self._digests.get(id(value))
+        if known is None:
+            if len(self._digests) > MAX_DIGESTS:
+                self._digests.clear()
+            known = self._digests[id(value)] = (value, hash(content(value)))
+        return known[1]
+
+    def knows(self, *checked: Any) -> bool:
+        """Whether this was checked after the same changes at Stripe before: with the same row."""
+        if not self.remembers:
+            return False
+        key = (*map(id, checked), self._digest(self.stripe.past, _content))
+        known = key in self._checked
+        self._checked[key] = checked
+        return known
+
+    def _marks_of(self, rows: Any) -> Hashable:
+        return frozenset([self.mark(row) for row in rows.values()])
 
     def mark(self, outcome: object) -> Hashable:
         """A value that identifies an outcome among all outcomes of the same operation."""
@@ -556,6 +580,10 @@ class World:
     def log(self, text: str) -> None:
         if self.story is not None:
             self.story.append(f"{self.now - self.start:9.2f} s  {text}")
+
+
+def _content(past: Past) -> Hashable:
+    return past.log, past.sessions
 
 
 __all__ = ["Actor", "Fetch", "Move", "Violated", "World"]
