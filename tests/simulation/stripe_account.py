@@ -299,7 +299,7 @@ class StripeModel:
         """A new customer, or the one that was created with this key."""
         if key not in self.past.keys:
             name = f"cus_new_{sum(found.startswith('cus_') for found in self.past.keys.values())}"
-            self._add(_created(name, json.dumps(metadata)), now)
+            self._add(_created(name, json.dumps(metadata), self.past.latest), now)
             self.past = self.past._replace(keys={**self.past.keys, key: name})
         return self.past.keys[key]
 
@@ -343,7 +343,7 @@ class StripeModel:
         paid = self._end(name, now, status="complete", subscription=f"sub_{name}")
         if paid:
             state = self.state(self.session(name).customer)
-            self._add(_paid(state, f"sub_{name}", tuple(self.catalog.items())), now)
+            self._add(_paid(state, f"sub_{name}", self.past.latest), now)
         return paid
 
     @property
@@ -401,21 +401,31 @@ def _features(keys: tuple[str, ...], after: str | None) -> StripeObject:
 
 
 @lru_cache(maxsize=1 << 10)
-def _created(name: str, metadata: str) -> Change:
-    state = State(name, profile={"delinquent": False, "metadata": json.loads(metadata)})
-    return Change(0, state, ("customer.created",))
+def _created(name: str, metadata: str, latest: State) -> Change:
+    profile = {"delinquent": False, "metadata": json.loads(metadata)}
+    return Change(0, replace(_shop(latest), id=name, profile=profile), ("customer.created",))
 
 
 @lru_cache(maxsize=1 << 10)
-def _paid(state: State, name: str, catalog: tuple[tuple[str, tuple[str, ...]], ...]) -> Change:
-    from tests.simulation.lifecycles import CATALOG, subscription
-    from tests.simulation.lifecycles import state as state_with
+def _paid(state: State, name: str, latest: State) -> Change:
+    from tests.simulation.lifecycles import subscription
 
-    bought = subscription(name, "active", "prod_basic")
-    features = dict(catalog) or CATALOG
-    after = state_with(state.id, *state.subscriptions, bought, catalog=features)
-    after = replace(after, profile=state.profile)
+    shop = _shop(latest)
+    after = replace(
+        state,
+        subscriptions=(*state.subscriptions, subscription(name, "active", "prod_basic")),
+        entitlements=tuple(sorted({*state.entitlements, *shop.catalog["prod_basic"]})),
+        catalog=shop.catalog,
+        prices=shop.prices,
+    )
     return Change(0, after, ("customer.subscription.created", "checkout.session.completed"))
+
+
+def _shop(latest: State) -> State:
+    """A customer without anything, with the account's catalog and prices as they are now."""
+    from tests.simulation.lifecycles import CATALOG
+
+    return State("", catalog=latest.catalog or CATALOG, prices=latest.prices)
 
 
 @lru_cache(maxsize=1 << 14)
