@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -20,3 +21,9 @@ def wire() -> Iterator[Wire]:
 def aws() -> Iterator[None]:
     with mock_aws():
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pause before a retry, of ours or of a library."""
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
