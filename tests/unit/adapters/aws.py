@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import boto3
@@ -21,5 +22,9 @@ _ONCE = Config(retries={"mode": "standard", "total_max_attempts": 1})
 
 def client(service: str, wire: Wire | None = None) -> Any:
     """A client whose requests go to the wire; without one, to moto."""
-    url = wire.url if wire else None
+    return _client(service, wire.url if wire else None)
+
+
+@cache
+def _client(service: str, url: str | None) -> Any:
     return boto3.client(service, endpoint_url=url, config=_ONCE, **REGION)  # type: ignore[call-overload]

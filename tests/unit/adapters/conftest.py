@@ -11,10 +11,17 @@ from moto import mock_aws
 from tests.unit.adapters.wire import Wire, wired
 
 
+@pytest.fixture(scope="session")
+def open_wire() -> Iterator[Wire]:
+    with wired() as found:
+        yield found
+
+
 @pytest.fixture
-def wire() -> Iterator[Wire]:
-    with wired() as open_wire:
-        yield open_wire
+def wire(open_wire: Wire) -> Wire:
+    """One wire for all tests, each of which finds it as new: a client of AWS is slow to make."""
+    open_wire.reset()
+    return open_wire
 
 
 @pytest.fixture

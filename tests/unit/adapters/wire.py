@@ -66,8 +66,13 @@ class Wire:
     `respond` makes the response to each request and runs on the connection's own thread.
     """
 
-    def __init__(self) -> None:
-        self.url = ""
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.reset()
+
+    def reset(self) -> None:
+        """As new: nothing was sent, and every response is an empty object."""
+        self.url = self._url
         self.sent: list[Sent] = []
         self.connections = 0
         self.respond: Respond = lambda sent: Response()
@@ -115,7 +120,7 @@ def page(*ids: str, more: bool = False) -> Response:
 @contextmanager
 def wired() -> Iterator[Wire]:
     """A wire that is open within the block."""
-    wire, lock = Wire(), threading.Lock()
+    lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -157,7 +162,7 @@ def wired() -> Iterator[Wire]:
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     http.daemon_threads = True
-    wire.url = f"http://127.0.0.1:{http.server_port}"
+    wire = Wire(f"http://127.0.0.1:{http.server_port}")
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
