@@ -6,6 +6,7 @@ import importlib
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -14,11 +15,12 @@ from requests.adapters import HTTPAdapter
 
 from billing.adapters import telemetry
 from billing.adapters.secrets import CACHE_SECONDS
-from billing.batch import Message
+from billing.batch import MAX_PARALLEL_SYNCS, Message
 from billing.errors import StoreUnavailable
 from billing.keys import CustomerKey
 from billing.settings import STRIPE_API_VERSION
 from billing.sync import CONFIRM_DELAY_SECONDS
+from billing.sync_request import SyncRequest
 from billing.timeouts import AWS_ATTEMPTS, AWS_TIMEOUT_SECONDS, STRIPE_TIMEOUT_SECONDS
 from tests.unit.adapters.wire import AS_OF, Response, Sent, Wire, missing, page, stripe_error
 from tests.unit.fakes import request
@@ -46,7 +48,7 @@ EMPTY = page().body
 CUSTOMER = {
     "id": "cus_1",
     "object": "customer",
-    "metadata": {"tenant": "ada", "user_id": "eve"},
+    "metadata": {"tenant": "ada", "user_id": "eve", "grant.sso": "forever"},
     "subscriptions": EMPTY,
     "tax_ids": EMPTY,
 }
@@ -89,11 +91,19 @@ class Deployed:
             return stripe_error(401)
         return Response(CUSTOMER) if sent.path == "/v1/customers/cus_1" else page()
 
-    def work(self) -> list[str]:
-        """Run the worker on one event."""
-        body = request(key=KEY, up_to=AS_OF).to_message()
-        message = Message(id="m1", receipt="r1", body=body, sent_at=self.clock.time(), receives=1)
-        deferred: list[str] = self.wiring.batch()([message], lambda: 80_000)
+    def work(self, *events: SyncRequest) -> list[str]:
+        """Run the worker on these events, or on one."""
+        messages = [
+            Message(
+                id=f"m{number}",
+                receipt="r",
+                body=event.to_message(),
+                sent_at=self.clock.time(),
+                receives=1,
+            )
+            for number, event in enumerate(events or [request(key=KEY, up_to=AS_OF)], 1)
+        ]
+        deferred: list[str] = self.wiring.batch()(messages, lambda: 80_000)
         return deferred
 
     def keys(self) -> list[str]:
@@ -144,6 +154,26 @@ def test_the_worker_sends_what_one_event_needs_in_the_order_that_loses_nothing(
         if not each.operation:
             assert each.headers["stripe-version"] == STRIPE_API_VERSION
             assert each.headers["stripe-account"] == "acct_1"
+
+
+def test_the_history_names_the_latest_of_the_events_that_a_batch_brings(deployed: Deployed) -> None:
+    events = [
+        request(name, key=KEY, up_to=AS_OF + ahead)
+        for name, ahead in (("evt_old", -2), ("evt_latest", 0), ("evt_older", -1))
+    ]
+    assert deployed.work(*events) == []
+    (written,) = deployed.wire.sent_to("TransactWriteItems")
+    (transition,) = json.loads(written["TransactItems"][0]["Put"]["Item"]["history"]["S"])
+    assert transition["event"] == "evt_latest"
+    assert transition["gained"] == ["sso"]
+
+
+def test_the_worker_keeps_its_connections_to_stripe(deployed: Deployed) -> None:
+    for _ in range(MAX_PARALLEL_SYNCS + 1):
+        deployed.work()
+    connections = {sent.connection for sent in deployed.wire.sent if not sent.operation}
+    assert len(deployed.keys()) == 2 * (MAX_PARALLEL_SYNCS + 1)
+    assert len(connections) <= MAX_PARALLEL_SYNCS
 
 
 def test_an_unreadable_message_is_dead_lettered_in_its_own_queue(deployed: Deployed) -> None:
@@ -242,18 +272,35 @@ def test_a_call_to_aws_is_tried_twice_and_has_short_timeouts(deployed: Deployed)
 # ---------------------------------------------------------------- the other functions
 
 
-def test_entitlements_are_read_at_half_the_price_of_a_consistent_read(deployed: Deployed) -> None:
-    row = {"pk": {"S": KEY.pk}, "format": {"N": "2"}, "rev": {"N": "1"}, "subject": {"S": "ada"}}
+@pytest.fixture
+def row(deployed: Deployed) -> dict[str, Any]:
+    """The stored row of the customer of the subject `ada`."""
+    item = {"pk": {"S": KEY.pk}, "format": {"N": "2"}, "rev": {"N": "1"}, "subject": {"S": "ada"}}
     link = {"account": {"S": "acct_1"}, "customer": {"S": "cus_1"}}
     deployed.wire.respond = lambda sent: Response(
-        {"Item": row if "CUS#" in sent.json["Key"]["pk"]["S"] else link}
+        {"Item": item if "CUS#" in sent.json["Key"]["pk"]["S"] else link}
     )
+    return item
+
+
+def test_entitlements_are_read_at_half_the_price_of_a_consistent_read(
+    deployed: Deployed, row: dict[str, Any]
+) -> None:
     customers = deployed.wiring.customers()
     for _ in range(2):
         assert customers.of("ada").key == KEY
     # The second time the link is known.
     read = deployed.wire.sent_to("GetItem")
     assert [each["ConsistentRead"] for each in read] == [False] * 3
+
+
+def test_a_tombstone_gives_nothing_although_its_link_is_known(
+    deployed: Deployed, row: dict[str, Any]
+) -> None:
+    customers = deployed.wiring.customers()
+    assert customers.of("ada").key == KEY
+    row["facts"] = {"S": '{"deleted":true}'}
+    assert customers.of("ada") is None
 
 
 def test_checkout_names_subject_and_issuer_under_the_configured_metadata_key(
@@ -269,6 +316,29 @@ def test_checkout_names_subject_and_issuer_under_the_configured_metadata_key(
     assert created.form == {"metadata[tenant]": "ada", "metadata[tenant_issuer]": "https://issuer/"}
     assert created.headers["idempotency-key"].startswith("portcullis-")
     assert created.headers["stripe-account"] == "acct_1"
+
+
+def test_only_the_same_subject_of_the_same_issuer_and_mode_gets_the_same_new_customer(
+    deployed: Deployed,
+) -> None:
+    deployed.wire.respond = lambda sent: (
+        deployed.respond(sent) if sent.operation else Response({"id": "cus_1", "object": "x"})
+    )
+    buyers = deployed.wiring.checkout_sessions().buyers
+    deleted = KEY._replace(id="cus_deleted")
+    for each, subject, before in (
+        (buyers, "ada", None),
+        (buyers, "eve", None),
+        (buyers, "ada", deleted),
+        (replace(buyers, mode="live"), "ada", None),
+        (replace(buyers, issuers=("https://other/",)), "ada", None),
+        (replace(buyers, subject_metadata_key="team"), "ada", None),
+    ):
+        each.created(subject, before)
+    buyers.created("ada", None)
+    keys = [sent.headers["idempotency-key"] for sent in deployed.wire.sent if not sent.operation]
+    assert len(set(keys)) == 6
+    assert keys[0] == keys[-1]
 
 
 def test_a_deploy_reads_prices_of_the_connected_account_and_sets_the_platform_up(

@@ -17,8 +17,9 @@ DATE, AS_OF = "Sun, 22 Nov 2026 12:00:00 GMT", 1_795_348_800
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """One HTTP request. Names of headers are in lower case."""
+    """One HTTP request. Names of headers are in lower case; `connection` is the client's port."""
 
+    connection: int
     method: str
     target: str
     headers: dict[str, str]
@@ -134,6 +135,7 @@ def wired() -> Iterator[Wire]:
 
         def do_GET(self) -> None:
             sent = Sent(
+                connection=self.client_address[1],
                 method=self.command,
                 target=self.path,
                 headers={name.lower(): value for name, value in self.headers.items()},
