@@ -1,0 +1,81 @@
+"""Answers questions, one JSON object a line: `python -m tests.mutants.server`, run by a Stage.
+
+It has imported the libraries, which takes seconds, but nothing of ours. It forks for each question,
+so that each one imports our code as it is in the stage at that moment.
+
+{"tests": […], "all": bool}  → {"code": …, "failed": […], "errors": […]}
+{"mutant": index}            → {"good": bool, "text": …}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+import aws_lambda_powertools
+import aws_lambda_powertools.metrics
+import boto3.dynamodb.types
+import fastjsonschema
+import hypothesis
+import moto
+import pytest
+import stripe
+import yaml
+
+#: Loaded here, once, and not in each fork.
+LOADED = (aws_lambda_powertools, boto3, fastjsonschema, hypothesis, moto, stripe, yaml)
+
+#: An edit may make a test run for ever.
+MAX_SECONDS = 60
+
+
+class Outcomes:
+    """A plugin of pytest's: which tests failed by themselves, and which around them."""
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+        self.errors: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            (self.failed if report.when == "call" else self.errors).append(report.nodeid)
+
+
+def answer(question: dict[str, Any]) -> dict[str, Any]:
+    """The answer to one question, in a process that has nothing of ours loaded."""
+    if "mutant" in question:
+        from tests.simulation.mutants import MUTANTS, judge
+
+        verdict = judge(MUTANTS[question["mutant"]])
+        return {"good": verdict.good, "text": str(verdict)}
+    outcomes = Outcomes()
+    options = [] if question["all"] else ["--exitfirst"]
+    arguments = ["-p", "no:cacheprovider", "--tb=no", *options, *question["tests"]]
+    code = pytest.main(arguments, plugins=[outcomes])
+    return {"code": int(code), "failed": outcomes.failed, "errors": outcomes.errors}
+
+
+def serve() -> None:
+    """Answer each line of the standard input with one line, until it ends."""
+    for line in sys.stdin:
+        readable, writable = os.pipe()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(MAX_SECONDS)
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for standard in (0, 1, 2):
+                os.dup2(nowhere, standard)
+            os.write(writable, json.dumps(answer(json.loads(line))).encode())
+            os._exit(0)
+        os.close(writable)
+        with os.fdopen(readable) as pipe:
+            found = pipe.read()
+        os.waitpid(child, 0)
+        print(found or "{}", flush=True)
+
+
+if __name__ == "__main__":
+    serve()
