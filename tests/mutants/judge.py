@@ -24,7 +24,7 @@ def unfit(stage: Stage, edits: Sequence[Edit]) -> dict[Edit, str]:
         return {}
     ran = stage.run(sorted({edit.killed_by for edit in edits}), all_of_them=True)
     if ran.get("code") not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        return dict.fromkeys(edits, "not all of the named tests can be run")
+        return dict.fromkeys(edits, f"its half of the tests cannot be run: {ran or 'no answer'}")
     failing = [*ran["failed"], *ran["errors"]]
     return {
         edit: "its test fails without it"

@@ -9,13 +9,15 @@ so that each one imports our code as it is in the stage at that moment.
 
 from __future__ import annotations
 
+import gc
+import io
 import json
 import os
 import signal
 import sys
+from contextlib import redirect_stdout
 from typing import Any
 
-import aws_lambda_powertools
 import aws_lambda_powertools.metrics
 import boto3.dynamodb.types
 import fastjsonschema
@@ -23,10 +25,17 @@ import hypothesis
 import moto
 import pytest
 import stripe
+import stripe._v1_services
 import yaml
 
-#: Loaded here, once, and not in each fork.
-LOADED = (aws_lambda_powertools, boto3, fastjsonschema, hypothesis, moto, stripe, yaml)
+#: Imported for the forks, which find them here. stripe._v1_services imports every service.
+IMPORTED = (aws_lambda_powertools, boto3, fastjsonschema, hypothesis, moto, stripe, yaml)
+
+#: The services whose models, which are large, botocore has at hand after the first client.
+AWS_SERVICES = ("dynamodb", "secretsmanager", "sqs")
+
+#: For speed: no plugin of others, and asserts as they are written. A failure is not looked at.
+OPTIONS = ("-p", "no:cacheprovider", "-p", "no:unraisableexception", "--assert=plain", "--tb=no")
 
 #: An edit may make a test run for ever.
 MAX_SECONDS = 60
@@ -52,14 +61,26 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
         verdict = judge(MUTANTS[question["mutant"]])
         return {"good": verdict.good, "text": str(verdict)}
     outcomes = Outcomes()
-    options = [] if question["all"] else ["--exitfirst"]
-    arguments = ["-p", "no:cacheprovider", "--tb=no", *options, *question["tests"]]
-    code = pytest.main(arguments, plugins=[outcomes])
+    until = [] if question["all"] else ["--exitfirst"]
+    code = pytest.main([*OPTIONS, *until, *question["tests"]], plugins=[outcomes])
     return {"code": int(code), "failed": outcomes.failed, "errors": outcomes.errors}
+
+
+def prepare() -> None:
+    """Do here, once, what each fork would do."""
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    with redirect_stdout(io.StringIO()):
+        pytest.main(["--version"])
+    for service in AWS_SERVICES:
+        boto3.client(service, region_name="us-east-1")  # type: ignore[call-overload]
+    # The forks' garbage is only their own, and what they share stays shared.
+    gc.collect()
+    gc.freeze()
 
 
 def serve() -> None:
     """Answer each line of the standard input with one line, until it ends."""
+    prepare()
     for line in sys.stdin:
         readable, writable = os.pipe()
         child = os.fork()

@@ -28,7 +28,12 @@ class Stage:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.mutants.server"],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(folder / "layers" / "billing")},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(folder / "layers" / "billing"),
+                # Each fork imports almost all that the forks before it have compiled.
+                "PYTHONDONTWRITEBYTECODE": "",
+            },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -18,7 +18,6 @@ from billing.errors import (
     StripeRefused,
     StripeUnavailable,
 )
-from billing.settings import STRIPE_API_VERSION
 from billing.timeouts import STRIPE_TIMEOUT_SECONDS
 from tests.unit.adapters.stripe import connected
 from tests.unit.adapters.wire import Response, Sent, Wire, stripe_error
@@ -29,11 +28,11 @@ CUSTOMER = Response({"id": "cus_1", "object": "customer"})
 # ---------------------------------------------------------------- what every request has
 
 
-def test_every_request_has_the_key_and_the_version_of_the_deployment(wire: Wire) -> None:
+def test_every_request_has_the_key_and_the_version_that_it_is_connected_with(wire: Wire) -> None:
     wire.responds(CUSTOMER)
-    connected(wire).retrieve_customer("cus_1")
+    connected(wire, api_version="2025-03-31.basil").retrieve_customer("cus_1")
     assert wire.only.headers["authorization"] == "Bearer sk_test_x"
-    assert wire.only.headers["stripe-version"] == STRIPE_API_VERSION
+    assert wire.only.headers["stripe-version"] == "2025-03-31.basil"
 
 
 @pytest.mark.parametrize(("account", "header"), [("own", None), ("acct_1", "acct_1")])
