@@ -10,6 +10,9 @@ import pytest
 from tests.mutants.edits import Edit
 from tests.mutants.stage import Stage
 
+#: Exceptions of code that is broken rather than wrong.
+BROKEN = frozenset({"ImportError", "ModuleNotFoundError", "NameError", "SyntaxError"})
+
 
 class Verdict(NamedTuple):
     """`good`: killed, and by what it names."""
@@ -34,15 +37,18 @@ def unfit(stage: Stage, edits: Sequence[Edit]) -> dict[Edit, str]:
 
 
 def judge(stage: Stage, edit: Edit) -> Verdict:
-    """Make the edit and run its test. It is killed if the test itself fails: an error before it,
-    such as an import that fails, says nothing about the test."""
+    """Make the edit and run its test. It is killed if the test itself fails, by what the edit does:
+    an import that fails, or code that cannot run at all, says nothing about the test."""
     with stage.edited(edit):
         ran = stage.run([edit.killed_by])
     if ran.get("code") == pytest.ExitCode.OK:
         return Verdict(False, f"{edit.name}: SURVIVED {edit.killed_by}")
-    if ran.get("code") == pytest.ExitCode.TESTS_FAILED and ran["failed"] and not ran["errors"]:
-        return Verdict(True, f"{edit.name}: killed by {ran['failed'][0].rpartition('::')[2]}")
-    return Verdict(False, f"{edit.name}: BAD, its test cannot be run with it")
+    if ran.get("code") == pytest.ExitCode.TESTS_FAILED and not ran["errors"]:
+        ((test, exception),) = ran["failed"].items()
+        if exception not in BROKEN:
+            by = test.rpartition("::")[2]
+            return Verdict(True, f"{edit.name}: killed by {by} ({exception})")
+    return Verdict(False, f"{edit.name}: BAD, its test cannot be run with it: {ran or 'no answer'}")
 
 
 def judge_design(stage: Stage, number: int) -> Verdict:

@@ -3,7 +3,7 @@
 It has imported the libraries, which takes seconds, but nothing of ours. It forks for each question,
 so that each one imports our code as it is in the stage at that moment.
 
-{"tests": […], "all": bool}  → {"code": …, "failed": […], "errors": […]}
+{"tests": […], "all": bool}  → {"code": …, "failed": {test: exception}, "errors": […]}
 {"mutant": index}            → {"good": bool, "text": …}
 """
 
@@ -42,15 +42,21 @@ MAX_SECONDS = 60
 
 
 class Outcomes:
-    """A plugin of pytest's: which tests failed by themselves, and which around them."""
+    """A plugin of pytest's: which tests failed themselves, by which exception, and which in their
+    setup or teardown."""
 
     def __init__(self) -> None:
-        self.failed: list[str] = []
+        self.failed: dict[str, str] = {}
         self.errors: list[str] = []
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.failed:
-            (self.failed if report.when == "call" else self.errors).append(report.nodeid)
+    def pytest_exception_interact(
+        self, node: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport
+    ) -> None:
+        if report.when == "call":
+            assert call.excinfo is not None
+            self.failed[node.nodeid] = call.excinfo.typename
+        else:
+            self.errors.append(node.nodeid)
 
 
 def answer(question: dict[str, Any]) -> dict[str, Any]:
