@@ -11,7 +11,9 @@ from tests.mutants.edits import Edit
 from tests.mutants.stage import Stage
 
 #: Exceptions of code that is broken rather than wrong.
-BROKEN = frozenset({"ImportError", "ModuleNotFoundError", "NameError", "SyntaxError"})
+BROKEN = frozenset(
+    {"ImportError", "ModuleNotFoundError", "NameError", "SyntaxError", "UnboundLocalError"}
+)
 
 
 class Verdict(NamedTuple):

@@ -8,6 +8,8 @@ ACCESS = f"{PACKAGE}/access.py"
 DEBT = f"{PACKAGE}/debt.py"
 PROJECTION = f"{PACKAGE}/projection.py"
 BUYERS = f"{PACKAGE}/checkout/buyers.py"
+LINK = f"{PACKAGE}/link.py"
+WIRING = f"{PACKAGE}/wiring.py"
 CHECKOUT = f"{PACKAGE}/checkout/sessions.py"
 
 IN_WIRING = f"{UNIT}/adapters/test_wiring.py::"
@@ -49,6 +51,45 @@ FACTS = (
         'return f"{subject_metadata_key}_issuer"',
         'return "user_id_issuer"',
         f"{IN_WIRING}test_checkout_names_subject_and_issuer_under_the_configured_metadata_key",
+    ),
+    Edit(
+        "the worker looks for the default metadata key",
+        WIRING,
+        "        subject_metadata_key=SETTINGS.subject_metadata_key,\n"
+        "        report=telemetry.report,\n",
+        '        subject_metadata_key="user_id",\n        report=telemetry.report,\n',
+        f"{IN_WIRING}test_the_worker_sends_what_one_event_needs_in_the_order_that_loses_nothing",
+    ),
+    Edit(
+        "checkout is wired with the default metadata key",
+        WIRING,
+        "        subject_metadata_key=SETTINGS.subject_metadata_key,\n"
+        "    )\n"
+        "    return CheckoutSessions(",
+        '        subject_metadata_key="user_id",\n    )\n    return CheckoutSessions(',
+        f"{IN_WIRING}test_checkout_names_subject_and_issuer_under_the_configured_metadata_key",
+    ),
+    Edit(
+        "a claim for another issuer's subject is obeyed",
+        LINK,
+        "return facts.claimed_subject if facts.claimed_issuer in (None, *issuers) else None",
+        "return facts.claimed_subject",
+        f"{UNIT}/test_link.py::test_metadata_that_names_another_issuer_links_nobody",
+    ),
+    Edit(
+        "a link holds although the row of its customer says otherwise",
+        LINK,
+        "if row is not None and row.subject == subject:",
+        "if row is not None:",
+        f"{UNIT}/test_link.py::test_a_link_counts_only_where_the_row_of_its_customer_says_the_same",
+    ),
+    Edit(
+        "a subject that is no subject is linked",
+        LINK,
+        "if reason := why_unusable(claimed):",
+        "if (reason := why_unusable(claimed)) and not claimed:",
+        f"{UNIT}/test_link.py::"
+        "test_a_claim_that_cannot_be_a_subject_is_reported_and_creates_no_link",
     ),
     Edit(
         "a new customer does not name its issuer",

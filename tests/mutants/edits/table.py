@@ -127,7 +127,8 @@ TABLE = (
         '            if code == "ThrottlingException":\n'
         "                return\n"
         "            if code in _REFUSALS:\n",
-        f"{IN_STORE}test_no_error_of_dynamodb_is_taken_for_a_success_or_for_another_error",
+        f"{IN_STORE}test_no_error_of_dynamodb_is_taken_for_a_success_or_for_another_error"
+        "[ThrottlingException-StoreUnavailable-commit]",
     ),
     Edit(
         "a write that DynamoDB throttles is refused for good",
@@ -139,9 +140,21 @@ TABLE = (
     Edit(
         "a throttled read is an absent row",
         STORE,
-        "            raise\n\n\ndef item_size",
-        '            if code != "ThrottlingException":\n                raise\n\n\ndef item_size',
-        f"{IN_STORE}test_no_error_of_dynamodb_is_taken_for_a_success_or_for_another_error",
+        "        with _translated():\n"
+        "            answer = self._client.get_item(\n"
+        '                TableName=self._table, Key=_serialized({"pk": pk}), '
+        "ConsistentRead=consistent\n"
+        "            )\n",
+        "        answer: Any = {}\n"
+        "        try:\n"
+        "            answer = self._client.get_item(\n"
+        '                TableName=self._table, Key=_serialized({"pk": pk}), '
+        "ConsistentRead=consistent\n"
+        "            )\n"
+        "        except self._client.exceptions.ProvisionedThroughputExceededException:\n"
+        "            pass\n",
+        f"{IN_STORE}test_no_error_of_dynamodb_is_taken_for_a_success_or_for_another_error"
+        "[ProvisionedThroughputExceededException-StoreUnavailable-load]",
     ),
     Edit(
         "what DynamoDB refuses for good is an outage",

@@ -293,7 +293,7 @@ def test_without_any_name_no_price_is_asked_for(wire: Wire) -> None:
 
 
 def test_a_name_that_cannot_be_an_id_is_never_part_of_a_path(wire: Wire) -> None:
-    wire.responds(page())
+    wire.responds(page(), missing("price"))
     assert connected(wire).find_price("price_1/../../customers") is None
     assert wire.only.path == "/v1/prices"
 

@@ -244,6 +244,7 @@ def test_a_call_for_which_a_person_waits_is_repeated_once_and_is_the_same_then(
     wire.responds(stripe_error(503, "api_error"))
     with pytest.raises(StripeUnavailable):
         INTERACTIVE[name](connected(wire))
+    assert len(wire.sent) == 2
     first, second = wire.sent
     assert (first.method, first.target, first.body) == (second.method, second.target, second.body)
     if name != "expire_checkout_session":  # which ends the same session, however often it is sent

@@ -86,8 +86,8 @@ class Wire:
     @property
     def only(self) -> Sent:
         """The one request that was sent."""
-        (sent,) = self.sent
-        return sent
+        assert len(self.sent) == 1, [f"{sent.method} {sent.target}" for sent in self.sent]
+        return self.sent[0]
 
     def sent_to(self, operation: str) -> list[Any]:
         """The bodies of the requests of this AWS operation."""
