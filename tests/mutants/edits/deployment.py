@@ -1,11 +1,13 @@
-"""What template.yaml says."""
+"""What template.yaml says, and what its alarms count."""
 
 from __future__ import annotations
 
-from tests.mutants.edits.edit import UNIT, Edit
+from tests.mutants.edits.edit import PACKAGE, UNIT, Edit
 
 TEMPLATE = "template.yaml"
+TELEMETRY = f"{PACKAGE}/adapters/telemetry.py"
 
+IN_TELEMETRY = f"{UNIT}/adapters/test_telemetry.py::"
 IN_TEMPLATE = f"{UNIT}/test_template.py::"
 
 DEPLOYMENT = (
@@ -95,6 +97,27 @@ DEPLOYMENT = (
         '                  dynamodb:LeadingKeys: [!Sub "CATALOG#${StripeMode}"]\n',
         '                  dynamodb:LeadingKeys: [!Sub "CATALOG#${StripeMode}", "CUS#*"]\n',
         f"{IN_TEMPLATE}test_the_public_route_can_read_nothing_but_the_catalog",
+    ),
+    Edit(
+        "the alarms count metrics of another namespace",
+        TELEMETRY,
+        'metrics = Metrics(namespace="Portcullis")',
+        'metrics = Metrics(namespace="Billing")',
+        f"{IN_TELEMETRY}test_a_metric_is_the_one_that_an_alarm_counts",
+    ),
+    Edit(
+        "a report has no details",
+        TELEMETRY,
+        'log(name, extra={"details": details})',
+        "log(name)",
+        f"{IN_TELEMETRY}test_a_log_line_is_one_json_object_with_its_details_under_one_name",
+    ),
+    Edit(
+        "a dead letter is no warning",
+        TELEMETRY,
+        '        "DeadLettered",\n',
+        "",
+        f"{IN_TELEMETRY}test_a_log_line_is_one_json_object_with_its_details_under_one_name",
     ),
     Edit(
         "an alarm never tells anybody",
