@@ -38,7 +38,7 @@ AWS_SERVICES = ("dynamodb", "secretsmanager", "sqs")
 OPTIONS = ("-p", "no:cacheprovider", "-p", "no:unraisableexception", "--assert=plain", "--tb=no")
 
 #: An edit may make a test run for ever.
-MAX_SECONDS = 60
+MAX_SECONDS = 300
 
 
 class Outcomes:

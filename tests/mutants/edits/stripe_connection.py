@@ -48,6 +48,13 @@ CONNECTION = (
         f"{IN_WIRING}test_a_person_waits_less_long_for_stripe_than_the_worker",
     ),
     Edit(
+        "AWS is waited for as long as botocore likes",
+        WIRING,
+        "    connect_timeout=AWS_TIMEOUT_SECONDS[0],\n    read_timeout=AWS_TIMEOUT_SECONDS[1],\n",
+        "",
+        f"{IN_WIRING}test_a_call_to_aws_is_tried_twice_and_has_short_timeouts",
+    ),
+    Edit(
         "botocore tries as often as it likes",
         WIRING,
         'retries={"mode": "standard", "total_max_attempts": AWS_ATTEMPTS},',
