@@ -13,7 +13,6 @@ from requests.adapters import HTTPAdapter
 from billing.adapters.stripe_api import StripeApi
 from billing.adapters.stripe_client import MAX_IDEMPOTENCY_KEYS
 from billing.errors import (
-    Conflict,
     SecretUnavailable,
     StripeRefused,
     StripeUnavailable,
@@ -303,9 +302,3 @@ def test_a_refusal_uses_up_no_key_of_the_series(wire: Wire) -> None:
     with pytest.raises(StripeRefused):
         connected(wire).create_customer({"user_id": "ada"}, "k")
     assert keys(wire) == ["k-0"]
-
-
-def test_a_key_that_was_used_for_another_session_is_a_conflict(wire: Wire) -> None:
-    wire.responds(stripe_error(400, "idempotency_error"))
-    with pytest.raises(Conflict):
-        connected(wire).create_checkout_session({"mode": "subscription"}, "k")
