@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from billing.batch import MAX_DEFERRAL_SECONDS, backoff
 from billing.contract import ROUTES
 from billing.keys import SubjectKey
 from billing.settings import Settings
@@ -181,6 +182,17 @@ def test_a_message_is_hidden_for_six_times_the_workers_timeout_and_its_batching_
     visibility = RESOURCES["EventQueue"]["Properties"]["VisibilityTimeout"]
     window = RESOURCES["SyncCustomerQueue"]["Properties"]["MaximumBatchingWindowInSeconds"]
     assert visibility >= 6 * FUNCTIONS["SyncCustomer"]["Timeout"] + window
+
+
+def test_the_worker_gives_a_message_up_before_sqs_does() -> None:
+    receives, passed = 1, 0
+    while passed <= MAX_DEFERRAL_SECONDS:
+        passed += backoff(receives, 0.0)
+        receives += 1
+    queue = RESOURCES["EventQueue"]["Properties"]
+    assert receives < queue["RedrivePolicy"]["maxReceiveCount"]
+    assert queue["RedrivePolicy"]["deadLetterTargetArn"] == "DeadLetterQueue.Arn"
+    assert queue["MessageRetentionPeriod"] > MAX_DEFERRAL_SECONDS
 
 
 def test_an_attempt_of_a_sync_fits_into_the_workers_timeout() -> None:
