@@ -43,7 +43,7 @@ smoke: $(DEV) $(ENGINE) ## run the main path over HTTP, step by step, without a 
 ##@ Check it
 test: $(ENGINE) lint types ## run all checks and tests, as CI does
 	@$(BIN)/pytest tests/unit --cov --cov-report=term
-	@$(BIN)/pytest tests/simulation tests/integration
+	@$(BIN)/pytest tests/simulation tests/mutants tests/integration
 
 lint: $(DEV) ## check the code style with ruff
 	@$(BIN)/ruff check --quiet .

@@ -1,4 +1,4 @@
-"""Known wrong designs: `python -m tests.simulation.mutants` breaks one step at a time.
+"""Known wrong designs, which break one step at a time. `make mutants` judges them all.
 
 The invariant that a mutant breaks must catch it. A mutant that survives, or that another invariant
 catches, fails the run, because it shows a gap in the simulation.
@@ -6,7 +6,6 @@ catches, fails the run, because it shows a gap in the simulation.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -811,17 +810,3 @@ def judge(mutant: Mutant) -> Verdict:
         found = explore(setup, limit=MAX_STATES)
     killed_by = found.violation.invariant if found.violation else None
     return Verdict(mutant, killed_by, found.histories)
-
-
-def main() -> int:
-    killed = 0
-    for mutant in MUTANTS:
-        verdict = judge(mutant)
-        killed += verdict.good
-        print(verdict, flush=True)
-    print(f"mutants: {killed}/{len(MUTANTS)} killed")
-    return 0 if killed == len(MUTANTS) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

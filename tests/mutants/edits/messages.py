@@ -161,14 +161,11 @@ MESSAGES = (
         f"{IN_WIRING}test_the_history_names_the_latest_of_the_events_that_a_batch_brings",
     ),
     Edit(
-        "a Date far ahead of our clock is believed",
+        "a row is dated by the later clock",
         SYNC,
-        "            if fetched.as_of > self.clock() + MAX_AHEAD_SECONDS:\n"
-        "                raise StripeUnavailable"
-        '("its Date is more than an hour ahead of our clock")\n',
-        "",
-        f"{UNIT}/test_sync.py::"
-        "test_a_date_far_ahead_of_our_clock_counts_as_stripe_being_unavailable",
+        "as_of, latest = sorted(",
+        "latest, as_of = sorted(",
+        f"{UNIT}/test_sync.py::test_a_row_is_dated_by_the_earlier_of_the_two_clocks",
     ),
 )
 
