@@ -43,7 +43,7 @@ smoke: $(DEV) $(ENGINE) ## run the main path over HTTP, step by step, without a 
 ##@ Check it
 test: $(ENGINE) lint types ## run all checks and tests, as CI does
 	@$(BIN)/pytest tests/unit --cov --cov-report=term
-	@$(BIN)/pytest tests/simulation tests/integration
+	@$(BIN)/pytest tests/simulation tests/mutants tests/integration
 
 lint: $(DEV) ## check the code style with ruff
 	@$(BIN)/ruff check --quiet .
@@ -65,8 +65,8 @@ integration: $(DEV) $(ENGINE) ## run the tests against the template on the local
 simulate: $(DEV) ## run the real code under SEEDS=5000 random schedules
 	@$(BIN)/python -m tests.simulation.explore --seeds $(SEEDS)
 
-mutants: $(DEV) ## break the worker on purpose, and check that the simulation notices each time
-	@$(BIN)/python -m tests.simulation.mutants
+mutants: $(DEV) ## make known mistakes one by one, and check that a test or the simulation notices each
+	@$(BIN)/python -m tests.mutants
 
 contract: $(DEV) ## write docs/openapi.json, the example requests and the README's tables
 	@$(BIN)/python -m docs.write_contract

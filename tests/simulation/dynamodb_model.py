@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from billing.errors import Conflict
+from billing.errors import Conflict, StoreRefused
 from billing.keys import CustomerKey, DocumentKey, SubjectKey
 from billing.model import CustomerRow, DocumentRow, Link, Row
 
@@ -18,9 +18,13 @@ Links = dict[SubjectKey, Link]
 
 
 class StoreModel:
-    """link.Store and replicas.DocumentStore. Fields are immutable values: a change replaces one."""
+    """link.Store and replicas.DocumentStore. Fields are immutable values: a change replaces one.
 
-    def __init__(self) -> None:
+    A row with more than `max_subscriptions` does not fit.
+    """
+
+    def __init__(self, max_subscriptions: int | None = None) -> None:
+        self.max_subscriptions = max_subscriptions
         self.rows: Rows = {}
         self.documents: Documents = {}
         self.links: Links = {}
@@ -43,6 +47,7 @@ class StoreModel:
         return self.links.get(key) or Link(key=key)
 
     def commit(self, row: Row) -> None:
+        self._check_size(row)
         self._check_revision(row)
         self._put(row)
 
@@ -50,6 +55,8 @@ class StoreModel:
         self, row: CustomerRow, link: Link, *, released: CustomerRow | None = None
     ) -> None:
         rows: list[Row] = [row, link] if released is None else [row, link, released]
+        for each in rows:
+            self._check_size(each)
         for each in rows:
             self._check_revision(each)
         for each in rows:
@@ -69,6 +76,12 @@ class StoreModel:
         if link is not None:
             self._put(link)
         return row
+
+    def _check_size(self, row: Row) -> None:
+        if self.max_subscriptions is None or not isinstance(row, CustomerRow):
+            return
+        if len(row.facts.subscriptions) > self.max_subscriptions:
+            raise StoreRefused("too large")
 
     def _check_revision(self, row: Row) -> None:
         """`rev = :before`, or `attribute_not_exists(pk)` for a row's first revision."""

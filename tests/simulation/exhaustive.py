@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.simulation.actors import Memory
-from tests.simulation.invariants import Violated
-from tests.simulation.world import Move, Setup, World
+from tests.simulation.invariant import Violated
+from tests.simulation.setups import Setup
+from tests.simulation.world import Move, World
 
 #: A history with more moves than this makes no progress.
-MAX_MOVES = 400
+MAX_MOVES = 2000
 
 
 @dataclass(slots=True)

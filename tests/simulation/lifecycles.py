@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
+from tests.simulation.actors import PRICES
 from tests.simulation.billed_lifecycles import BILLED, CUS
 from tests.simulation.billing import SUB, SUMMARY, step
 from tests.simulation.invoicing import CATALOG, KNOWN_PRICES, MONTH, Customer
-from tests.simulation.stripe_model import EPOCH, METADATA_KEY, Change, Script, State
+from tests.simulation.stripe_account import Change, Document, Script
+from tests.simulation.stripe_model import EPOCH, METADATA_KEY, State
 
 
 def subscription(
@@ -88,7 +90,7 @@ def state(
     )
 
 
-def script(*changes: tuple[float, State, str]) -> Script:
+def script(*changes: tuple[float, State | Document, str]) -> Script:
     return Script(Change(wait, after, tuple(events.split())) for wait, after, events in changes)
 
 
@@ -243,6 +245,136 @@ def claim_shows_late(*waits: float) -> Script:
     return script(*zip(waits, states, kinds, strict=True))
 
 
+def claims_are_swapped(*waits: float) -> Script:
+    """Two customers claim a subject each. Then their metadata is swapped."""
+    first = subscription("sub_1", "active", "prod_basic")
+    second = subscription("sub_2", "active", "prod_seats")
+    states = (
+        state("cus_a", first, claim="user_1"),
+        state("cus_b", second, claim="user_2"),
+        state("cus_a", first, claim="user_2"),
+        state("cus_b", second, claim="user_1"),
+    )
+    kinds = ("customer.created", "customer.created", "customer.updated", "customer.updated")
+    return script(*zip(waits, states, kinds, strict=True))
+
+
+def a_second_holder_is_deleted(*waits: float) -> Script:
+    """Three customers claim one subject. The first one is deleted, and then its successor."""
+    states = (
+        state("cus_a", claim="user_1"),
+        state("cus_b", claim="user_1"),
+        state("cus_c", subscription("sub_3", "active", "prod_seats"), claim="user_1"),
+        State("cus_a", deleted=True),
+        state("cus_b", claim="user_1", delinquent=True),
+        State("cus_b", deleted=True),
+    )
+    created, updated, deleted = "customer.created", "customer.updated", "customer.deleted"
+    kinds = (created, created, created, deleted, updated, deleted)
+    return script(*zip(waits, states, kinds, strict=True))
+
+
+def one_deleted_while_another_comes(*waits: float) -> Script:
+    """A customer is deleted, and another one that claims its subject is created."""
+    states = (
+        state("cus_a", claim="user_1"),
+        State("cus_a", deleted=True),
+        state("cus_b", subscription("sub_2", "active", "prod_seats"), claim="user_1"),
+    )
+    kinds = ("customer.created", "customer.deleted", "customer.created")
+    return script(*zip(waits, states, kinds, strict=True))
+
+
+def one_after_another(*waits: float) -> Script:
+    """A customer subscribes and upgrades; then another one is created."""
+    first, second = three_changes(0, 0).changes
+    states = (first.state, second.state, state("cus_b"))
+    kinds = (f"{SUB}.created", f"{SUB}.updated", "customer.created")
+    return script(*zip(waits, states, kinds, strict=True))
+
+
+def one_beside_another(*waits: float) -> Script:
+    """A customer subscribes and upgrades; another one is created just before the upgrade."""
+    first, second, other = one_after_another(0, 0, 0).changes
+    states = (first.state, other.state, second.state)
+    kinds = (f"{SUB}.created", "customer.created", f"{SUB}.updated")
+    return script(*zip(waits, states, kinds, strict=True))
+
+
+def too_many_subscriptions(*waits: float) -> Script:
+    """A customer has a second subscription for a while."""
+    first = subscription("sub_1", "active", "prod_basic")
+    second = subscription("sub_2", "active", "prod_seats")
+    states = (
+        state(CUS, first, claim="user_1"),
+        state(CUS, first, second, claim="user_1"),
+        state(CUS, second, claim="user_1"),
+    )
+    kinds = (f"{SUB}.created", f"{SUB}.created", f"{SUB}.deleted")
+    return script(*zip(waits, states, kinds, strict=False))
+
+
+def comes_and_is_deleted(*waits: float) -> Script:
+    """A customer is created and deleted."""
+    states = (state(CUS, claim="user_1"), State(CUS, deleted=True))
+    kinds = ("customer.created", "customer.deleted")
+    return script(*zip(waits, states, kinds, strict=True))
+
+
+def nobody_yet() -> Script:
+    """Nothing happens at Stripe by itself."""
+    return script()
+
+
+def configuration(*features: str) -> Document:
+    """A portal configuration that offers these features."""
+    offered = ("customer_update", "invoice_history", "subscription_cancel")
+    content = {
+        "name": "default",
+        "active": True,
+        "is_default": True,
+        "login_page": "",
+        "features": {name: name in features for name in offered},
+    }
+    response = {
+        **content,
+        "id": "bpc_1",
+        "login_page": {"url": None},
+        "features": {name: {"enabled": name in features} for name in offered},
+    }
+    return Document("bpc_1", response, content)
+
+
+def prices(unit_amount: int) -> Document:
+    """What is for sale."""
+    entry = {"id": "price_1", "lookup_key": None, "currency": "usd", "unit_amount": unit_amount}
+    recurring = {"interval": "month", "interval_count": 1}
+    product = {"id": "prod_1", "name": "One", "active": True, "description": None}
+    sold: dict[str, Any] = {"id": "prod_1", "name": "One", "description": None, "features": []}
+    return Document(
+        PRICES,
+        [{**entry, "recurring": recurring, "product": product, "active": True}],
+        {"products": [{**sold, "prices": [{**entry, **recurring}]}]},
+    )
+
+
+def configuration_changes(*waits: float) -> Script:
+    """A portal configuration is made and changed twice."""
+    states = (
+        configuration("customer_update"),
+        configuration("customer_update", "subscription_cancel"),
+        configuration("invoice_history"),
+    )
+    created, updated = (f"billing_portal.configuration.{what}" for what in ("created", "updated"))
+    return script(*zip(waits, states, (created, updated, updated), strict=True))
+
+
+def prices_change(*waits: float) -> Script:
+    """What is for sale changes."""
+    kinds = ("price.created", "price.updated")
+    return script(*zip(waits, (prices(1900), prices(2900)), kinds, strict=True))
+
+
 def random_script(rng: Random, *, customers: int, changes: int) -> Script:
     """Draw at least `changes` changes of `customers` customers."""
     catalog = dict(CATALOG)
@@ -251,6 +383,13 @@ def random_script(rng: Random, *, customers: int, changes: int) -> Script:
     gone: set[str] = set()
     found: list[Change] = []
     while len(found) < changes and len(gone) < customers:
+        if rng.random() < 0.1:
+            # The account's own documents change too.
+            offered = rng.sample(("customer_update", "invoice_history", "subscription_cancel"), 2)
+            updated = ("billing_portal.configuration.updated",)
+            found.append(Change(rng.uniform(0, 40), configuration(*offered), updated))
+            found.append(Change(0, prices(rng.randrange(1, 99)), ("price.updated",)))
+            continue
         name = f"cus_{rng.randrange(customers)}"
         if name in gone:
             continue

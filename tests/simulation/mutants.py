@@ -1,4 +1,4 @@
-"""Known wrong designs: `python -m tests.simulation.mutants` breaks one step at a time.
+"""Known wrong designs, which break one step at a time. `make mutants` judges them all.
 
 The invariant that a mutant breaks must catch it. A mutant that survives, or that another invariant
 catches, fails the run, because it shows a gap in the simulation.
@@ -6,7 +6,6 @@ catches, fails the run, because it shows a gap in the simulation.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +15,8 @@ import billing.sync
 from billing import link
 from billing.batch import Batch, Message
 from billing.errors import Conflict, CustomerNotFound
-from billing.keys import CustomerKey, Key, SubjectKey
+from billing.keys import CustomerKey, Key
+from billing.link import Issuers
 from billing.model import CustomerRow, Link
 from billing.replicas import CustomerReplica
 from billing.stripe_objects import Page, StripeObject
@@ -29,21 +29,25 @@ from billing.sync import (
     Sync,
     covered,
 )
-from billing.sync_request import Cause, SyncRequest
+from billing.sync_request import SyncRequest
 from tests.simulation import cases
+from tests.simulation.access_invariants import CommitGivesWhatStripeSays, QuietStoreEqualsStripe
 from tests.simulation.actors import QueuePort, StorePort, StripePort, clock, io
-from tests.simulation.design import Design, design, real_sync
+from tests.simulation.design import ISSUER, Design, Make, design, real_sync
+from tests.simulation.editing import Edit, edited
 from tests.simulation.exhaustive import explore
+from tests.simulation.invariant import Invariant
 from tests.simulation.invariants import (
     AcknowledgedMeansCovered,
     AnsweredMeansKept,
-    CommitGivesWhatStripeSays,
-    Invariant,
     NeverBackwards,
+    NobodyElsesAccess,
+    NobodyPaysTwice,
     OneCustomerOneSubject,
-    QuietStoreEqualsStripe,
+    Progress,
     RevisionCountsCommits,
     TombstoneStays,
+    WhatIsBoughtShows,
 )
 from tests.simulation.stripe_model import State
 
@@ -160,9 +164,9 @@ class _GivesUp:
     def fetch(self, over: Any, in_time: Callable[[], None]) -> Fetched:
         return self.replica.fetch(over, in_time)
 
-    def commit(self, over: Any, fetched: Any, *, confirm_at: int, cause: Cause) -> Row:
+    def commit(self, over: Any, fetched: Any, **dated: Any) -> Row:
         try:
-            return self.replica.commit(over, fetched, confirm_at=confirm_at, cause=cause)
+            return self.replica.commit(over, fetched, **dated)
         except Conflict:
             raise _GaveUp from None
 
@@ -179,16 +183,17 @@ class FetchesFirst(Sync):
         replica = self.replicas[key.kind]
         assert isinstance(key, CustomerKey)
         fetched = replica.fetch(CustomerRow(key=key), unlimited)
-        self._write(replica.load(key), fetched, requests)
+        self._write(replica.load(key), fetched, requests, fetched.date)
 
-    def _write(self, row: Row, fetched: Any, requests: Requests) -> None:
+    def _write(self, row: Row, fetched: Any, requests: Requests, as_of: int) -> None:
         """The rest of a sync, in order."""
         if row.deleted or billing.sync.covered(row, requests):
             return
         self.replicas[row.key.kind].commit(
             row,
             fetched,
-            confirm_at=self._confirm(row, requests, fetched_at=fetched.as_of),
+            as_of=as_of,
+            confirm_at=self._confirm(row, requests, as_of=as_of, latest=as_of),
             cause=requests[0].cause,
         )
 
@@ -203,7 +208,7 @@ class StampsAfterwards(FetchesFirst):
         row = replica.load(key)
         fetched: Any = replica.fetch(row, unlimited)
         replica.load(key)  # an I/O point, so that time can pass
-        self._write(row, replace(fetched, as_of=int(clock())), requests)
+        self._write(row, fetched, requests, int(clock()))
 
 
 class AppliesThePayload(FetchesFirst):
@@ -258,28 +263,28 @@ class ClaimsTheEventFirst(Sync):
 class NeverConfirms(Sync):
     """Assumes that a read from Stripe is never stale."""
 
-    def _confirm(self, row: Row, requests: Requests, *, fetched_at: int) -> int:
+    def _confirm(self, row: Row, requests: Requests, *, as_of: int, latest: int) -> int:
         return row.confirm_at
 
 
 class ConfirmsTooEarly(Sync):
     """Relies on any pending confirm, even if it is due too early."""
 
-    def _confirm(self, row: Row, requests: Requests, *, fetched_at: int) -> int:
-        if row.confirm_at > fetched_at:
+    def _confirm(self, row: Row, requests: Requests, *, as_of: int, latest: int) -> int:
+        if row.confirm_at > latest:
             return row.confirm_at
-        return Sync._confirm(self, row, requests, fetched_at=fetched_at)
+        return Sync._confirm(self, row, requests, as_of=as_of, latest=latest)
 
 
 class ConfirmsForItselfOnly(Sync):
     """Sends a confirm that covers only its own fetch, although later syncs rely on it too."""
 
-    def _confirm(self, row: Row, requests: Requests, *, fetched_at: int) -> int:
-        confirms_only = all(request.is_confirm for request in requests)
-        if confirms_only or row.confirm_at > fetched_at + MARGIN_SECONDS:
+    def _confirm(self, row: Row, requests: Requests, *, as_of: int, latest: int) -> int:
+        confirms_only = all(request.is_follow_up for request in requests)
+        if confirms_only or row.confirm_at > latest + MARGIN_SECONDS:
             return row.confirm_at
-        self.queue.send(SyncRequest.confirm(row.key, up_to=fetched_at), CONFIRM_DELAY_SECONDS)
-        return fetched_at + CONFIRM_DELAY_SECONDS
+        self.queue.send(SyncRequest.confirm(row.key, up_to=as_of), CONFIRM_DELAY_SECONDS)
+        return as_of + CONFIRM_DELAY_SECONDS
 
 
 class ConfirmsAfterwards(Sync):
@@ -315,34 +320,13 @@ class WakesNobody(CustomerReplica):
 class WakesAfterCommits(CustomerReplica):
     """Wakes the claimants after its own commit, and not when the message comes again."""
 
-    def commit(self, over: Any, fetched: Any, *, confirm_at: int, cause: Cause) -> CustomerRow:
-        row = CustomerReplica.commit(self, over, fetched, confirm_at=confirm_at, cause=cause)
+    def commit(self, over: Any, fetched: Any, **dated: Any) -> CustomerRow:
+        row = CustomerReplica.commit(self, over, fetched, **dated)
         CustomerReplica.settled(self, row)
         return row
 
     def settled(self, row: CustomerRow) -> None:
         """Done after the commit."""
-
-
-class RemembersAfterwards(CustomerReplica):
-    """Looks at the holder, and then remembers the claim that it refused."""
-
-    def commit(self, over: Any, fetched: Any, *, confirm_at: int, cause: Cause) -> CustomerRow:
-        looking = replace(self, store=_RemembersNothing())
-        row = CustomerReplica.commit(looking, over, fetched, confirm_at=confirm_at, cause=cause)
-        claimed = row.facts.claimed_subject
-        if claimed is not None and row.subject is None:
-            found = self.store.load_link(SubjectKey(row.key.mode, self.issuers[0], claimed))
-            if row.key not in found.claimants:
-                claimants = (*found.claimants, row.key)
-                self.store.commit(replace(found, revision=found.revision + 1, claimants=claimants))
-        return row
-
-
-class _RemembersNothing(StorePort):
-    def commit(self, row: Any) -> None:
-        if not isinstance(row, Link):
-            super().commit(row)
 
 
 class ReleasesNobody(StorePort):
@@ -352,14 +336,6 @@ class ReleasesNobody(StorePort):
         self, row: CustomerRow, link: Link, *, released: CustomerRow | None = None
     ) -> None:
         super().commit_and_link(row, link)
-
-
-class ForgetsTheReleased(QueuePort):
-    """Leaves a customer whose subject was taken over to its next event."""
-
-    def send(self, request: SyncRequest, delay: int = 0) -> None:
-        if not delay:
-            super().send(request, delay)
 
 
 # Broken steps: the batch and the functions.
@@ -435,25 +411,44 @@ def covered_beside_an_orphan(row: Row, requests: Requests) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A wrong design, the invariant that it breaks, and the small world where that shows."""
+    """A wrong design, the invariant that it breaks, and the small world where that shows. Most are
+    the real design with an edit of its source."""
 
     name: str
-    make: Callable[[], Design]
+    make: Make
     breaks: type[Invariant]
     where: str
     covered: Callable[[Row, Requests], bool] = billing.sync.covered
+    edits: tuple[Edit, ...] = ()
 
 
-def _sync(kind: type[Sync] = Sync, **parts: Any) -> Callable[[], Design]:
-    return lambda: design(sync=real_sync(kind, **parts), strands=False)
-
-
-def _other(kind: type[Design]) -> Callable[[], Design]:
-    def make() -> Design:
-        real = design(strands=False)
-        return kind(real.ingest, real.batch)
+def _sync(kind: type[Sync] = Sync, **parts: Any) -> Make:
+    def make(*, issuers: Issuers = (ISSUER,)) -> Design:
+        sync = real_sync(kind, issuers=issuers, **parts)
+        return design(sync=sync, issuers=issuers, strands=False)
 
     return make
+
+
+def _batch(kind: type[Batch]) -> Make:
+    def make(*, issuers: Issuers = (ISSUER,)) -> Design:
+        return design(batch=kind, issuers=issuers, strands=False)
+
+    return make
+
+
+def _other(kind: type[Design]) -> Make:
+    def make(*, issuers: Issuers = (ISSUER,)) -> Design:
+        real = cases.real(issuers=issuers)
+        return kind(real.ingest, real.batch, real.checkout, real.issuers)
+
+    return make
+
+
+def _edit(
+    name: str, module: str, old: str, new: str, breaks: type[Invariant], where: str
+) -> Mutant:
+    return Mutant(name, cases.real, breaks, where, edits=(Edit(module, old, new),))
 
 
 TWO, LAGS = "two workers", "two reads lag"
@@ -463,6 +458,8 @@ MARGIN_CASE = "a late webhook, reads at the margin"
 WAITS = "time passes"
 HOLDER_DELETED = "the empty holder is deleted"
 CLAIM_GIVEN_UP = "the holder gives its claim up, and a crash"
+DATE_JUMPS, DATE_AND_LAGS = "a Date jumps", "a Date jumps while reads lag"
+READER = "a reader comes during a takeover"
 
 MUTANTS = (
     Mutant(
@@ -507,13 +504,13 @@ MUTANTS = (
     Mutant("200 before SendMessage", _other(AnswersFirst), AnsweredMeansKept, TWO),
     Mutant(
         "swallow a partial failure",
-        lambda: design(batch=SwallowsFailures, strands=False),
+        _batch(SwallowsFailures),
         AcknowledgedMeansCovered,
         "two calls fail",
     ),
     Mutant(
         "acknowledge a second 404",
-        lambda: design(batch=GivesUpAfterTwo404s, strands=False),
+        _batch(GivesUpAfterTwo404s),
         AcknowledgedMeansCovered,
         LAGS,
     ),
@@ -585,24 +582,201 @@ MUTANTS = (
         HOLDER_DELETED,
     ),
     Mutant(
-        "a claim is remembered after the check",
-        _sync(replica=RemembersAfterwards),
-        OneCustomerOneSubject,
-        "a claim and a deletion show late",
-    ),
-    Mutant(
         "the holder before keeps the subject too",
         _sync(store=ReleasesNobody()),
         OneCustomerOneSubject,
         CLAIM_GIVEN_UP,
     ),
-    Mutant(
-        "the holder before is not synced",
-        _sync(claims=ForgetsTheReleased()),
+    Mutant("404 means deleted", _sync(stripe=NotFoundMeansDeleted()), QuietStoreEqualsStripe, LAGS),
+    # The clocks.
+    _edit(
+        "dated by Stripe's clock alone",
+        "sync",
+        "sorted((began, fetched.date))",
+        "(fetched.date, fetched.date)",
+        AcknowledgedMeansCovered,
+        DATE_JUMPS,
+    ),
+    _edit(
+        "dated by our clock alone",
+        "sync",
+        "sorted((began, fetched.date))",
+        "(began, began)",
+        AcknowledgedMeansCovered,
+        "our clocks are wrong",
+    ),
+    _edit(
+        "a pending confirm is judged by Stripe's clock alone",
+        "sync",
+        "sorted((began, fetched.date))",
+        "(min(began, fetched.date), fetched.date)",
+        QuietStoreEqualsStripe,
+        DATE_AND_LAGS,
+    ),
+    _edit(
+        "a pending confirm is judged by our clock alone",
+        "sync",
+        "sorted((began, fetched.date))",
+        "(min(began, fetched.date), began)",
+        QuietStoreEqualsStripe,
+        "one of our clocks is behind while reads lag",
+    ),
+    _edit(
+        "a confirm is due by the later clock",
+        "sync",
+        "due = as_of + CONFIRM_DELAY_SECONDS",
+        "due = latest + CONFIRM_DELAY_SECONDS",
+        QuietStoreEqualsStripe,
+        DATE_AND_LAGS,
+    ),
+    _edit(
+        "no confirm where Stripe's Date went back",
+        "sync",
+        "if row.confirm_at > latest + MARGIN_SECONDS:",
+        "if row.as_of > as_of or row.confirm_at > latest + MARGIN_SECONDS:",
+        QuietStoreEqualsStripe,
+        DATE_AND_LAGS,
+    ),
+    _edit(
+        "dated when the fetch ends",
+        "sync",
+        "as_of, latest = sorted((began, fetched.date))",
+        "as_of = latest = int(self.clock())",
+        AcknowledgedMeansCovered,
+        "a fetch is slow",
+    ),
+    _edit(
+        "an event beside a confirm begets no confirm",
+        "sync",
+        "if requests and all(request.is_follow_up",
+        "if requests and any(request.is_follow_up",
+        QuietStoreEqualsStripe,
+        "a confirm comes with an event",
+    ),
+    _edit(
+        "a document is covered by any fetch",
+        "sync",
+        "    return all(\n",
+        "    return (row.key.kind != 'CUS' and row.as_of > 0) or all(\n",
+        AcknowledgedMeansCovered,
+        "a configuration changes",
+    ),
+    # The claims.
+    _edit(
+        "a changed claim is not written",
+        "link",
+        "                store.commit(row)\n                return row\n            # Whoever",
+        "                return row\n            # Whoever",
+        AcknowledgedMeansCovered,
+        CLAIM_GIVEN_UP,
+    ),
+    _edit(
+        "a holder moves before its row says so",
+        "link",
+        "if not yields(over, issuers):",
+        "if False:",
+        OneCustomerOneSubject,
+        "the holder gives its claim up",
+    ),
+    _edit(
+        "a holder that moves wakes nobody",
+        "link",
+        "_request(_waiting(over, issuers, store), over, queue)",
+        "pass",
         OneCustomerOneSubject,
         CLAIM_GIVEN_UP,
     ),
-    Mutant("404 means deleted", _sync(stripe=NotFoundMeansDeleted()), QuietStoreEqualsStripe, LAGS),
+    _edit(
+        "a refused claimant does not look again",
+        "link",
+        "if not found.refuses(row.key):",
+        "if row.subject is not None and not found.refuses(row.key):",
+        OneCustomerOneSubject,
+        "a claim and a deletion show late",
+    ),
+    _edit(
+        "a takeover forgets the others that wait",
+        "link",
+        "claimants=tuple(key for key in found.claimants if key != row.key)",
+        "claimants=()",
+        OneCustomerOneSubject,
+        "a second holder is deleted",
+    ),
+    _edit(
+        "only the latest issuer counts",
+        "link",
+        "    for issuer in issuers:\n        link = store.load_link",
+        "    for issuer in issuers[:1]:\n        link = store.load_link",
+        OneCustomerOneSubject,
+        "the issuer changes",
+    ),
+    # The reader.
+    _edit(
+        "a reader believes the link",
+        "customers",
+        "            if row.subject != subject:\n                continue\n",
+        "",
+        NobodyElsesAccess,
+        READER,
+    ),
+    _edit(
+        "a reader believes a link that it remembers",
+        "customers",
+        "if row.subject == subject and not row.deleted:",
+        "if not row.deleted:",
+        NobodyElsesAccess,
+        "a reader comes while a claim is given up",
+    ),
+    _edit(
+        "a tombstone has access",
+        "customers",
+        "            if row.deleted:\n                return None\n",
+        "",
+        NobodyElsesAccess,
+        READER,
+    ),
+    # What never succeeds.
+    _edit(
+        "a row that does not fit is tried for ever",
+        "batch",
+        'self._dead_letter(message, f"StoreRefused {error.reason}", deferred)',
+        "self._defer(message, 900, deferred)",
+        Progress,
+        "a row never fits again",
+    ),
+    _edit(
+        "throttles are swallowed",
+        "batch",
+        'self.report("SyncDeferred", key=key.pk, reason=type(error).__name__)',
+        "return",
+        AcknowledgedMeansCovered,
+        "reads of one customer are throttled for good",
+    ),
+    # Checkout.
+    _edit(
+        "earlier sessions stay open",
+        "checkout.earlier",
+        "if product not in products_of(session):\n            continue",
+        "if True:\n            continue",
+        NobodyPaysTwice,
+        "two tabs buy",
+    ),
+    _edit(
+        "what is paid is sold again",
+        "checkout.sessions",
+        "                self._refuse_what_is_paid(row, product, earlier)\n",
+        "",
+        NobodyPaysTwice,
+        "two tabs buy",
+    ),
+    _edit(
+        "the way back waits for the webhook",
+        "checkout.sessions",
+        "                row = self.buyers.synced(customer)\n",
+        "                row = self.buyers.row(customer)\n",
+        WhatIsBoughtShows,
+        "a buyer comes back before the webhook",
+    ),
 )
 
 #: A mutant survives if no invariant catches it within this many moments.
@@ -631,22 +805,8 @@ class Verdict:
 
 def judge(mutant: Mutant) -> Verdict:
     """Explore the mutant's small world until an invariant catches it, or up to MAX_STATES."""
-    with patch.object(billing.sync, "covered", mutant.covered):
-        setup = cases.case(mutant.where, mutant.make())
+    with patch.object(billing.sync, "covered", mutant.covered), edited(*mutant.edits):
+        setup = cases.case(mutant.where, mutant.make)
         found = explore(setup, limit=MAX_STATES)
     killed_by = found.violation.invariant if found.violation else None
     return Verdict(mutant, killed_by, found.histories)
-
-
-def main() -> int:
-    killed = 0
-    for mutant in MUTANTS:
-        verdict = judge(mutant)
-        killed += verdict.good
-        print(verdict, flush=True)
-    print(f"mutants: {killed}/{len(MUTANTS)} killed")
-    return 0 if killed == len(MUTANTS) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from tests.simulation.design import design
+from tests.simulation.design import releases
 from tests.simulation.seeds import MAX_MOVES, setup_of
 from tests.simulation.world import World
 
@@ -21,7 +21,7 @@ class Portcullis(RuleBasedStateMachine):
 
     @initialize(seed=st.integers(0, 1 << 16))
     def begin(self, seed: int) -> None:
-        self.world = World(setup_of(Random(seed), design()))
+        self.world = World(setup_of(Random(seed), releases()))
 
     @rule(choice=st.integers(0, 1 << 10))
     @precondition(lambda self: self.world.moves())

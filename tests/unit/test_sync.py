@@ -12,7 +12,6 @@ from billing.errors import (
     CustomerNotFound,
     OutOfTime,
     QueueUnavailable,
-    StripeUnavailable,
 )
 from billing.facts import Facts
 from billing.keys import CustomerKey, SubjectKey
@@ -22,7 +21,6 @@ from billing.sync import (
     ATTEMPT_BUDGET_MS,
     CONFIRM_DELAY_SECONDS,
     MARGIN_SECONDS,
-    MAX_AHEAD_SECONDS,
     MAX_ATTEMPTS,
     MAX_COMMIT_CALLS,
     MAX_COVERED_AGE_SECONDS,
@@ -54,7 +52,11 @@ class World:
     issuers: tuple[str, ...] = ("https://issuer/",)
 
     def sync(
-        self, *requests: Any, key: CustomerKey = KEY, remaining_ms: int = ENOUGH_MS
+        self,
+        *requests: Any,
+        key: CustomerKey = KEY,
+        remaining_ms: int = ENOUGH_MS,
+        clock: float | None = None,
     ) -> CustomerRow:
         sync = sync_of(
             store=self.store,
@@ -63,6 +65,7 @@ class World:
             pause=self.pauses.append,
             report=self.reports,
             issuers=self.issuers,
+            clock=None if clock is None else lambda: clock,
         )
         sync(key, requests or [request(key=key)], lambda: remaining_ms)
         return self.store.rows.get(key, CustomerRow(key=key))
@@ -121,22 +124,26 @@ def test_a_request_older_than_the_row_by_the_margin_needs_no_fetch(world: World)
     assert world.stripe.calls != []
 
 
-def test_a_date_far_ahead_of_our_clock_counts_as_stripe_being_unavailable(world: World) -> None:
-    sync = sync_of(
-        store=world.store,
-        stripe=world.stripe,
-        queue=world.queue,
-        report=world.reports,
-        clock=lambda: NOW,
-    )
-    world.stripe.now = NOW + MAX_AHEAD_SECONDS + 1
-    with pytest.raises(StripeUnavailable, match="ahead of our clock"):
-        sync(KEY, [request()], lambda: ENOUGH_MS)
-    assert world.row.revision == 0
-    assert world.queue.confirms == []
-    world.stripe.now -= 1
-    sync(KEY, [request()], lambda: ENOUGH_MS)
-    assert world.row.revision == 1
+@pytest.mark.parametrize(("ours", "stripes"), [(0, 900), (0, -900), (900, 0), (-900, 0)])
+def test_a_row_is_dated_by_the_earlier_of_the_two_clocks(
+    world: World, ours: int, stripes: int
+) -> None:
+    world.stripe.now = NOW + stripes
+    row = world.sync(clock=NOW + ours)
+    assert row.as_of == NOW + min(ours, stripes)
+    assert row.confirm_at == row.as_of + CONFIRM_DELAY_SECONDS
+
+
+@pytest.mark.parametrize(("ours", "stripes"), [(0, 30), (0, -30), (30, 0), (-30, 0)])
+def test_a_pending_confirm_serves_a_fetch_only_if_it_is_late_enough_by_both_clocks(
+    world: World, ours: int, stripes: int
+) -> None:
+    world.sync(clock=NOW)
+    world.stripe.now = NOW + stripes
+    row = world.sync(clock=NOW + ours)
+    is_late_enough = max(ours, stripes) + MARGIN_SECONDS < CONFIRM_DELAY_SECONDS
+    assert len(world.queue.confirms) == (1 if is_late_enough else 2)
+    assert row.revision == 2
 
 
 @pytest.mark.parametrize("mode", ["test", "live"])
@@ -362,6 +369,7 @@ def test_the_slowest_attempt_ends_within_the_workers_timeout(
         stripe=Slow(world.stripe, STRIPE_CALL_MS, elapsed_ms),
         queue=Slow(world.queue, AWS_CALL_MS, elapsed_ms),
         report=world.reports,
+        clock=lambda: NOW,
     )
     try:
         sync(KEY, [request()], lambda: timeout_ms - sum(elapsed_ms))

@@ -201,6 +201,9 @@ class CheckoutSessions:
                 if attempt:
                     self.pause(attempt)
                 row = self.buyers.synced(customer)
+                if row.subject != subject and not row.deleted:
+                    # Its metadata names another subject by now: this purchase is that one's.
+                    raise NotFound("You have no such checkout session.")
         return Retrieved(session["id"], session["status"], None if row.deleted else row)
 
     def _price(self, name: str) -> StripeObject:
