@@ -423,7 +423,7 @@ def _paid(state: State, name: str, latest: State) -> Change:
 
 def _shop(latest: State) -> State:
     """A customer without anything, with the account's catalog and prices as they are now."""
-    from tests.simulation.lifecycles import CATALOG
+    from tests.simulation.invoicing import CATALOG
 
     return State("", catalog=latest.catalog or CATALOG, prices=latest.prices)
 

@@ -20,33 +20,34 @@ from billing import access, projection
 from billing.access import decide
 from billing.facts import Facts
 from billing.stripe_state import StripeReads, fetch
-from tests.simulation import invariants, oracle
-from tests.simulation.actors import Memory
-from tests.simulation.billing import step
-from tests.simulation.design import design
-from tests.simulation.exhaustive import explore
-from tests.simulation.invariants import (
+from tests.simulation import access_invariants, oracle, world
+from tests.simulation.access_invariants import (
     CommitGivesWhatStripeSays,
-    Invariant,
     NoAccessBeyondHistory,
     NothingUnpaidToThoseWhoOwe,
     QuietStoreEqualsStripe,
     edges,
     first_difference,
 )
-from tests.simulation.invoicing import CATALOG, Customer
+from tests.simulation.actors import Memory
+from tests.simulation.billing import step
+from tests.simulation.design import design
+from tests.simulation.exhaustive import explore
+from tests.simulation.invariant import Invariant
+from tests.simulation.invoicing import (
+    CATALOG,
+    Customer,
+)
 from tests.simulation.lifecycles import LIFECYCLES
 from tests.simulation.oracle import FOREVER, may_use
+from tests.simulation.setups import Setup
+from tests.simulation.stripe_account import Change, Script, StripeModel
 from tests.simulation.stripe_model import (
     EPOCH,
     METADATA_KEY,
     POLICY,
-    Change,
-    Script,
     State,
-    StripeModel,
 )
-from tests.simulation.world import Setup
 
 CASES: list[Mapping[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "cases" / "access.json").read_text(encoding="utf-8")
@@ -120,7 +121,9 @@ def test_a_second_more_or_less_of_a_duration_is_noticed(
     monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
     longer = replace(POLICY, **{part: getattr(POLICY, part) + 1})
-    monkeypatch.setattr(invariants, "decide", lambda facts, _, now: decide(facts, longer, now))
+    monkeypatch.setattr(
+        access_invariants, "decide", lambda facts, _, now: decide(facts, longer, now)
+    )
     assert any(first_difference(state.facts, state, edges(state)) for state in customers(400))
 
 
@@ -153,12 +156,12 @@ def test_each_promise_about_access_notices_a_planted_mistake(
     changes = LIFECYCLES["an upgrade is declined, then paid"].changes
     setup = Setup(
         script=Script(replace(change, state=replace(change.state)) for change in changes),
-        design=design(strands=False),
+        designs=(design(strands=False),),
         start=Memory({}),
         workers=1,
         worker_stops=False,
-        invariants=(promise(),),
     )
+    monkeypatch.setattr(world, "INVARIANTS", (promise(),))
     assert explore(setup).violation is None
     fresh = Script(replace(change, state=replace(change.state)) for change in changes)
     monkeypatch.setattr(module, name, partial(mistake, getattr(module, name)))
@@ -192,8 +195,8 @@ def customers(count: int) -> list[State]:
 
 def facts_by_pages(state: State) -> Facts:
     """The facts of a state that is read page by page."""
-    model = StripeModel(Script([Change(0, state, ())]))
-    model.happened = (0.0,)
+    model = StripeModel(Script([Change(0, state, ())]), max_lag=0)
+    model.advance(EPOCH)
 
     def reading(method: str) -> Any:
         return lambda name, after=None: model.read(method, name, after, EPOCH, 0)[0]
