@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 
 STAGE ?= dev
-SEEDS ?= 5000
+SEEDS ?= 10000
 
 DEV := .venv/.installed
 ENGINE := .venv-engine/.installed
@@ -62,7 +62,7 @@ unit: $(DEV) ## run the tests that need no local stack
 integration: $(DEV) $(ENGINE) ## run the tests against the template on the local stack
 	@$(BIN)/pytest tests/integration
 
-simulate: $(DEV) ## run the real code under SEEDS=5000 random schedules
+simulate: $(DEV) ## run the real code under SEEDS=10000 random schedules
 	@$(BIN)/python -m tests.simulation.explore --seeds $(SEEDS)
 
 mutants: $(DEV) ## make known mistakes one by one, and check that a test or the simulation notices each

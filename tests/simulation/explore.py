@@ -20,7 +20,7 @@ from tests.simulation.exhaustive import explore, replay
 
 REPLAY = "python -m tests.simulation.explore --replay"
 
-SEEDS = 5000
+SEEDS = 10_000
 SEEDS_PER_TASK = 50
 PROCESSES = 2
 
