@@ -51,7 +51,7 @@ class NoAccessBeyondHistory(Invariant):
     features and products, and none of them for longer."""
 
     def commit(self, world: World, actor: Actor, before: Any, after: Any) -> None:
-        if not isinstance(after, CustomerRow) or world.knows(type(self), after):
+        if not isinstance(after, CustomerRow) or world.moments.knows(type(self), after):
             return
         history = (_states(world, after), world.stripe.past.latest)
         # If a change happens during a fetch, it may see pages of invoices that no state has.

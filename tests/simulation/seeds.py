@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
+from tests.simulation.choices import Move, faults_of, moves_of
 from tests.simulation.design import Design
 from tests.simulation.invariant import Violated
 from tests.simulation.lifecycles import random_script
 from tests.simulation.setups import WAIT_SECONDS, Budgets, Secrets, Setup
-from tests.simulation.world import Move, World
+from tests.simulation.world import World
 
 #: Faults occur only during this many moves. After them the world must become quiet.
 MAX_FAULTY_MOVES = 200
@@ -97,7 +98,7 @@ def run(seed: int, designs: tuple[Design, ...], *, with_story: bool = False) -> 
 
 def _choose(world: World, rng: Random, fault_rate: float) -> Move | None:
     """Draw a move or, at `fault_rate`, a fault; None when the world is quiet."""
-    moves = world.moves()
-    if moves and rng.random() < fault_rate and (faults := world.faults()):
+    moves = moves_of(world)
+    if moves and rng.random() < fault_rate and (faults := faults_of(world)):
         return rng.choice(faults)
     return rng.choice(moves) if moves else None

@@ -11,30 +11,25 @@ All state is immutable values, so a moment can be saved, compared and restored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from dataclasses import replace
+from collections.abc import Hashable
 from typing import Any, NamedTuple
 
 from billing.keys import Key
-from billing.model import CustomerRow, DocumentRow
 from tests.simulation import performing, story
 from tests.simulation.actors import Op, Position, Program, live
+from tests.simulation.choices import Move
 from tests.simulation.design import Design
 from tests.simulation.dynamodb_model import StoreModel
 from tests.simulation.invariant import Invariant, Violated
 from tests.simulation.invariants import INVARIANTS
+from tests.simulation.moments import Moments
 from tests.simulation.setups import HOLD_SECONDS, WEBHOOK_RETRY_SECONDS, Setup
-from tests.simulation.sqs_model import BATCH_SIZE, QueueModel, Received
-from tests.simulation.stripe_account import Past, Seen, StripeModel, signed
+from tests.simulation.sqs_model import QueueModel, Received
+from tests.simulation.stripe_account import Seen, StripeModel, signed
 from tests.simulation.stripe_model import EPOCH
 
 #: template.yaml's Timeout of the worker, in seconds.
 WORKER_TIMEOUT_SECONDS = 85
-
-#: Hashes of values that a world keeps, at most.
-MAX_DIGESTS = 1 << 18
-
-Move = tuple[Any, ...]
 
 
 class Fetch(NamedTuple):
@@ -91,11 +86,9 @@ class World:
         #: Sessions that their buyers have, by the subject of each.
         self.checkouts: tuple[tuple[str, str], ...] = ()
         self.story: list[str] | None = None
-        self._checked: dict[Hashable, Any] = {}
-        self._digests: dict[int, tuple[Any, int]] = {}
-        self._marks: dict[int, tuple[Any, int]] = {}
+        self.moments = Moments(self)
         self.remembers = setup.start is not live
-        self._workers = [f"worker {number}" for number in range(1, setup.workers + 1)]
+        self.workers = [f"worker {number}" for number in range(1, setup.workers + 1)]
         self.checks = {
             hook: [
                 getattr(invariant, hook)
@@ -109,108 +102,6 @@ class World:
     def design(self) -> Design:
         """What is deployed now."""
         return self.setup.designs[self.deployed]
-
-    # What may happen next.
-
-    def moves(self) -> list[Move]:
-        """What may happen without a fault; empty when the world is quiet."""
-        now, found = self.now, list[Move]()
-        due = self.stripe.next_due(self.start)
-        if due is not None and due <= now:
-            found.append(("change",))
-        if self.pending:
-            found += [("deliver", event) for event in self._deliverable()]
-        idle = self._idle_worker()
-        if not self.setup.worker_stops and (visible := self.queue.visible(now)):
-            return [("take", idle, (message,)) for message in visible]
-        if idle is not None and (visible := self.queue.visible(now)):
-            # Messages that differ only by id have the same effect, so only the first is offered.
-            alike = {self.queue.messages[name][1:]: name for name in reversed(visible)}
-            found += [("take", idle, (name,)) for name in reversed(alike.values())]
-            if len(visible) > 1:
-                found.append(("take", idle, tuple(visible[:BATCH_SIZE])))
-        found += [
-            ("step", name, "")
-            for name, actor in self.actors.items()
-            if not actor.strands and actor.wakes <= now
-        ]
-        if not found and (next_due := self._next_due(due)) is not None:
-            found.append(("time", next_due))
-        return found
-
-    def faults(self) -> list[Move]:
-        """The faults that may happen now, while the budgets last."""
-        budgets, found = self.budgets, list[Move]()
-        if not self.setup.worker_stops and self.queue.visible(self.now):
-            return found
-        if budgets.crashes:
-            found += [("crash", n) for n, actor in self.actors.items() if actor.parent is None]
-        if budgets.duplicates:
-            found += [
-                ("again", event)
-                for event in sorted(self.answered - self.repeated)
-                if f"webhook {event}" not in self.actors and self._may_come_again(event)
-            ]
-        if budgets.copies:
-            found += [
-                ("copy", message.id)
-                for message in self.queue.messages.values()
-                if message.receives and message.visible_at > self.now
-            ]
-        if budgets.lags or budgets.failures or budgets.dates:
-            for name, actor in self.actors.items():
-                op = actor.position.op
-                if op is not None and not actor.strands and actor.wakes <= self.now:
-                    found += [("step", name, v) for v in performing.variants(self, op)]
-        if budgets.waits and self.actors:
-            found += [("wait", seconds) for seconds in self.setup.waits]
-        if budgets.holds:
-            found += [("hold", event) for event in self._deliverable()]
-        return found + self._visits()
-
-    def _visits(self) -> list[Move]:
-        """What people do: read, deploy, buy, pay and come back."""
-        budgets, found = self.budgets, list[Move]()
-        if budgets.deploys and self.deployed + 1 < len(self.setup.designs):
-            found.append(("deploy",))
-        if self.setup.subjects:
-            subject = self.setup.subjects[self.people % len(self.setup.subjects)]
-            if budgets.readers:
-                found.append(("ask", subject))
-            if budgets.purchases:
-                found.append(("buy", subject))
-        for subject, session in self.checkouts:
-            if self.stripe.is_payable(session):
-                found.append(("pay", subject, session))
-        return found
-
-    def _may_come_again(self, event: str) -> bool:
-        """Whether a second delivery now tests anything more. Where webhooks arrive with their
-        change, only an early one does: its message may stay on the queue for just as long."""
-        first = self.queue.messages.get(f"{event}#0")
-        return not self.setup.delivers_at_once or (first is not None and not first.receives)
-
-    def _commutes(self, op: Op) -> bool:
-        """Whether this operation may run at once, because running it later makes no difference: a
-        confirm is invisible for a while, and so is a message in flight. A fault in between would
-        make a difference."""
-        late = op.method == "finish" or (op.method == "send" and op.args[0].is_confirm)
-        budgets = self.budgets
-        return late and not (budgets.crashes or budgets.failures or budgets.waits or budgets.copies)
-
-    def _deliverable(self) -> list[str]:
-        under_way = {actor.event for actor in self.actors.values()}
-        return [e for e, at in self.pending.items() if at <= self.now and e not in under_way]
-
-    def _idle_worker(self) -> str | None:
-        return next((name for name in self._workers if name not in self.actors), None)
-
-    def _next_due(self, change: float | None) -> float | None:
-        times = [] if change is None else [change]
-        times += self.pending.values()
-        times += [message.visible_at for message in self.queue.messages.values()]
-        times += [actor.wakes for actor in self.actors.values()]
-        return min((time for time in times if time > self.now), default=None)
 
     # Performing moves.
 
@@ -355,7 +246,7 @@ class World:
         if self.story is not None:
             self.log(story.told(self, name, op, variant, outcome))
         actor = self.actors[name]
-        position = actor.position.next(outcome, self.mark(outcome))
+        position = actor.position.next(outcome, self.moments.mark(outcome))
         self._settle(actor._replace(position=position))
 
     def _settle(self, actor: Actor) -> None:
@@ -446,144 +337,19 @@ class World:
                 if not self.queue.has_copy_of(received.request):
                     self.acknowledged |= {received.request.cause.id}
 
-    # Moments as values.
-
-    def snapshot(self) -> tuple[Any, ...]:
-        """Everything `restore` needs to return to this moment. Positions must be `Remembered`."""
-        return (
-            self.now,
-            self.stripe.past,
-            self.queue.snapshot(),
-            self.store.snapshot(),
-            self.actors,
-            self.budgets,
-            self.pending,
-            self.answered,
-            self.acknowledged,
-            self.repeated,
-            self.covered,
-            self.seen,
-            self.fetches_for_events,
-            self.deployed,
-            self.people,
-            self.checkouts,
-        )
-
-    def restore(self, moment: tuple[Any, ...]) -> None:
-        (
-            self.now,
-            self.stripe.past,
-            queue,
-            store,
-            self.actors,
-            self.budgets,
-            self.pending,
-            self.answered,
-            self.acknowledged,
-            self.repeated,
-            self.covered,
-            self.seen,
-            self.fetches_for_events,
-            self.deployed,
-            self.people,
-            self.checkouts,
-        ) = moment
-        self.queue.restore(queue)
-        self.store.restore(store)
-
-    def fingerprint(self) -> int:
-        """A hash that identifies this moment: the world's state and the actors' positions.
-
-        The workers' names are left out: workers are interchangeable.
-        """
-        store, digest = self.store, self._digest
-        return hash(
-            (
-                self.now,
-                digest(self.stripe.past, _content),
-                digest(self.queue.messages, lambda messages: frozenset(messages.values())),
-                len(self.queue.dead),
-                digest(store.rows, self._marks_of),
-                digest(store.documents, self._marks_of),
-                digest(store.links, lambda links: frozenset(links.items())),
-                digest(store.former, self._marks_of) if self.setup.budgets.readers else None,
-                digest(self.seen, lambda seen: frozenset(seen.items())),
-                frozenset(
-                    [
-                        (id(a.position), a.received, a.fetch, a.deadline)
-                        for a in self.actors.values()
-                    ]
-                ),
-                self.budgets,
-                digest(self.pending, lambda pending: frozenset(pending.items())),
-                self.answered,
-                self.acknowledged,
-                self.repeated,
-                self.covered,
-                self.deployed,
-                self.checkouts,
-            )
-        )
-
-    def _digest(self, value: Any, content: Callable[[Any], Hashable]) -> int:
-        """The hash of the content of an immutable value, kept as long as the value."""
-        known = self._digests.get(id(value))
-        if known is None:
-            if len(self._digests) > MAX_DIGESTS:
-                self._digests.clear()
-            known = self._digests[id(value)] = (value, hash(content(value)))
-        return known[1]
-
-    def knows(self, *checked: Any) -> bool:
-        """Whether this was checked after the same changes at Stripe before: with the same row."""
-        if not self.remembers:
-            return False
-        key = (*map(id, checked), self._digest(self.stripe.past, _content))
-        known = key in self._checked
-        self._checked[key] = checked
-        return known
-
-    def _marks_of(self, rows: Any) -> Hashable:
-        return frozenset([self.mark(row) for row in rows.values()])
-
-    def mark(self, outcome: object) -> Hashable:
-        """A value that identifies an outcome among all outcomes of the same operation."""
-        if not self.remembers:
-            return None
-        if isinstance(outcome, CustomerRow | DocumentRow):
-            if not outcome.revision:
-                return None
-            known = self._marks.get(id(outcome))
-            if known is None:
-                known = self._marks[id(outcome)] = (
-                    outcome,
-                    # `transitions` explains access to people. No step depends on it.
-                    hash(
-                        repr(
-                            replace(outcome, transitions=())
-                            if isinstance(outcome, CustomerRow)
-                            else outcome
-                        )
-                    ),
-                )
-            return known[1]
-        if isinstance(outcome, dict):
-            return id(outcome)  # the model returns the same object for the same page
-        if isinstance(outcome, list):
-            return repr(outcome)
-        if type(outcome) is tuple and outcome and isinstance(outcome[0], dict | list):
-            return (id(outcome[0]), outcome[1])
-        return outcome
+    def _commutes(self, op: Op) -> bool:
+        """Whether this operation may run at once, because running it later makes no difference: a
+        confirm is invisible for a while, and so is a message in flight. A fault in between would
+        make a difference."""
+        late = op.method == "finish" or (op.method == "send" and op.args[0].is_confirm)
+        budgets = self.budgets
+        return late and not (budgets.crashes or budgets.failures or budgets.waits or budgets.copies)
 
     # The story.
 
     def log(self, text: str) -> None:
         if self.story is not None:
             self.story.append(f"{self.now - self.start:9.2f} s  {text}")
-
-
-def _content(past: Past) -> Hashable:
-    return past.log, past.sessions
 
 
 __all__ = ["Actor", "Fetch", "Move", "Violated", "World"]
