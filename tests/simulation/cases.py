@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from billing.link import Issuers
 from tests.simulation.actors import Memory
 from tests.simulation.design import FORMER_ISSUER, ISSUER, ISSUERS, Design, Make, design
-from tests.simulation.lifecycles import (
-    LIFECYCLES,
+from tests.simulation.lifecycles import LIFECYCLES
+from tests.simulation.scripts import (
     a_second_holder_is_deleted,
     claim_shows_late,
     claims_are_swapped,

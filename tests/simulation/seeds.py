@@ -7,8 +7,8 @@ from random import Random
 
 from tests.simulation.choices import Move, faults_of, moves_of
 from tests.simulation.design import Design
+from tests.simulation.histories import random_script
 from tests.simulation.invariant import Violated
-from tests.simulation.lifecycles import random_script
 from tests.simulation.setups import WAIT_SECONDS, Budgets, Secrets, Setup
 from tests.simulation.world import World
 

@@ -408,7 +408,7 @@ def _created(name: str, metadata: str, latest: State) -> Change:
 
 @lru_cache(maxsize=1 << 10)
 def _paid(state: State, name: str, latest: State) -> Change:
-    from tests.simulation.lifecycles import subscription
+    from tests.simulation.states import subscription
 
     shop = _shop(latest)
     after = replace(
