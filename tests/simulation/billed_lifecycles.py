@@ -24,7 +24,7 @@ from tests.simulation.invoicing import (
     settle,
     unpaid_of,
 )
-from tests.simulation.stripe_account import Change, Script
+from tests.simulation.script import Change, Script
 
 CUS = "cus_a"
 

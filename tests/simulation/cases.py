@@ -10,6 +10,7 @@ from billing.link import Issuers
 from tests.simulation.actors import Memory
 from tests.simulation.design import FORMER_ISSUER, ISSUER, ISSUERS, Design, Make, design
 from tests.simulation.lifecycles import LIFECYCLES
+from tests.simulation.script import Script
 from tests.simulation.scripts import (
     a_second_holder_is_deleted,
     claim_shows_late,
@@ -29,7 +30,6 @@ from tests.simulation.scripts import (
     two_customers,
 )
 from tests.simulation.setups import Budgets, Setup
-from tests.simulation.stripe_account import Script
 
 
 class Small(NamedTuple):

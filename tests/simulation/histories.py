@@ -6,8 +6,8 @@ from random import Random
 
 from tests.simulation.billing import SUMMARY, step
 from tests.simulation.invoicing import CATALOG, KNOWN_PRICES, Customer
+from tests.simulation.script import Change, Script
 from tests.simulation.states import configuration, prices
-from tests.simulation.stripe_account import Change, Script
 from tests.simulation.stripe_model import State
 
 

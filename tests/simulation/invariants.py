@@ -17,8 +17,9 @@ from tests.simulation.access_invariants import (
     QuietStoreEqualsStripe,
 )
 from tests.simulation.invariant import Invariant, fits, row_of, stays_behind
+from tests.simulation.script import Document
 from tests.simulation.sqs_model import Received
-from tests.simulation.stripe_account import Document, Seen
+from tests.simulation.stripe_account import Seen
 from tests.simulation.stripe_model import EPOCH, POLICY, State
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import Any
 from tests.simulation.billed_lifecycles import BILLED, CUS
 from tests.simulation.billing import SUB, SUMMARY
 from tests.simulation.invoicing import CATALOG, MONTH
+from tests.simulation.script import Script
 from tests.simulation.scripts import script
 from tests.simulation.states import state, subscription
-from tests.simulation.stripe_account import Script
 from tests.simulation.stripe_model import EPOCH, State
 
 

@@ -17,7 +17,8 @@ from billing.errors import (
 )
 from billing.model import CustomerRow, DocumentRow, Link
 from tests.simulation.actors import Op, Raised
-from tests.simulation.stripe_account import Seen, key_of
+from tests.simulation.script import key_of
+from tests.simulation.stripe_account import Seen
 from tests.simulation.stripe_model import State
 
 if TYPE_CHECKING:

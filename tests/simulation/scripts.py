@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.simulation.billed_lifecycles import CUS
 from tests.simulation.billing import SUB
+from tests.simulation.script import Change, Document, Script
 from tests.simulation.states import configuration, prices, state, subscription
-from tests.simulation.stripe_account import Change, Document, Script
 from tests.simulation.stripe_model import State
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from billing.sync import MARGIN_SECONDS
 from tests.simulation.actors import Position, Program, live
 from tests.simulation.design import Design
-from tests.simulation.stripe_account import Script
+from tests.simulation.script import Script
 
 #: Seconds until Stripe retries a webhook. Later retries come later, and test nothing more.
 WEBHOOK_RETRY_SECONDS = 60

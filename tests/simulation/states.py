@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.simulation.actors import PRICES
 from tests.simulation.invoicing import CATALOG, MONTH
-from tests.simulation.stripe_account import Document
+from tests.simulation.script import Document
 from tests.simulation.stripe_model import EPOCH, METADATA_KEY, State
 
 

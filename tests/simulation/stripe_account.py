@@ -9,17 +9,16 @@ order two changes within one second.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from stripe import WebhookSignature
 
 from billing.errors import Conflict, CustomerNotFound
-from billing.keys import CATALOG, CONFIGURATION, OWN_ACCOUNT, CustomerKey, DocumentKey, Key
 from billing.stripe_objects import StripeObject
-from tests.simulation.actors import PRICES
+from tests.simulation.script import Change, Document, Script, StripeEvent
 from tests.simulation.stripe_model import EPOCH, State
 
 NOTHING_MORE: Mapping[str, Any] = {"data": [], "has_more": False}
@@ -29,90 +28,11 @@ NOTHING_MORE: Mapping[str, Any] = {"data": [], "has_more": False}
 SESSION_SECONDS = 86400
 
 
-@dataclass(frozen=True, eq=False)
-class Document:
-    """A portal configuration, or the prices that are for sale, at one moment: what Stripe returns,
-    and the content of the row that is made from it."""
-
-    id: str
-    response: Any
-    content: Mapping[str, Any]
-    deleted = False
-    claim = None
-    subscriptions: tuple[StripeObject, ...] = ()
-
-    @property
-    def key(self) -> DocumentKey:
-        """The key of its row."""
-        key = key_of(self.id)
-        assert isinstance(key, DocumentKey)
-        return key
-
-
-@dataclass(frozen=True, eq=False)
-class Change:
-    """`wait` seconds after the change before it, a customer or a document enters `state`; `events`
-    are the types of the events that tell of it."""
-
-    wait: float
-    state: State | Document
-    events: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class StripeEvent:
-    """An event about a customer or document. `change` is the index of the change that it reports.
-    `object` is the type of the object that it names it by."""
-
-    id: str
-    type: str
-    change: int
-    about: str
-
-    @property
-    def key(self) -> Key:
-        return key_of(self.about)
-
-    def body(self, created: int) -> bytes:
-        """The body of its webhook."""
-        kind, _, _ = self.type.rpartition(".")
-        if kind in ("customer", "billing_portal.configuration", "price"):
-            named = {"object": kind, "id": self.about}
-        else:
-            named = {"object": kind.rpartition(".")[2], "customer": self.about}
-        payload = {
-            "id": self.id,
-            "object": "event",
-            "type": self.type,
-            "created": created,
-            "livemode": False,
-            "data": {"object": named},
-        }
-        return json.dumps(payload).encode()
-
-
 class Seen(NamedTuple):
     """What a read saw: the version that it returned, and the current version at that time."""
 
     version: int
     truth: int
-
-
-class Script:
-    """A fixed sequence of changes."""
-
-    def __init__(self, changes: Iterable[Change]) -> None:
-        self.changes = tuple(changes)
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """The customers and documents that it changes."""
-        return tuple({change.state.id: None for change in self.changes})
-
-    @cached_property
-    def claims(self) -> tuple[str, ...]:
-        """The subjects that its customers claim at some time."""
-        return tuple({c.state.claim: None for c in self.changes if c.state.claim is not None})
 
 
 class Session(NamedTuple):
@@ -360,15 +280,6 @@ class StripeModel:
 
     def _step(self, sessions: tuple[Session, ...], now: float) -> None:
         self.past = self.past._replace(sessions=(*self.past.sessions, (now, sessions)))
-
-
-def key_of(name: str) -> Key:
-    """The key of the row of a customer or document."""
-    if name == PRICES:
-        return DocumentKey(CATALOG, "test")
-    if name.startswith("bpc_"):
-        return DocumentKey(CONFIGURATION, "test", name)
-    return CustomerKey(OWN_ACCOUNT, "test", name)
 
 
 @lru_cache(maxsize=1 << 14)

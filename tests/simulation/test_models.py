@@ -22,8 +22,8 @@ from billing.model import CustomerRow, Link
 from billing.sync_request import Cause, SyncRequest
 from tests.simulation.dynamodb_model import StoreModel
 from tests.simulation.lifecycles import LIFECYCLES
+from tests.simulation.script import key_of
 from tests.simulation.sqs_model import VISIBILITY_TIMEOUT, QueueModel
-from tests.simulation.stripe_account import key_of
 from tests.simulation.stripe_model import POLICY, State
 
 if TYPE_CHECKING:

@@ -40,8 +40,9 @@ from tests.simulation.invoicing import (
 )
 from tests.simulation.lifecycles import LIFECYCLES
 from tests.simulation.oracle import FOREVER, may_use
+from tests.simulation.script import Change, Script
 from tests.simulation.setups import Setup
-from tests.simulation.stripe_account import Change, Script, StripeModel
+from tests.simulation.stripe_account import StripeModel
 from tests.simulation.stripe_model import (
     EPOCH,
     METADATA_KEY,
