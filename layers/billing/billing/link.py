@@ -24,8 +24,8 @@ from billing.reporter import Reporter
 from billing.subjects import why_unusable
 from billing.sync_request import SyncRequest
 
-#: Refused claims that are remembered with a subject. A further one replaces those of deleted
-#: customers, or else the oldest.
+#: Refused claims that are remembered with a subject. A further one replaces those of customers that
+#: claim it no more, or else the oldest.
 MAX_CLAIMANTS = 20
 
 #: The issuer of the tokens, then the former ones that name the same subjects, the latest first.
@@ -129,16 +129,16 @@ def commit(
     if holder is not None and found.refuses(row.key):
         report("SubjectTaken", customer=row.key.id, claimed=claimed, held_by=holder.key.id)
         if row.key not in found.claimants:
-            _remember(row.key, found, store, report)
+            _remember(row.key, found, issuers, store, report)
         if row.subject == claimed:
             # It had the subject by an issuer that was not trusted when the other was linked.
             row = replace(row, subject=None, issuer=None)
         store.commit(row)
         return row
 
-    if over.issuer in issuers and over.subject not in (None, claimed):
+    if over.subject not in (None, claimed):
         # The row alone does not hold: another customer may have the subject by a later issuer.
-        leaves = look(over.subject).holder
+        leaves = _held_by(over, issuers, store).holder
         if leaves is not None and leaves.key == row.key:
             if not yields(over, issuers):
                 # First this row says so. The next sync, which `wake` requests, then moves it.
@@ -173,9 +173,10 @@ def wake(row: CustomerRow, *, issuers: Issuers, store: Links, queue: ClaimQueue)
     """
     woken = _waiting(row, issuers, store)
     claimed = _living_claim(row, issuers)
-    if claimed not in (None, row.subject):
+    if claimed is not None and claimed != row.subject:
         found = held(claimed, mode=row.key.mode, issuers=issuers, store=store)
-        if not found.refuses(row.key):
+        # Its claim can succeed, or it has to be remembered: it was free when the row was written.
+        if not found.refuses(row.key) or row.key not in found.claimants:
             woken.append(row.key)
     _request(woken, row, queue)
 
@@ -183,12 +184,20 @@ def wake(row: CustomerRow, *, issuers: Issuers, store: Links, queue: ClaimQueue)
 def _waiting(row: CustomerRow, issuers: Issuers, store: Links) -> list[CustomerKey]:
     """The customers that wait for the subject which `row` holds and yields. The row of each says
     whether it still claims the subject."""
-    if row.subject is None or row.issuer not in issuers or not yields(row, issuers):
+    if row.subject is None or not yields(row, issuers):
         return []
-    found = held(row.subject, mode=row.key.mode, issuers=issuers, store=store)
+    found = _held_by(row, issuers, store)
     return [
         key for key in found.claimants if _living_claim(store.load(key), issuers) == row.subject
     ]
+
+
+def _held_by(row: CustomerRow, issuers: Issuers, store: Links) -> Held:
+    """What the table says about the subject in the row, whose issuer another release may have
+    written: this one may be the older of the two."""
+    assert row.subject is not None
+    known = issuers if row.issuer in (None, *issuers) else (*issuers, row.issuer)
+    return held(row.subject, mode=row.key.mode, issuers=known, store=store)
 
 
 def _request(customers: Iterable[CustomerKey], row: CustomerRow, queue: ClaimQueue) -> None:
@@ -226,13 +235,19 @@ def _usable_claim(row: CustomerRow, issuers: Issuers, report: Reporter) -> str |
     return claimed
 
 
-def _remember(key: CustomerKey, found: Held, store: Store, report: Reporter) -> None:
+def _remember(
+    key: CustomerKey, found: Held, issuers: Issuers, store: Store, report: Reporter
+) -> None:
     """Add `key` to those who wait. The link may be the first one under the current issuer."""
     assert found.holder is not None
     claimants = (*found.claimants, key)
     if len(claimants) > MAX_CLAIMANTS:
-        # Those who are gone first: they take nothing over.
-        claimants = tuple(each for each in claimants if not store.load(each).deleted)
+        # Those first who claim it no more. A row that is still to be written claims it again.
+        claimants = tuple(
+            each
+            for each in claimants
+            if each == key or _living_claim(store.load(each), issuers) == found.link.key.subject
+        )
     for forgotten in claimants[:-MAX_CLAIMANTS]:
         report("ClaimForgotten", customer=forgotten.id, claimed=found.link.key.subject)
     link = replace(

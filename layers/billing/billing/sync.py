@@ -15,7 +15,7 @@ that fetch. On a conflict we start over and never acknowledge: the winner may ha
 our change.
 
 A read of Stripe may be stale by up to MARGIN_SECONDS. So every sync requests one delayed *confirm*,
-which fetches again and requests none; and a request that the row has outgrown by the margin needs
+which fetches again and requests none; and an event that is older than the row by the margin needs
 no fetch.
 
 A fetch is dated by two clocks, Stripe's Date and ours, and each time the one counts that makes us
@@ -26,10 +26,11 @@ Stripe's servers may disagree, as long as not both clocks are wrong in the same 
 A claim begets no confirm either: a change that its read may miss has an event, whose confirm is
 still to come. Otherwise a claim of a row that cannot be written would come again for ever.
 
-A confirm is sent before the write that records it, and comes after the end of the function that
-sent it. So if the row then records no confirm as late as this one, it was never written, no fetch
-relies on this *orphan*, and it is acknowledged without one. Otherwise each retry of a sync that
-cannot write would add a confirm that is retried as well.
+The row records which confirm it relies on. It is sent before the write that records it, and comes
+after the end of the function that sent it. So any other confirm is acknowledged without a fetch:
+its sync never wrote its row, or a later sync has sent the one that is recorded, which comes later
+and serves the fetches before it too. Otherwise each retry of a sync that cannot write would add a
+confirm that is retried as well.
 
 Customers, portal configurations and the catalog are all written here; replicas.py says how each is
 loaded, fetched and committed.
@@ -180,8 +181,7 @@ class Sync:
         `as_of` by the earlier clock and at `latest` by the later one; return when.
 
         It is sent before the commit that records it: a crash in between sends one too many, the
-        other order none at all. A pending confirm that is late enough serves this fetch too. So
-        only a fetch that is as late as the confirm's own replaces it.
+        other order none at all. A pending confirm that is late enough serves this fetch too.
         """
         if requests and all(request.is_follow_up for request in requests):
             return row.confirm_at
@@ -194,15 +194,16 @@ class Sync:
 
 
 def covered(row: Row, requests: Sequence[SyncRequest]) -> bool:
-    """Whether no request needs a fetch: the stored row was fetched more than the margin after it,
-    or it is an orphan, a confirm whose sync never wrote its row.
+    """Whether no request needs a fetch: the stored row was fetched more than the margin after an
+    event, and it relies on another confirm than this one.
 
     More than: both count whole seconds, so a change may be almost a second later than `up_to`.
     """
     oldest = row.as_of - MAX_COVERED_AGE_SECONDS if row.key.mode == "test" else 0
     return all(
-        oldest <= request.up_to < row.as_of - MARGIN_SECONDS
-        or (request.is_confirm and row.confirm_at < request.up_to + MARGIN_SECONDS)
+        row.confirm_at != request.up_to + MARGIN_SECONDS
+        if request.is_confirm
+        else oldest <= request.up_to < row.as_of - MARGIN_SECONDS
         for request in requests
     )
 
