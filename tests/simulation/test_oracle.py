@@ -37,6 +37,13 @@ from tests.simulation.invariant import Invariant
 from tests.simulation.invoicing import (
     CATALOG,
     Customer,
+    begin,
+    charges,
+    credit,
+    declined,
+    new_invoice,
+    new_item,
+    next_period,
 )
 from tests.simulation.lifecycles import LIFECYCLES
 from tests.simulation.oracle import FOREVER, may_use
@@ -207,6 +214,39 @@ def facts_by_pages(state: State) -> Facts:
     )
     fetched = fetch(reads, state.id, Facts(), lambda: None)
     return projection.project(fetched, METADATA_KEY).facts
+
+
+@pytest.mark.parametrize("then", ["swapped for a monthly plan", "removed"])
+def test_within_an_invoice_the_period_that_begins_last_decides(then: str) -> None:
+    """Seats are added to a yearly plan, to be billed later. Then the item is swapped for a monthly
+    plan or removed, so one invoice bills it all, and is paid. The renewal after that fails."""
+    customer = Customer("cus_1", Random(1))
+    plan = {**new_item(customer, "price_pro_yearly"), "quantity": 1}
+    seats = new_item(customer, "price_seats")
+    name = begin(customer, "active", (plan, seats))
+    more = {**plan, "quantity": 8}
+    customer.today += DAY
+    lines = [*credit(customer, plan), *billed_from_today(customer, more)]
+    customer.today += DAY
+    lines += credit(customer, more)
+    if then == "removed":
+        customer.change(name, items=(seats,))
+        expected = set()
+    else:
+        monthly = new_item(customer, "price_basic") | {"id": plan["id"]}
+        lines += billed_from_today(customer, monthly)
+        customer.change(name, items=(monthly, seats))
+        expected = {"prod_basic"}
+    new_invoice(customer, name, "paid", "subscription_update", lines, 100)
+    new_invoice(customer, name, "open", "subscription_cycle", next_period(customer, name))
+    declined(customer, name)
+    state = customer.state(CATALOG, None)
+    for given in (may_use(state, POLICY, EPOCH), decide(state.facts, POLICY, EPOCH)):
+        assert given.products.keys() == expected | {"prod_seats"}
+
+
+def billed_from_today(customer: Customer, item: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return list(charges(customer, {**item, "current_period_start": customer.today}))
 
 
 def days(until: int) -> float:
