@@ -15,6 +15,7 @@ from billing.model import CustomerRow, DocumentRow, Link, Row
 Rows = dict[CustomerKey, CustomerRow]
 Documents = dict[DocumentKey, DocumentRow]
 Links = dict[SubjectKey, Link]
+Tables = tuple[Rows, Documents, Links, Rows, Links]
 
 
 class StoreModel:
@@ -29,12 +30,13 @@ class StoreModel:
         self.documents: Documents = {}
         self.links: Links = {}
         self.former: Rows = {}
+        self.former_links: Links = {}
 
-    def snapshot(self) -> tuple[Rows, Documents, Links, Rows]:
-        return self.rows, self.documents, self.links, self.former
+    def snapshot(self) -> Tables:
+        return self.rows, self.documents, self.links, self.former, self.former_links
 
-    def restore(self, values: tuple[Rows, Documents, Links, Rows]) -> None:
-        self.rows, self.documents, self.links, self.former = values
+    def restore(self, values: Tables) -> None:
+        self.rows, self.documents, self.links, self.former, self.former_links = values
 
     def load(self, key: CustomerKey, *, consistent: bool = True) -> CustomerRow:
         rows = self.rows if consistent else self.former
@@ -44,7 +46,8 @@ class StoreModel:
         return self.documents.get(key) or DocumentRow(key=key)
 
     def load_link(self, key: SubjectKey, *, consistent: bool = True) -> Link:
-        return self.links.get(key) or Link(key=key)
+        links = self.links if consistent else self.former_links
+        return links.get(key) or Link(key=key)
 
     def commit(self, row: Row) -> None:
         self._check_size(row)
@@ -105,4 +108,6 @@ class StoreModel:
             case DocumentRow():
                 self.documents = {**self.documents, row.key: row}
             case Link():
+                if row.key in self.links:
+                    self.former_links = {**self.former_links, row.key: self.links[row.key]}
                 self.links = {**self.links, row.key: row}

@@ -71,8 +71,10 @@ class Moments:
     def fingerprint(self) -> int:
         """A hash that identifies this moment: the world's state and the actors' positions.
 
-        The workers' names are left out: workers are interchangeable.
+        The workers' names are left out where their clocks agree: workers are interchangeable.
         """
+        has_readers = bool(self._world.setup.budgets.readers)
+        named = bool(self._world.setup.clock_skews)
         store, digest = self._world.store, self.digest
         return hash(
             (
@@ -82,12 +84,13 @@ class Moments:
                 len(self._world.queue.dead),
                 digest(store.rows, self._marks_of),
                 digest(store.documents, self._marks_of),
-                digest(store.links, lambda links: frozenset(links.items())),
-                digest(store.former, self._marks_of) if self._world.setup.budgets.readers else None,
+                digest(store.links, _items),
+                digest(store.former, self._marks_of) if has_readers else None,
+                digest(store.former_links, _items) if has_readers else None,
                 digest(self._world.seen, lambda seen: frozenset(seen.items())),
                 frozenset(
                     [
-                        (id(a.position), a.received, a.fetch, a.deadline)
+                        (id(a.position), a.received, a.fetch, a.deadline, a.name if named else "")
                         for a in self._world.actors.values()
                     ]
                 ),
@@ -153,5 +156,9 @@ class Moments:
         return outcome
 
 
+def _items(values: Any) -> Hashable:
+    return frozenset(values.items())
+
+
 def _content(past: Past) -> Hashable:
-    return past.log, past.sessions
+    return past.log, past.sessions, frozenset(past.keys.items())

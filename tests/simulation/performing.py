@@ -52,7 +52,7 @@ def variants(world: World, op: Op) -> list[Variant]:
             found += range(1, _lags(world, op) + 1)
         if budgets.dates and op.method in _DATED:
             found += [("date", offset) for offset in world.setup.dates]
-    if budgets.lags and op.method == "read" and op.args[0] in world.store.rows:
+    if budgets.lags and op.method in ("read", "read_link"):
         found.append("former")
     return found
 
@@ -225,7 +225,7 @@ def _store(world: World, actor: Actor, op: Op, variant: Variant) -> Any:
         case "read":
             return store.load(op.args[0], consistent=variant != "former")
         case "read_link":
-            return store.load_link(op.args[0])
+            return store.load_link(op.args[0], consistent=variant != "former")
     try:
         written = _write(world, op)
     except Conflict as error:

@@ -196,8 +196,9 @@ def _held_by(row: CustomerRow, issuers: Issuers, store: Links) -> Held:
     """What the table says about the subject in the row, whose issuer another release may have
     written: this one may be the older of the two."""
     assert row.subject is not None
-    known = issuers if row.issuer in (None, *issuers) else (*issuers, row.issuer)
-    return held(row.subject, mode=row.key.mode, issuers=known, store=store)
+    if row.issuer is not None and row.issuer not in issuers:
+        issuers = (*issuers, row.issuer)
+    return held(row.subject, mode=row.key.mode, issuers=issuers, store=store)
 
 
 def _request(customers: Iterable[CustomerKey], row: CustomerRow, queue: ClaimQueue) -> None:
