@@ -14,6 +14,7 @@ from tests.simulation.script import Script
 from tests.simulation.scripts import (
     a_second_holder_is_deleted,
     claim_shows_late,
+    claimant_changes_when_the_holder_is_deleted,
     claims_are_swapped,
     comes_and_is_deleted,
     configuration_changes,
@@ -28,6 +29,7 @@ from tests.simulation.scripts import (
     three_changes,
     too_many_subscriptions,
     two_customers,
+    wanted_subject_is_taken_and_freed,
 )
 from tests.simulation.setups import Budgets, Setup
 
@@ -83,6 +85,9 @@ CASES: dict[str, Small] = {
         1,
     ),
     "claims are swapped": Small(claims_are_swapped(0, 100, 100, 0), Budgets(crashes=1), 1),
+    "a wanted subject is taken and freed": Small(
+        wanted_subject_is_taken_and_freed(0, 100, 90, 200), Budgets(lags=1)
+    ),
     "a second holder is deleted": Small(
         a_second_holder_is_deleted(0, 100, 100, 100, 0, 300), Budgets(crashes=1), 1
     ),
@@ -93,6 +98,21 @@ CASES: dict[str, Small] = {
     "a Date jumps": Small(three_changes(0, 5, 5), Budgets(dates=1), 2, {"dates": (600.0, -600.0)}),
     "a Date jumps while reads lag": Small(
         three_changes(0, 35), Budgets(dates=1, lags=2), 1, {"dates": (600.0, -600.0)}
+    ),
+    "Dates jump while reads lag": Small(
+        three_changes(0, 89), Budgets(dates=2, lags=2), 1, {"dates": (-600.0,)}
+    ),
+    "a Date jumps before a claim": Small(
+        claimant_changes_when_the_holder_is_deleted(0, 0, 100, 0),
+        Budgets(dates=1, lags=2),
+        1,
+        {"dates": (-600.0,)},
+    ),
+    "a Date jumps, a confirm is late": Small(
+        three_changes(0, 89),
+        Budgets(dates=1, lags=2, waits=1),
+        1,
+        {"dates": (-40.0,), "waits": (51.0,)},
     ),
     "our clocks are wrong": Small(
         three_changes(0, 5, 5), Budgets(), 2, {"clock_skews": (0.0, 600.0, -600.0)}
@@ -131,7 +151,7 @@ CASES: dict[str, Small] = {
         {"subjects": ("user_1",)},
     ),
     "the issuer changes": Small(
-        two_customers(0, 0, 100), Budgets(deploys=1), 1, {"issuers": (FORMER_ISSUER,)}
+        two_customers(0, 0, 100), Budgets(deploys=1), 2, {"issuers": (FORMER_ISSUER,)}
     ),
     "two tabs buy": Small(
         nobody_yet(),

@@ -298,6 +298,15 @@ MUTANTS = (
         DATE_AND_LAGS,
     ),
     _edit(
+        "a confirm is covered by a newer row",
+        "sync",
+        "row.confirm_at != request.up_to + MARGIN_SECONDS\n        if",
+        "row.confirm_at != request.up_to + MARGIN_SECONDS"
+        " or request.up_to < row.as_of - MARGIN_SECONDS\n        if",
+        QuietStoreEqualsStripe,
+        "a Date jumps before a claim",
+    ),
+    _edit(
         "dated when the fetch ends",
         "sync",
         "as_of, latest = sorted((began, fetched.date))",
@@ -349,10 +358,18 @@ MUTANTS = (
     _edit(
         "a refused claimant does not look again",
         "link",
-        "if not found.refuses(row.key):",
-        "if row.subject is not None and not found.refuses(row.key):",
+        "if not found.refuses(row.key) or",
+        "if (row.subject is not None and not found.refuses(row.key)) or",
         OneCustomerOneSubject,
         "a claim and a deletion show late",
+    ),
+    _edit(
+        "a holder whose wanted subject is taken meanwhile is not remembered",
+        "link",
+        " or row.key not in found.claimants:",
+        ":",
+        OneCustomerOneSubject,
+        "a wanted subject is taken and freed",
     ),
     _edit(
         "a takeover forgets the others that wait",

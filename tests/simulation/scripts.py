@@ -92,6 +92,30 @@ def claims_are_swapped(*waits: float) -> Script:
     return script(*zip(waits, states, kinds, strict=True))
 
 
+def wanted_subject_is_taken_and_freed(*waits: float) -> Script:
+    """A holder claims another subject, which a customer takes just before it and leaves again."""
+    states = (
+        state("cus_a", claim="user_1"),
+        state("cus_a", claim="user_2"),
+        state("cus_b", claim="user_2"),
+        State("cus_b", deleted=True),
+    )
+    kinds = ("customer.created", "customer.updated", "customer.created", "customer.deleted")
+    return script(*zip(waits, states, kinds, strict=True))
+
+
+def claimant_changes_when_the_holder_is_deleted(*waits: float) -> Script:
+    """Two customers claim one subject. The second one changes just before the first is deleted."""
+    states = (
+        state("cus_a", claim="user_1"),
+        state("cus_b", claim="user_1"),
+        state("cus_b", claim="user_1", delinquent=True),
+        State("cus_a", deleted=True),
+    )
+    kinds = ("customer.created", "customer.created", "customer.updated", "customer.deleted")
+    return script(*zip(waits, states, kinds, strict=True))
+
+
 def a_second_holder_is_deleted(*waits: float) -> Script:
     """Three customers claim one subject. The first one is deleted, and then its successor."""
     states = (

@@ -153,6 +153,46 @@ def test_a_holder_that_claims_another_subject_moves_once_its_row_says_so(world: 
     ) in world.reports.all
 
 
+def test_a_function_of_the_release_before_does_not_move_a_customer_at_once(world: World) -> None:
+    world.issuers = ("https://new/", "https://issuer/")
+    claim(world, KEY, "user-1")
+    claim(world, OTHER, "user-1")
+    # It has been deployed before the issuer changed, and still runs.
+    world.issuers = ("https://issuer/",)
+    row = claim(world, KEY, "user-2", at=NOW + 500)
+    assert (row.subject, row.issuer) == ("user-1", "https://new/")
+    assert [request.key for request in claims(world)] == [OTHER, KEY]
+
+
+def test_a_holder_whose_wanted_subject_is_taken_meanwhile_is_remembered_with_it(
+    world: World,
+) -> None:
+    claim(world, KEY, "user-1")
+
+    def taken() -> None:
+        claim(world, OTHER, "user-2", at=NOW + 500)
+
+    world.store.before_commit = taken
+    claim(world, KEY, "user-2", at=NOW + 500)
+    (again,) = claims(world)
+    world.sync(again)
+    assert world.store.links[SubjectKey("test", "https://issuer/", "user-2")].claimants == (KEY,)
+
+
+def test_customers_that_claim_a_subject_no_more_are_forgotten_before_one_that_does(
+    world: World,
+) -> None:
+    claim(world, KEY, "user-1")
+    claim(world, OTHER, "user-1")
+    for number in range(MAX_CLAIMANTS):
+        key = CustomerKey("own", "test", f"cus_x{number}")
+        claim(world, key, "user-1")
+        claim(world, key, None)
+    claim(world, CustomerKey("own", "test", "cus_last"), "user-1")
+    first, *_, last = world.store.links[SUBJECT].claimants
+    assert (first.id, last.id) == ("cus_2", "cus_last")
+
+
 def test_a_holder_keeps_its_subject_while_a_living_customer_has_the_one_it_claims(
     world: World,
 ) -> None:
