@@ -84,6 +84,29 @@ FACTS = (
         f"{UNIT}/test_link.py::test_a_link_counts_only_where_the_row_of_its_customer_says_the_same",
     ),
     Edit(
+        "a function of the release before moves a customer at once",
+        LINK,
+        "if over.subject not in (None, claimed):",
+        "if over.issuer in issuers and over.subject not in (None, claimed):",
+        f"{UNIT}/test_link.py::"
+        "test_a_function_of_the_release_before_does_not_move_a_customer_at_once",
+    ),
+    Edit(
+        "customers that claim no more are remembered like those that do",
+        LINK,
+        "if each == key or _living_claim(store.load(each), issuers) == found.link.key.subject",
+        "if not store.load(each).deleted",
+        f"{UNIT}/test_link.py::"
+        "test_customers_that_claim_a_subject_no_more_are_forgotten_before_one_that_does",
+    ),
+    Edit(
+        "a charge of a longer period counts as last paid for",
+        DEBT,
+        'return (line["period"]["start"], not _is_credit(line))',
+        'return (line["period"]["end"], not _is_credit(line))',
+        "tests/simulation/test_oracle.py::test_within_an_invoice_the_period_that_begins_last_decides",
+    ),
+    Edit(
         "a subject that is no subject is linked",
         LINK,
         "if reason := why_unusable(claimed):",
