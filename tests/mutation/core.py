@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "layers" / "billing" / "billing"
@@ -18,23 +21,40 @@ CORE = (
     *("configuration/file", "configuration/lines", "configuration/shapes", "portal/flows"),
 )
 
-#: The tests: those of the core, what else holds its numbers and its texts, and a small simulation.
+#: The tests: those of the core, what else holds its numbers and texts, and a small simulation.
 TESTS = (
     *(f"tests/unit/test_{name}.py" for name in ("access", "batch", "catalog", "checkout")),
     *(f"tests/unit/test_{name}.py" for name in ("configuration", "debt", "documents", "flows")),
     *(f"tests/unit/test_{name}.py" for name in ("grants", "http", "ingest", "link", "model")),
     *(f"tests/unit/test_{name}.py" for name in ("outages", "portal", "projection", "responses")),
     *(f"tests/unit/test_{name}.py" for name in ("return_urls", "schemas", "stripe_state", "sync")),
-    "tests/unit/test_template.py",
-    "tests/unit/test_docs.py::test_what_follows_from_the_contract_is_up_to_date",
     "tests/mutation/test_small_worlds.py",
+    "tests/mutation/test_openapi.py",
+    "tests/unit/test_template.py",
 )
+
+#: What notices most changes of a module, where it is not the test that has its name.
+OPENAPI = "tests/mutation/test_openapi.py"
+FIRST = {
+    **dict.fromkeys(("catalog", "checkout/sessions", "portal/flows", "responses"), OPENAPI),
+    "events": "tests/unit/test_ingest.py",
+}
 
 #: Of pytest, only what a verdict needs.
 OPTIONS = (
-    *("-x", "--override-ini=addopts=--import-mode=importlib", "-pno:terminal"),
+    *("-x", "--override-ini=addopts=--import-mode=importlib", "--assert=plain", "-pno:terminal"),
     *("-pno:cacheprovider", "-pno:unraisableexception", "-pno:threadexception"),
 )
+
+
+class Terse:
+    """A plugin of pytest: nobody reads why a test fails, and to describe it takes longer than the
+    test.
+    """
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        for item in items:
+            item.repr_failure = lambda *_, **__: ""  # type: ignore[method-assign]
 
 
 def file_of(module: str) -> Path:
@@ -46,12 +66,17 @@ def name_of(module: str) -> str:
     return f"billing.{module.replace('/', '.')}"
 
 
-def nearest_first(module: str) -> list[list[str]]:
-    """The tests in two groups: those that import the module themselves, and all others."""
-    near = [test for test in TESTS if name_of(module) in _imported(ROOT / test.partition("::")[0])]
-    return [near, [test for test in TESTS if test not in near]]
+@cache
+def nearest_first(module: str) -> list[str]:
+    """The tests in the order in which they are likely to notice a change of the module: the one
+    with its name, those that import it themselves, all others."""
+    room = module.partition("/")[0]
+    first = FIRST.get(module, f"tests/unit/test_{room}.py")
+    near = [test for test in TESTS if name_of(module) in _imported(ROOT / test)]
+    return sorted(TESTS, key=lambda test: (test != first, test not in near))
 
 
+@cache
 def _imported(path: Path) -> set[str]:
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):

@@ -4,6 +4,7 @@ function that everybody has imported already, and runs the tests that call it.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -21,21 +22,22 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from tests.mutation.children import verdicts
-from tests.mutation.core import CORE, OPTIONS, TESTS, file_of, name_of
+from tests.mutation.core import CORE, OPTIONS, TESTS, Terse, file_of, name_of, nearest_first
 from tests.mutation.edits import Edit, edits
 from tests.mutation.survivors import Change, Outcome
 
-#: By the function's module and name: the tests that call it, the fastest first.
+#: By the function's module and name: the tests that call it, those that import the module first,
+#: and of these the fastest.
 Callers = dict[tuple[str, str], list[str]]
 
 #: Whatever these tests call, they call in greenlets, where no profile sees it.
-UNSEEN = "tests/mutation/"
+UNSEEN = "tests/mutation/test_small_worlds.py"
 
 
 def outcomes(modules: list[str]) -> list[Outcome]:
     """Change every function of these modules of the core; none: of all."""
     session = _Session(modules or list(CORE))
-    code = pytest.main([*OPTIONS, *TESTS], plugins=[session])
+    code = pytest.main([*OPTIONS, *TESTS], plugins=[session, Terse()])
     if code or session.wrong:
         sys.exit(f"mutate: the tests fail before anything is changed: {session.wrong or code}")
     return session.outcomes
@@ -62,6 +64,8 @@ class _Session:
             _put(module, edit)
             return not all(_passes(items[each]) for each in callers[module, edit.where])
 
+        # What is here by now stays: no child has to look through it for garbage.
+        gc.freeze()
         for change, how in verdicts(self._changes(), _key, is_noticed):
             assert isinstance(change, Change)
             self.outcomes.append(Outcome(change, how))
@@ -69,6 +73,7 @@ class _Session:
 
     def _changes(self) -> Iterator[tuple[str, Edit]]:
         for module in self.modules:
+            print(f"functions of {module}", flush=True)
             for edit in edits(file_of(module).read_text()):
                 if edit.function:
                     yield module, edit
@@ -128,21 +133,26 @@ def _callers(items: dict[str, pytest.Item]) -> Callers | None:
             return None
         seconds, called = json.loads(result.read_text())
     callers: Callers = defaultdict(list)
-    for test in sorted(seconds, key=lambda name: (name.startswith(UNSEEN), seconds[name])):
-        for module, where in called[test]:
+    for test, functions in called.items():
+        for module, where in functions:
             callers[module, where].append(test)
-    for tests in callers.values():
-        tests += [test for test in items if test.startswith(UNSEEN) and test not in tests]
+    unseen = [test for test in items if test.startswith(UNSEEN)]
+    for (module, _), tests in callers.items():
+        files = nearest_first(module)
+        tests[:] = {*tests, *unseen}
+        tests.sort(key=lambda test: (files.index(test.partition("::")[0]), seconds[test]))
     return callers
 
 
 def _profile(items: dict[str, pytest.Item], result: Path) -> int:
-    known = {code: (module, where) for module in CORE for where, code in live_codes(module).items()}
+    known = {
+        id(code): (module, where) for module in CORE for where, code in live_codes(module).items()
+    }
     seen: set[tuple[str, str]] = set()
 
     def note(frame: FrameType, event: str, _: object) -> None:
-        if event == "call" and frame.f_code in known:
-            seen.add(known[frame.f_code])
+        if event == "call" and id(frame.f_code) in known:
+            seen.add(known[id(frame.f_code)])
 
     seconds: dict[str, float] = {}
     called: dict[str, list[tuple[str, str]]] = {}
