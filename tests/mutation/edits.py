@@ -136,6 +136,8 @@ def _in_statements(statements: list[ast.stmt]) -> Iterator[None]:
         match statement:
             case ast.Expr(value=ast.Constant()) | ast.Assert() | ast.Import() | ast.ImportFrom():
                 continue
+            case ast.Expr(value=ast.Call() as call) if "super()" in ast.unparse(call):
+                pass  # without it, the code would have other cells than its function
             case ast.Expr(value=ast.Call()) | ast.Raise():
                 yield from _with(statements, index, ast.Pass())
             case ast.Break():
@@ -169,7 +171,7 @@ def _inside(node: ast.AST, *, constant: bool = False) -> Iterator[None]:
         elif isinstance(value, ast.AST):
             if field == "test" and isinstance(value, ast.expr):
                 yield from _turned_round(node, field, value)
-            if field == "guard":
+            if isinstance(node, ast.match_case) and field == "guard" and _may_fail(node.pattern):
                 yield from _with(node, field, None)
             yield from _of(node, field, value, constant)
 
@@ -260,6 +262,11 @@ def _with(holder: Any, place: Any, other: Any) -> Iterator[None]:
         setattr(holder, place, other)
         yield
         setattr(holder, place, before)
+
+
+def _may_fail(pattern: ast.pattern) -> bool:
+    """Without a guard, Python allows another pattern only as the last one."""
+    return not isinstance(pattern, ast.MatchAs) or pattern.pattern is not None
 
 
 def _without(entries: list[Any], index: int) -> list[Any]:

@@ -88,6 +88,14 @@ def test_a_row_can_be_read_from_its_item() -> None:
 def test_every_fact_survives_the_table() -> None:
     assert Facts.from_stored(json.loads(json.dumps(FULL.to_stored()))) == FULL
     assert Facts.from_stored({}) == Facts()
+    bare = Facts(subscriptions=(Subscription(id="sub_1", status="past_due", debt=Debt(since=NOW)),))
+    assert Facts.from_stored(bare.to_stored()) == bare
+
+
+def test_the_period_of_a_subscription_ends_with_the_last_of_its_items_that_have_one() -> None:
+    items = (replace(ITEM, period_end=None), ITEM, replace(ITEM, period_end=END - DAY))
+    assert replace(ACTIVE, items=items).current_period_end == END
+    assert replace(ACTIVE, items=items[:1]).current_period_end is None
 
 
 def test_what_is_empty_is_left_out_of_the_item() -> None:
@@ -212,6 +220,8 @@ def test_a_row_of_the_first_release_gives_what_it_gave() -> None:
     assert given.payment_method == CARD
     assert row.facts.tax_ids == (TaxId(type="eu_vat"),)
     assert row.facts.claimed_subject == "user-1"
+    assert (row.deleted, row.facts.delinquent) == (False, False)
+    assert read(FIRST_FORMAT | {"delinquent": True}).facts.delinquent
     assert [each.gained for each in row.transitions] == [("sso",)]
     assert advanced(row, PAYING).to_item()["format"] == FORMAT
 
@@ -241,6 +251,7 @@ def test_a_transition_lists_what_was_gained_and_lost_and_its_event() -> None:
     row = advanced(row, Facts(subscriptions=(fewer,)), event="evt_downgraded")
     latest, first = row.transitions
     assert (first.event, first.gained, first.lost) == ("evt_bought", ("prod_a×2", "sso"), ())
+    assert (first.at, first.type) == (NOW, "x")
     assert first.changes == (Change(subscription="sub_1", after="active"),)
     assert latest.event == "evt_downgraded"
     assert (latest.gained, latest.lost) == (("prod_a",), ("prod_a×2", "sso"))

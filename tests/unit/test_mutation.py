@@ -104,7 +104,7 @@ def test_each_statement_operator_and_argument_of_a_function_is_changed() -> None
         ("raise Refused", "pass"),
         ("for a in b:\n        continue", "break"),
         ("for a in b:\n        break", "return"),
-        ("match a:\n        case b if c:\n            pass", "case b:"),
+        ("match a:\n        case 1 if c:\n            pass", "case 1:"),
         ("return True", "return False"),
         ("return a(b=c, d=e)", "return a(d=e)"),
         ("return a(b=c)", "return a(b=None)"),
