@@ -11,8 +11,9 @@ from billing.errors import QueueUnavailable
 from billing.facts import Facts
 from billing.history import TAKEN_OVER
 from billing.keys import CustomerKey, SubjectKey
-from billing.link import MAX_CLAIMANTS, RELEASE_DELAY_SECONDS
+from billing.link import MAX_CLAIMANTS, RELEASE_DELAY_SECONDS, Held, held
 from billing.model import CustomerRow, Link
+from billing.subjects import why_unusable
 from billing.sync_request import CLAIM, SyncRequest
 from tests.unit.fakes import request
 from tests.unit.stripe_objects import NOW, customer
@@ -56,7 +57,11 @@ def test_a_claim_that_cannot_be_a_subject_is_reported_and_creates_no_link(
 ) -> None:
     row = claim(world, KEY, subject)
     assert (row.revision, row.subject, world.store.links) == (1, None, {})
-    assert "SubjectUnusable" in world.reports.names
+    ((name, details),) = world.reports.all
+    assert (name, details) == (
+        "SubjectUnusable",
+        {"customer": "cus_1", "reason": why_unusable(subject)},
+    )
 
 
 def test_the_metadata_links_the_subject_once(world: World) -> None:
@@ -64,6 +69,7 @@ def test_the_metadata_links_the_subject_once(world: World) -> None:
     assert (row.subject, row.issuer) == ("user-1", "https://issuer/")
     assert world.store.linked == {"user-1": "cus_1"}
     assert claim(world, KEY, "user-1", at=NOW + 90).subject == "user-1"
+    assert world.store.links[SUBJECT].revision == 1
 
 
 def test_a_second_customer_that_claims_the_subject_is_reported_and_remembered(world: World) -> None:
@@ -147,7 +153,8 @@ def test_a_changed_claim_of_a_holder_is_reported_and_not_obeyed(world: World) ->
     row = claim(world, KEY, "user-2", at=NOW + 500)
     assert row.subject == "user-1"
     assert world.store.linked == {"user-1": "cus_1"}
-    assert "SubjectChanged" in world.reports.names
+    changed = {"customer": "cus_1", "held": "user-1", "claimed": "user-2"}
+    assert world.reports.all[-1] == ("SubjectChanged", changed)
 
 
 def test_a_holder_that_gives_its_claim_up_yields_and_then_gets_what_it_claims(world: World) -> None:
@@ -285,6 +292,27 @@ def test_a_link_counts_only_where_the_row_of_its_customer_says_the_same(world: W
     assert claim(world, third, "user-1", at=NOW + 900).subject is None
     assert world.reports.all[-1][1]["held_by"] == "cus_2"
     assert claim(world, OTHER, "user-1", at=NOW + 900).issuer == FORMER
+
+
+def test_those_who_wait_are_found_under_every_issuer(world: World) -> None:
+    """A link of the current issuer that leads to no holder may have claimants too."""
+    linked_by_the_former_issuer(world)
+    third = CustomerKey("own", "test", "cus_3")
+    stray = Link(key=SUBJECT, revision=1, customer=third, claimants=(third,))
+    world.store.links[SUBJECT] = stray
+    found = held("user-1", mode="test", issuers=world.issuers, store=world.store)
+    assert found == Held(stray, world.row, False, (third, OTHER))
+
+
+def test_a_subject_that_nobody_holds_is_linked_under_the_current_issuer(world: World) -> None:
+    former = linked_by_the_former_issuer(world)
+    world.store.rows[KEY] = replace(world.row, subject=None, issuer=None)
+    before = world.store.links[former]
+    assert claim(world, OTHER, "user-1", at=NOW + 500).subject == "user-1"
+    assert world.store.links == {
+        SUBJECT: Link(key=SUBJECT, revision=1, customer=OTHER),
+        former: before,
+    }
 
 
 def test_a_link_by_an_issuer_that_is_not_named_any_more_holds_nothing(world: World) -> None:
