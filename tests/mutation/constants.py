@@ -1,5 +1,5 @@
-"""Changes of constants. A child imports the changed module, and everything that has its constants,
-anew, and runs the tests: first those that import the module themselves.
+"""Changes of constants, and of functions that make them. A child imports the changed module, and
+everything that has its constants, anew, and runs the tests: first the one with its name.
 """
 
 from __future__ import annotations
@@ -16,7 +16,15 @@ from types import CodeType, ModuleType
 import pytest
 
 from tests.mutation.children import verdicts
-from tests.mutation.core import CORE, OPTIONS, Terse, file_of, name_of, nearest_first
+from tests.mutation.core import (
+    CORE,
+    OPTIONS,
+    Terse,
+    called_at_import,
+    file_of,
+    name_of,
+    nearest_first,
+)
 from tests.mutation.edits import Edit, edits
 from tests.mutation.survivors import Change, Outcome
 
@@ -45,7 +53,7 @@ def _changes(modules: Sequence[str]) -> Iterator[tuple[str, Edit]]:
     for module in modules:
         print(f"constants of {module}", flush=True)
         for edit in edits(file_of(module).read_text()):
-            if not edit.function:
+            if not edit.function or edit.where in called_at_import():
                 yield module, edit
 
 

@@ -77,6 +77,19 @@ def nearest_first(module: str) -> list[str]:
 
 
 @cache
+def called_at_import() -> frozenset[str]:
+    """The functions that constants are made with: a test calls them too late."""
+    return frozenset(
+        ast.unparse(node.func)
+        for module in CORE
+        for statement in ast.parse(file_of(module).read_text()).body
+        if isinstance(statement, ast.Assign | ast.AnnAssign)
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Call)
+    )
+
+
+@cache
 def _imported(path: Path) -> set[str]:
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):

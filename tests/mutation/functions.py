@@ -22,7 +22,16 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from tests.mutation.children import verdicts
-from tests.mutation.core import CORE, OPTIONS, TESTS, Terse, file_of, name_of, nearest_first
+from tests.mutation.core import (
+    CORE,
+    OPTIONS,
+    TESTS,
+    Terse,
+    called_at_import,
+    file_of,
+    name_of,
+    nearest_first,
+)
 from tests.mutation.edits import Edit, edits
 from tests.mutation.survivors import Change, Outcome
 
@@ -75,7 +84,7 @@ class _Session:
         for module in self.modules:
             print(f"functions of {module}", flush=True)
             for edit in edits(file_of(module).read_text()):
-                if edit.function:
+                if edit.function and edit.where not in called_at_import():
                     yield module, edit
 
 

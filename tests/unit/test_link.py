@@ -99,7 +99,8 @@ def test_when_the_holder_is_deleted_those_who_wait_are_synced_and_one_takes_over
 
     row = world.sync(woken, key=OTHER)
     assert (row.subject, row.issuer) == ("user-1", "https://issuer/")
-    assert (row.transitions[0].type, row.transitions[0].event) == (TAKEN_OVER, "cus_1")
+    newest = row.transitions[0]
+    assert (newest.type, newest.event, newest.at) == (TAKEN_OVER, "cus_1", row.as_of)
     assert world.reports.all[-1] == (
         "SubjectTakenOver",
         {"customer": "cus_2", "claimed": "user-1", "held_by": "cus_1"},
@@ -212,8 +213,13 @@ def test_a_holder_that_yields_while_a_claim_is_refused_is_noticed(world: World) 
 def test_only_so_many_claims_are_remembered(world: World) -> None:
     claim(world, KEY, "user-1")
     many = [CustomerKey("own", "test", f"cus_x{number}") for number in range(MAX_CLAIMANTS + 1)]
-    for key in many:
+    for key in many[:-1]:
         claim(world, key, "user-1")
+    delete(world, many[1], at=NOW + 200)
+    # Those that are all remembered are not looked at.
+    assert world.store.links[SUBJECT].claimants == tuple(many[:-1])
+    world.store.rows[many[1]] = CustomerRow(key=many[1], revision=2)
+    claim(world, many[-1], "user-1")
     assert world.store.links[SUBJECT].claimants == tuple(many[1:])
     assert ("ClaimForgotten", {"customer": "cus_x0", "claimed": "user-1"}) in world.reports.all
 

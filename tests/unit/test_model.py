@@ -22,8 +22,8 @@ from billing.facts import (
     without_defaults,
 )
 from billing.history import MAX_NAMES, MAX_TRANSITIONS, Change
-from billing.keys import CustomerKey, SubjectKey
-from billing.model import FORMAT, MAX_TEXT_BYTES, CustomerRow
+from billing.keys import CONFIGURATION, CustomerKey, DocumentKey, SubjectKey
+from billing.model import FORMAT, MAX_TEXT_BYTES, CustomerRow, DocumentRow, Link
 from billing.sync_request import Cause
 from tests.unit.stripe_objects import DAY, NOW, POLICY
 
@@ -114,6 +114,72 @@ def test_a_small_row_can_be_read_in_the_console_and_a_large_one_is_compressed() 
     assert len(item["facts"]) < 40_000
     assert read(item) == large
     assert MAX_TEXT_BYTES < 1024
+
+
+def test_a_row_is_text_while_it_fits_into_one_write_unit() -> None:
+    for letters in range(MAX_TEXT_BYTES):
+        grant = Grant(feature="beta", until=END, reason="x" * letters)
+        item = replace(NEW, facts=replace(PAYING, grants=(grant,))).to_item()
+        text = json.dumps(Facts(grants=(grant,)).to_stored())
+        if isinstance(item["facts"], bytes):
+            break
+        assert len(item["facts"]) <= MAX_TEXT_BYTES, text
+    assert letters > 1
+    before = replace(PAYING, grants=(replace(grant, reason="x" * (letters - 1)),))
+    assert len(replace(NEW, facts=before).to_item()["facts"]) == MAX_TEXT_BYTES
+
+
+def test_beside_a_history_the_facts_stay_text_as_long_as_both_fit() -> None:
+    row = advanced(NEW, PAYING)
+    assert {type(row.to_item()[part]) for part in ("facts", "history")} == {str}
+    longer = replace(PAYING, grants=(Grant(feature="beta", until=END, reason="x" * 350),))
+    item = advanced(row, longer).to_item()
+    assert (type(item["facts"]), type(item["history"])) == (str, bytes)
+    assert len(item["facts"]) + len(item["history"]) < 1024
+
+
+def test_the_item_of_a_document_is_plain_data() -> None:
+    key = DocumentKey(CONFIGURATION, "test", "bpc_1")
+    row = DocumentRow(key=key, revision=3, as_of=NOW, confirm_at=NOW + 90, content={"name": "a"})
+    item = {
+        "pk": "CONFIG#test#bpc_1",
+        "rev": 3,
+        "as_of": NOW,
+        "confirm_at": NOW + 90,
+        "content": {"name": "a"},
+    }
+    assert row.to_item() == item
+    assert DocumentRow.from_item(key, item) == row
+    assert DocumentRow.from_item(key, {}) == DocumentRow(key=key)
+
+
+SUBJECT = SubjectKey("test", "https://issuer/", "user-1")
+
+
+def test_the_item_of_a_link_has_its_customer_and_its_claimants() -> None:
+    other = CustomerKey("own", "test", "cus_2")
+    link = Link(key=SUBJECT, revision=2, customer=KEY, claimants=(other,))
+    item = {
+        "pk": "SUBJECT#test#https://issuer/#user-1",
+        "rev": 2,
+        "account": "own",
+        "customer": "cus_1",
+        "claimants": ["CUS#own#test#cus_2"],
+    }
+    assert link.to_item() == item
+    assert Link.from_item(SUBJECT, item) == link
+    assert Link.from_item(SUBJECT, {}) == Link(key=SUBJECT)
+
+
+def test_a_link_of_the_first_release_has_the_first_revision_and_no_claimants() -> None:
+    item = {"pk": SUBJECT.pk, "account": "own", "customer": "cus_1"}
+    assert Link.from_item(SUBJECT, item) == Link(key=SUBJECT, revision=1, customer=KEY)
+
+
+def test_what_a_later_release_remembers_as_a_claimant_is_passed_over() -> None:
+    item = {"pk": SUBJECT.pk, "account": "own", "customer": "cus_1"}
+    later = ["CATALOG#test", "TEAM#own#test#team_1", KEY.pk]
+    assert Link.from_item(SUBJECT, item | {"claimants": later}).claimants == (KEY,)
 
 
 def test_the_mode_and_the_account_are_part_of_the_key() -> None:
