@@ -21,16 +21,18 @@ CORE = (
     *("configuration/file", "configuration/lines", "configuration/shapes", "portal/flows"),
 )
 
+_UNIT = (
+    *("access", "batch", "catalog", "checkout", "configuration", "customers", "debt", "documents"),
+    *("errors", "flows", "grants", "http", "ingest", "keys", "link", "model", "outages", "portal"),
+    *("projection", "responses", "return_urls", "schemas", "stripe_objects", "stripe_state"),
+    *("subjects", "sync", "template"),
+)
+
 #: The tests: those of the core, what else holds its numbers and texts, and a small simulation.
 TESTS = (
-    *(f"tests/unit/test_{name}.py" for name in ("access", "batch", "catalog", "checkout")),
-    *(f"tests/unit/test_{name}.py" for name in ("configuration", "debt", "documents", "flows")),
-    *(f"tests/unit/test_{name}.py" for name in ("grants", "http", "ingest", "link", "model")),
-    *(f"tests/unit/test_{name}.py" for name in ("outages", "portal", "projection", "responses")),
-    *(f"tests/unit/test_{name}.py" for name in ("return_urls", "schemas", "stripe_state", "sync")),
-    "tests/mutation/test_small_worlds.py",
+    *(f"tests/unit/test_{name}.py" for name in _UNIT),
     "tests/mutation/test_openapi.py",
-    "tests/unit/test_template.py",
+    "tests/mutation/test_small_worlds.py",
 )
 
 #: What notices most changes of a module, where it is not the test that has its name.
