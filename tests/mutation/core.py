@@ -22,10 +22,10 @@ CORE = (
 )
 
 _UNIT = (
-    *("access", "batch", "catalog", "checkout", "configuration", "customers", "debt", "documents"),
-    *("errors", "flows", "grants", "http", "ingest", "keys", "link", "model", "outages", "portal"),
-    *("projection", "responses", "return_urls", "schemas", "stripe_objects", "stripe_state"),
-    *("subjects", "sync", "template"),
+    *("access", "batch", "buyers", "catalog", "checkout", "configuration", "customers", "debt"),
+    *("documents", "earlier", "errors", "flows", "grants", "http", "ingest", "keys", "link"),
+    *("model", "outages", "portal", "projection", "responses", "return_urls", "schemas"),
+    *("stripe_objects", "stripe_state", "subjects", "sync", "sync_request", "template"),
 )
 
 #: The tests: those of the core, what else holds its numbers and texts, and a small simulation.
@@ -40,6 +40,8 @@ OPENAPI = "tests/mutation/test_openapi.py"
 FIRST = {
     **dict.fromkeys(("catalog", "checkout/sessions", "portal/flows", "responses"), OPENAPI),
     "events": "tests/unit/test_ingest.py",
+    **dict.fromkeys(("facts", "first_format", "history"), "tests/unit/test_model.py"),
+    **dict.fromkeys(("replicas", "timeouts"), "tests/unit/test_sync.py"),
 }
 
 #: Of pytest, only what a verdict needs.
@@ -72,8 +74,8 @@ def name_of(module: str) -> str:
 def nearest_first(module: str) -> list[str]:
     """The tests in the order in which they are likely to notice a change of the module: the one
     with its name, those that import it themselves, all others."""
-    room = module.partition("/")[0]
-    first = FIRST.get(module, f"tests/unit/test_{room}.py")
+    own = [f"tests/unit/test_{name}.py" for name in reversed(module.split("/"))]
+    first = FIRST.get(module, next((test for test in own if test in TESTS), own[-1]))
     near = [test for test in TESTS if name_of(module) in _imported(ROOT / test)]
     return sorted(TESTS, key=lambda test: (test != first, test not in near))
 
