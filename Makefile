@@ -24,7 +24,7 @@ export PORTCULLIS_ROOT := $(CURDIR)
 # The layer's package, importable here as it is in Lambda.
 export PYTHONPATH := $(CURDIR)/layers/billing
 
-.PHONY: help setup demo smoke test check lint format types unit integration simulate mutants contract events validate build deploy rotate-webhook-secret lock clean
+.PHONY: help setup demo smoke test check lint format types unit integration simulate mutants mutate contract events validate build deploy rotate-webhook-secret lock clean
 
 help: ## list the targets
 	@printf '\n  \033[1mPortcullis\033[0m\n\n'
@@ -67,6 +67,9 @@ simulate: $(DEV) ## run the real code under SEEDS=10000 random schedules
 
 mutants: $(DEV) ## make known mistakes one by one, and check that a test or the simulation notices each
 	@$(BIN)/python -m tests.mutants
+
+mutate: $(DEV) ## change the pure core in every small way, and check that the tests notice
+	@$(BIN)/python -m tests.mutation
 
 contract: $(DEV) ## write docs/openapi.json, the example requests and the README's tables
 	@$(BIN)/python -m docs.write_contract

@@ -124,6 +124,12 @@ def test_a_paused_collection_keeps_access_unless_the_policy_revokes_it(
     assert until(paused, policy={"pause_collection_keeps_access": False}) is None
 
 
+def test_a_subscription_gives_access_as_long_as_the_last_of_its_items() -> None:
+    for ends in ((END, END + DAY), (END + DAY, END)):
+        items = [item(f"prod_{end}", ends=end) for end in ends]
+        assert until(held("active", *items)) == END + DAY + SLACK
+
+
 def test_an_item_without_a_period_end_gives_no_access() -> None:
     assert until(held("active", item(ends=None))) is None
 
@@ -235,13 +241,25 @@ def test_in_grace_the_products_own_features_count_where_stripe_lists_none_of_the
     assert paid.features == {}
 
 
-def test_a_feature_from_two_products_in_grace_has_the_later_end() -> None:
+@pytest.mark.parametrize("starts", [(NOW, NOW + DAY), (NOW + DAY, NOW)])
+def test_a_feature_from_two_products_in_grace_has_the_later_end(starts: tuple[int, int]) -> None:
     given = access(
-        in_debt(item("prod_a")),
-        in_debt(item("prod_b"), since=NOW + DAY, name="sub_2"),
+        in_debt(item("prod_a"), since=starts[0]),
+        in_debt(item("prod_b"), since=starts[1], name="sub_2"),
         product_features={"prod_a": ("sso",), "prod_b": ("sso",)},
     )
     assert given.features == {"sso": Feature(NOW + DAY + GRACE)}
+
+
+@pytest.mark.parametrize("ends", [(END, END + DAY), (END + DAY, END)])
+def test_a_feature_of_a_product_that_is_held_twice_has_the_later_end(ends: tuple[int, int]) -> None:
+    given = access(
+        held("active", item(ends=ends[0])),
+        held("active", item(ends=ends[1]), name="sub_2"),
+        entitlements=("sso",),
+        product_features={"prod_a": ("sso",)},
+    )
+    assert given.features == {"sso": Feature(END + DAY + SLACK)}
 
 
 def test_the_end_of_one_subscription_takes_nothing_that_another_still_gives() -> None:
@@ -261,7 +279,10 @@ def test_a_grant_is_marked_and_has_its_own_end() -> None:
     assert given.products == {}
 
 
-@pytest.mark.parametrize(("ends", "source"), [(END, SUBSCRIPTION), (END + 90 * DAY, GRANT)])
+@pytest.mark.parametrize(
+    ("ends", "source"),
+    [(END, SUBSCRIPTION), (END + SLACK, SUBSCRIPTION), (END + 90 * DAY, GRANT)],
+)
 def test_of_a_grant_and_a_subscription_the_later_end_counts(ends: int, source: str) -> None:
     given = access(held(), entitlements=("sso",), grants=(Grant(feature="sso", until=ends),))
     assert given.features["sso"] == Feature(max(ends, END + SLACK), source)

@@ -115,6 +115,8 @@ def test_a_message_that_cannot_succeed_now_is_deferred_with_a_backoff_and_the_ot
     assert deferred == ["m1"]
     assert run.queue.hidden == {"m1": 16}
     assert run.queue.dead_letters == []
+    why = {"key": request().key.pk, "reason": type(error).__name__}
+    assert run.reports.all == [("SyncDeferred", why)]
 
 
 def test_without_stripe_a_message_is_deferred_for_three_days_regardless_of_its_receives() -> None:
@@ -130,8 +132,8 @@ def test_a_message_for_an_unknown_customer_is_deferred_and_then_dead_lettered() 
     run = Run({"cus_1": CustomerNotFound()})
     # The message has waited for days; its patience begins with the first 404, in a copy.
     assert run(message(1, request().to_message()), now=NOW + 2 * 86_400) == []
-    (copy,) = run.queue.sent
-    assert copy == replace(request(), not_found=True)
+    ((copy, delay),) = run.queue.requests
+    assert (copy, delay) == (replace(request(), not_found=True), 2)
     body = copy.to_message()
     assert SyncRequest.from_message(body) == copy
     assert run(message(2, body), now=NOW + MAX_NOT_FOUND_SECONDS) == ["m2"]
@@ -141,10 +143,21 @@ def test_a_message_for_an_unknown_customer_is_deferred_and_then_dead_lettered() 
     assert len(run.queue.sent) == 1
 
 
-def test_a_message_for_an_unknown_customer_that_cannot_be_sent_again_stays_on_the_queue() -> None:
+class RefusesMessages(MemoryQueue):
+    """Only a message that is there already can be hidden."""
+
+    def send(self, request: SyncRequest, delay: int = 0) -> None:
+        raise QueueUnavailable
+
+    def dead_letter(self, body: str, reason: str) -> None:
+        raise QueueUnavailable
+
+
+def test_a_message_for_an_unknown_customer_that_cannot_be_sent_again_is_deferred() -> None:
     run = Run({"cus_1": CustomerNotFound()})
-    run.queue.error = QueueUnavailable()
-    assert run(message(1, request().to_message())) == ["m1"]
+    run.queue = RefusesMessages()
+    assert run(message(1, request().to_message(), receives=3)) == ["m1"]
+    assert run.queue.hidden == {"m1": 8}
 
 
 @pytest.mark.parametrize("body", ["", "not json", "[]", "{}", '{"key": 1}', "[" * 100_000])
@@ -167,7 +180,10 @@ def test_an_unexpected_error_dead_letters_only_the_messages_of_that_customer() -
     assert deferred == []
     assert [reason for _, reason in run.queue.dead_letters] == ["unexpected KeyError"]
     assert ("cus_2", ["evt_1"]) in run.synced
-    assert "SyncFailed" in run.reports.names
+    assert run.reports.all == [
+        ("SyncFailed", {"key": request().key.pk, "error": "KeyError('items')"}),
+        ("DeadLettered", {"message": "m1", "reason": "unexpected KeyError"}),
+    ]
 
 
 def test_what_the_table_refuses_for_good_is_dead_lettered_at_once_with_dynamodbs_code() -> None:
@@ -189,22 +205,38 @@ def test_a_customer_whose_reads_never_fit_is_deferred_and_at_last_dead_lettered(
     run = Run({"cus_1": OutOfTime()})
     assert run(message(1, request().to_message(), receives=9)) == ["m1"]
     assert run.queue.hidden["m1"] > 60
+    assert run(message(3, request().to_message(), receives=3)) == ["m3"]
+    assert run.queue.hidden["m3"] == 8
     later = NOW + MAX_DEFERRAL_SECONDS + 1
     assert run(message(2, request().to_message(), receives=400), now=later) == []
     assert [reason for _, reason in run.queue.dead_letters] == ["OutOfTime"]
 
 
-def test_a_message_stays_on_the_queue_if_it_cannot_be_dead_lettered() -> None:
-    run = Run()
-    run.queue.error = QueueUnavailable()
-    assert run(message(1, "not json")) == ["m1"]
+@pytest.mark.parametrize(
+    ("body", "outcome", "now"),
+    [
+        ("not json", None, NOW),
+        (request().to_message(), StoreRefused("ValidationException"), NOW),
+        (request().to_message(), KeyError("items"), NOW),
+        (request().to_message(), StripeUnavailable(), NOW + MAX_DEFERRAL_SECONDS + 1),
+    ],
+)
+def test_a_message_that_cannot_be_dead_lettered_is_deferred(
+    body: str, outcome: Outcome, now: float
+) -> None:
+    run = Run({"cus_1": outcome})
+    run.queue = RefusesMessages()
+    assert run(message(1, body, receives=3), now=now) == ["m1"]
+    assert run.queue.hidden == {"m1": 8}
+    assert "DeadLettered" not in run.reports.names
 
 
 def test_a_message_stays_on_the_queue_if_its_backoff_cannot_be_set() -> None:
     run = Run({"cus_1": StripeUnavailable()})
-    run.queue.error = QueueUnavailable()
+    run.queue.error = QueueUnavailable("throttled")
     assert run(message(1, request().to_message())) == ["m1"]
-    assert "BackoffFailed" in run.reports.names
+    failed = ("BackoffFailed", {"message": "m1", "reason": "throttled"})
+    assert run.reports.all[-1] == failed
 
 
 def test_the_backoff_doubles_up_to_fifteen_minutes_and_half_of_it_is_random() -> None:

@@ -12,7 +12,9 @@ from billing.keys import CATALOG, DocumentKey
 from billing.sync_request import SyncRequest
 
 
-def price(price_id: str = "price_1", product: str = "prod_team", **fields: Any) -> dict[str, Any]:
+def price(
+    price_id: str = "price_1", product: str = "prod_team", says: str | None = None, **fields: Any
+) -> dict[str, Any]:
     return {
         "id": price_id,
         "active": True,
@@ -20,7 +22,7 @@ def price(price_id: str = "price_1", product: str = "prod_team", **fields: Any) 
         "currency": "eur",
         "unit_amount": 2400,
         "recurring": {"interval": "month", "interval_count": 1},
-        "product": {"id": product, "active": True, "name": "Team", "description": None},
+        "product": {"id": product, "active": True, "name": "Team", "description": says},
         **fields,
     }
 
@@ -32,15 +34,16 @@ def attached(lookup_key: str) -> dict[str, Any]:
     }
 
 
-def test_a_product_has_all_its_prices_and_features() -> None:
+def test_a_product_has_its_texts_and_all_its_prices_and_features() -> None:
     document = catalog.content(
-        [price("price_m"), price("price_y"), price("price_s", "prod_starter")],
+        [price("price_m", says="For teams"), price("price_y"), price("price_s", "prod_starter")],
         {"prod_team": [attached("api_access"), attached("audit_log")]},
     )
     team, starter = catalog.response(document, {"price_m_key", "price_y", "price_s_key"})[
         "products"
     ]
-    assert team["id"] == "prod_team"
+    texts = [(each["id"], each["name"], each["description"]) for each in (team, starter)]
+    assert texts == [("prod_team", "Team", "For teams"), ("prod_starter", "Team", None)]
     assert team["features"] == [
         {"lookup_key": "api_access", "name": "The api_access"},
         {"lookup_key": "audit_log", "name": "The audit_log"},
@@ -68,6 +71,7 @@ def test_a_product_has_all_its_prices_and_features() -> None:
 )
 def test_a_price_that_no_subscription_can_use_is_left_out(unsold: dict[str, Any]) -> None:
     assert catalog.content([unsold], {}) == {"products": []}
+    assert catalog.content([unsold, price()], {}) == catalog.content([price()], {})
 
 
 def test_a_price_that_is_no_longer_listed_is_left_out() -> None:

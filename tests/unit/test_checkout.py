@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -290,14 +292,20 @@ def test_two_clicks_that_both_find_no_customer_get_one_customer_and_one_session(
 def test_two_different_clicks_at_once_cannot_both_be_paid(world: World) -> None:
     world.create()
     world.stripe.sessions = []
-    with pytest.raises(StateConflict, match="changing at this moment"):
+    changing = (
+        "^Your customer or another checkout in Stripe is changing at this moment. Try again.$"
+    )
+    with pytest.raises(StateConflict, match=changing):
         world.create(quantity=2)
 
 
 def test_the_configuration_sets_trial_and_promotion_codes(world: World) -> None:
     world.offer = Checkout(prices=("team_monthly",), trial_days=14, allow_promotion_codes=True)
     parameters = world.create(quantity=3)["parameters"]
-    assert parameters["subscription_data"] == trial("prod_team", 14)
+    assert parameters["subscription_data"] == {
+        "trial_period_days": 14,
+        "metadata": {"portcullis_trial": "prod_team"},
+    }
     assert parameters["allow_promotion_codes"] is True
     assert parameters["line_items"] == [{"price": "price_team", "quantity": 3}]
 
@@ -376,6 +384,18 @@ def test_past_subscriptions_are_not_read_to_return_an_open_session(world: World)
 
 def test_a_subject_that_is_too_long_is_not_sent_as_the_reference(world: World) -> None:
     assert "client_reference_id" not in world.create(subject="x" * 201)["parameters"]
+    longest = "x" * 200
+    assert world.create(subject=longest)["parameters"]["client_reference_id"] == longest
+
+
+def test_the_key_of_a_session_names_customer_product_and_the_newest_session(world: World) -> None:
+    """It is the same in every release: a deploy between two clicks creates no second session."""
+    first = world.create()
+    first.update(status="expired", url=None)
+    world.create()
+    for newest in ("", first["id"]):
+        parts = json.dumps(["session", "cus_new0", "prod_team", newest])
+        assert f"portcullis-{hashlib.sha256(parts.encode()).hexdigest()}" in world.stripe.keys
 
 
 @pytest.mark.parametrize(
@@ -423,7 +443,8 @@ def test_a_foreign_url_is_refused_by_name_before_any_call_to_stripe(
 def test_a_refused_body_creates_no_customer(world: World) -> None:
     metered = price(recurring={"interval": "month", "usage_type": "metered"})
     world.stripe.for_sale = [metered]
-    with pytest.raises(BadRequest, match="quantity"):
+    refused = "^Field quantity is not allowed for a price that is billed by usage.$"
+    with pytest.raises(BadRequest, match=refused):
         world.create(quantity=2)
     assert world.stripe.customers == {}
 
@@ -436,15 +457,20 @@ def test_a_refused_body_creates_no_customer(world: World) -> None:
         ("team_monthly", price(active=False)),
         ("team_monthly", price(recurring=None)),
         ("team_monthly", price(product={"id": "prod_team", "active": False})),
+        ("team_monthly", price(product={"id": "prod_team", "deleted": True})),
         ("team_monthly", price("price_x", "other")),
     ],
-    ids=["not listed", "not listed, by id", "archived", "one-off", "product archived", "unknown"],
+    ids=[
+        *("not listed", "not listed, by id", "archived", "one-off", "product archived"),
+        *("product deleted", "unknown"),
+    ],
 )
 def test_a_price_that_is_not_for_sale_is_refused_by_name(
     world: World, requested: str, for_sale: dict[str, Any]
 ) -> None:
     world.stripe.for_sale = [for_sale]
-    with pytest.raises(BadRequest, match=requested):
+    refused = f"^price '{requested}' is not for sale; GET /catalog lists what is.$"
+    with pytest.raises(BadRequest, match=refused):
         world.create(price=requested)
     assert world.stripe.customers == {}
 
@@ -459,8 +485,12 @@ def test_a_listed_price_can_be_requested_by_its_id(world: World) -> None:
 def test_a_product_that_is_held_is_not_sold_again(world: World, status: str) -> None:
     world.stripe.subscriptions_of["cus_1"] = [subscription(status)]
     world.add_customer()
-    with pytest.raises(AlreadySubscribed, match=r"sub_1 is .*POST /portal-sessions"):
+    with pytest.raises(AlreadySubscribed) as refused:
         world.create()
+    assert refused.value.detail == (
+        f"You already hold this product: subscription sub_1 is {status}. "
+        "Change it in the customer portal: POST /portal-sessions."
+    )
     assert world.stripe.sessions == []
 
 
@@ -604,6 +634,18 @@ def test_a_session_whose_row_belongs_to_another_subject_is_a_404(world: World) -
     key = CustomerKey("own", "test", session["customer"])
     world.store.rows[key] = replace(world.store.rows[key], subject="somebody-else")
     with pytest.raises(NotFound):
+        world.sessions().retrieve(SUBJECT, session["id"])
+
+
+def test_a_session_whose_row_goes_to_another_subject_meanwhile_is_a_404(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = world.create()
+    key = CustomerKey("own", "test", session["customer"])
+    before = world.store.rows[key]
+    rows = iter((before, replace(before, subject="somebody-else")))
+    monkeypatch.setattr(world.store, "load", lambda key: next(rows))
+    with pytest.raises(NotFound, match=r"^You have no such checkout session.$"):
         world.sessions().retrieve(SUBJECT, session["id"])
 
 
@@ -837,7 +879,8 @@ def test_a_replayed_session_that_was_paid_is_a_409_that_says_so(
     with pytest.raises(StateConflict, match=JUST_PAID):
         world.create()
     session.update(status="expired")
-    with pytest.raises(StateConflict, match="ended in another window"):
+    ended = "^That checkout has just ended in another window. Try again.$"
+    with pytest.raises(StateConflict, match=ended):
         world.create()
 
 
@@ -1047,8 +1090,36 @@ def test_a_session_that_is_not_the_callers_own_is_a_404(world: World, session: s
     world.create(subject="somebody-else")
     world.add_customer()
     for subject in (SUBJECT, "without-customer"):
-        with pytest.raises(NotFound, match="no such checkout session"):
+        with pytest.raises(NotFound, match=r"^You have no such checkout session.$"):
             world.sessions().retrieve(subject, session)
+
+
+@pytest.mark.parametrize(
+    ("subject", "session"), [(SUBJECT, "../customers/cus_1"), ("without-customer", "cs_test_0")]
+)
+def test_stripe_is_asked_for_nothing_that_cannot_be_a_session_of_the_callers(
+    world: World, monkeypatch: pytest.MonkeyPatch, subject: str, session: str
+) -> None:
+    world.add_customer()
+    asked: list[str] = []
+    monkeypatch.setattr(world.stripe, "retrieve_checkout_session", asked.append)
+    with pytest.raises(NotFound):
+        world.sessions().retrieve(subject, session)
+    assert asked == []
+
+
+@pytest.mark.parametrize(("after_its_end", "syncs"), [(0, 4), (1, 1)])
+def test_what_was_bought_and_has_ended_is_looked_for_once_after_the_sessions_end(
+    world: World, after_its_end: int, syncs: int
+) -> None:
+    session = world.create()
+    world.stripe.pay(session)
+    world.stripe.cancel(session)
+    world.stripe.now = session["expires_at"] + after_its_end
+    world.sync(CustomerKey("own", "test", session["customer"]))
+    world.synced.clear()
+    assert world.sessions().retrieve(SUBJECT, session["id"]).status == "complete"
+    assert len(world.synced) == syncs
 
 
 def test_a_customer_that_was_deleted_before_its_first_sync_is_not_created_again(

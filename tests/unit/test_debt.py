@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from billing.debt import bills, lines_of, paid_items
+from billing.debt import billed_in, bills, lines_of, paid_items
 from billing.facts import Item
 from tests.unit.stripe_objects import DAY, NOW, invoice, line
 
@@ -74,6 +74,18 @@ def test_a_yearly_plan_is_kept_beside_an_addon_that_is_paid_by_the_month() -> No
     assert items(OPEN, *months, first, current=("si_prod_addon",)) == {"prod_addon": 2}
 
 
+def test_what_an_invoice_for_nothing_bills_within_the_debt_is_looked_for_further_back() -> None:
+    free = invoice("paid", line("prod_addon"), total=0, reason="subscription_update")
+    addon = invoice("paid", line("prod_addon", quantity=3))
+    both = ("si_prod_team", "si_prod_addon")
+    assert items(free, OPEN, PAID, addon, current=both) == {"prod_team": 1, "prod_addon": 3}
+
+
+def test_without_an_invoice_for_a_whole_period_everything_that_was_paid_counts() -> None:
+    update = invoice("paid", line("prod_gone"), reason="subscription_update")
+    assert items(OPEN, update, current=("si_prod_team",)) == {"prod_gone": 1}
+
+
 def test_an_item_that_was_never_paid_for_ends_at_the_first_invoice() -> None:
     older = invoice("paid", line("prod_older"))
     first = invoice("paid", line(), reason="subscription_create")
@@ -103,15 +115,24 @@ def test_the_first_invoice_ends_the_debt_even_if_it_is_for_nothing() -> None:
 
 
 def test_no_more_invoices_are_taken_than_decide() -> None:
+    addon = invoice("paid", line("prod_addon"), total=1, reason="subscription_update")
     taken = []
 
-    def endless() -> Any:
-        for each in (OPEN, PAID, PAID, OPEN):
+    def each_of(*invoices: Any) -> Any:
+        for each in invoices:
             taken.append(each)
             yield each
 
-    bills(endless(), ("si_prod_team",))
+    bills(each_of(OPEN, PAID, PAID, OPEN), ("si_prod_team",))
     assert taken == [OPEN, PAID]
+    taken.clear()
+    # The items were billed by two invoices, of which only the older one billed a whole period.
+    bills(each_of(OPEN, addon, PAID, PAID), ("si_prod_team", "si_prod_addon"))
+    assert taken == [OPEN, addon, PAID]
+
+
+def test_an_invoice_over_the_smallest_amount_ends_the_debt() -> None:
+    assert owed(OPEN, invoice("paid", total=1), invoice("open", finalized=NOW - 60 * DAY)) == NOW
 
 
 def test_without_a_paid_invoice_nothing_was_paid_for() -> None:
@@ -128,13 +149,19 @@ def test_each_item_counts_as_the_newest_paid_line_bills_it() -> None:
     ) == {"prod_addon": 2, "prod_team": 8}
 
 
-def test_an_item_whose_newest_line_is_a_credit_was_given_back() -> None:
-    credit = line("prod_addon", amount=-500)
+@pytest.mark.parametrize("amount", [-500, -1])
+def test_an_item_whose_newest_line_is_a_credit_was_given_back(amount: int) -> None:
+    credit = line("prod_addon", amount=amount)
     assert items(
         OPEN,
         invoice("paid", credit, line("prod_team", quantity=2), reason="subscription_update"),
         invoice("paid", line("prod_team"), line("prod_addon")),
     ) == {"prod_team": 2}
+
+
+def test_an_item_that_costs_nothing_was_paid_for() -> None:
+    free = invoice("paid", line("prod_free", amount=0), line())
+    assert items(OPEN, free) == {"prod_free": 1, "prod_team": 1}
 
 
 def test_a_credit_for_nothing_is_known_by_the_items_it_credits() -> None:
@@ -175,13 +202,23 @@ def test_the_lines_of_a_prices_tiers_add_up() -> None:
 
 
 def test_a_line_without_a_price_is_passed_over() -> None:
-    assert items(OPEN, invoice("paid", line(pricing=None), line("prod_addon"))) == {"prod_addon": 1}
+    for pricing in (None, {"price_details": {"price": None, "product": "prod_team"}}):
+        paid = invoice("paid", line(pricing=pricing), line("prod_addon"))
+        assert items(OPEN, paid) == {"prod_addon": 1}
 
 
 def test_a_line_that_bills_no_subscription_item_is_passed_over() -> None:
     setup_fee = {"id": "il_fee", "amount": 100, "parent": {"invoice_item_details": {}}}
     assert items(OPEN, invoice("paid", setup_fee, {**setup_fee, "parent": None}, line())) == {
         "prod_team": 1
+    }
+
+
+def test_only_the_prices_of_subscription_items_are_billed_for() -> None:
+    fee = line("prod_fee", parent={"invoice_item_details": {}})
+    assert billed_in([[line(), fee], [line("prod_addon")]]) == {
+        ("price_prod_team", "prod_team"),
+        ("price_prod_addon", "prod_addon"),
     }
 
 

@@ -41,6 +41,7 @@ class Stripe(MemoryStripe):
 
     def retrieve_portal_configuration(self, configuration: str) -> tuple[Mapping[str, Any], int]:
         self.calls.append("retrieve_portal_configuration")
+        assert configuration == KEY.id
         return CONFIGURATION_IN_STRIPE, self.now
 
     def list_prices(self, names: Sequence[str]) -> tuple[list[StripeObject], int]:
@@ -50,8 +51,14 @@ class Stripe(MemoryStripe):
         return [{**price, "recurring": {"interval": "month", "interval_count": 1}}], self.now
 
     def list_product_features(self, product: str, after: str | None) -> Page:
-        feature = {"lookup_key": "sso", "name": "Single sign-on"}
-        return {"data": [{"id": "pf_1", "entitlement_feature": feature}], "has_more": False}
+        assert product == "prod_team"
+        names = {"sso": "Single sign-on", "api": "API access"}
+        features = [
+            {"id": f"pf_{key}", "entitlement_feature": {"lookup_key": key, "name": name}}
+            for key, name in names.items()
+        ]
+        self.page = 1
+        return self._list(features, after)
 
 
 class World:
@@ -95,11 +102,14 @@ def test_a_document_is_written_as_the_next_revision(world: World) -> None:
 def test_the_catalog_is_written_with_the_features_of_its_products(world: World) -> None:
     row = world.sync(request(key=DocumentKey(CATALOG, "test")))
     (team,) = row.content["products"]
-    assert team["features"] == [{"lookup_key": "sso", "name": "Single sign-on"}]
+    assert team["features"] == [
+        {"lookup_key": "sso", "name": "Single sign-on"},
+        {"lookup_key": "api", "name": "API access"},
+    ]
 
 
 def test_each_read_of_a_document_checks_that_time_is_left(world: World) -> None:
-    for key, reads in ((KEY, 1), (DocumentKey(CATALOG, "test"), 2)):
+    for key, reads in ((KEY, 1), (DocumentKey(CATALOG, "test"), 3)):
         row = world.store.load_document(key)
         checks: list[int] = []
         world.wired.replicas[key.kind].fetch(row, partial(checks.append, 1))
@@ -147,6 +157,17 @@ def test_no_fetch_begins_without_time(world: World) -> None:
 
 def test_a_configuration_is_stored_by_what_it_offers() -> None:
     assert portal_configuration(Stripe(), KEY, lambda: None) == Document(CONTENT, NOW)
+
+
+@pytest.mark.parametrize("nothing", [{"name": None, "login_page": None}, {}])
+def test_a_configuration_may_have_neither_a_name_nor_a_login_page(nothing: dict[str, Any]) -> None:
+    class Nameless(Stripe):
+        def retrieve_portal_configuration(self, configuration: str) -> tuple[StripeObject, int]:
+            known = ("active", "is_default", "features")
+            return nothing | {name: CONFIGURATION_IN_STRIPE[name] for name in known}, NOW
+
+    stored = portal_configuration(Nameless(), KEY, lambda: None).content
+    assert stored == CONTENT | {"name": "", "login_page": ""}
 
 
 def test_a_document_is_never_a_tombstone() -> None:

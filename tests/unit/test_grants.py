@@ -29,7 +29,7 @@ def at(*date: int) -> int:
     ],
 )
 def test_a_grant_has_an_end_and_a_reason(value: str, until: int, reason: str) -> None:
-    assert grants_of({"grant.sso": value, "user_id": "user_1"}) == (
+    assert grants_of({"company": "A", "grant.sso": value, "user_id": "user_1"}) == (
         (Grant(feature="sso", until=until, reason=reason),),
         (),
     )

@@ -173,6 +173,10 @@ def test_a_webhook_fails_if_sqs_does_not_accept_its_message() -> None:
         (b"[1]", "not an object"),
         (b"null", "not an object"),
         (b"{}", "not an event"),
+        (json.dumps(event(id="")).encode(), "not an event"),
+        (json.dumps(event(type="")).encode(), "not an event"),
+        (json.dumps(event(account="")).encode(), "not an event"),
+        (json.dumps(event(created=True)).encode(), "not an event"),
         (json.dumps(event(created="now")).encode(), "not an event"),
         (json.dumps(event(livemode=0)).encode(), "not an event"),
         (json.dumps(event(data=[])).encode(), "not an event"),
@@ -193,6 +197,8 @@ def test_a_signed_but_unreadable_webhook_is_dead_lettered_with_its_reason(
     assert stored_reason == reason
     assert (base64.b64decode(stored) if "base64" in reason else stored.encode()) == body
     assert world.queue.sent == []
+    said = reason.removesuffix(" (base64)")
+    assert world.reports.all == [("EventQuarantined", {"reason": said})]
 
 
 @pytest.mark.parametrize("character", [b"[", b"\xff"])
@@ -222,17 +228,22 @@ def test_events_of_the_other_mode_or_of_an_unknown_account_are_dropped() -> None
     world.ingest_webhook(event(account="acct_unknown"))
     world.ingest_webhook(event(account="org_unknown"))
     assert world.queue.sent == []
-    assert [details["reason"] for _, details in world.reports.all] == ["other_account"] * 3
+    dropped = {"event": "evt_1", "type": "customer.subscription.updated", "reason": "other_account"}
+    assert world.reports.all == [("EventDropped", dropped)] * 3
     connected = World(account="acct_1")
     connected.ingest_webhook(event(account="acct_1"))
     assert connected.queue.sent[0].key == CustomerKey("acct_1", "test", "cus_1")
+    live = World(livemode=True)
+    live.ingest_webhook(event(livemode=True))
+    assert live.queue.sent[0].key == CustomerKey("own", "live", "cus_1")
 
 
 def test_events_of_other_types_are_dropped_and_counted() -> None:
     world = World()
     world.ingest_webhook(event("coupon.created"))
     assert world.queue.sent == []
-    assert world.reports.names == ["EventDropped"]
+    dropped = {"event": "evt_1", "type": "coupon.created", "reason": "other_type"}
+    assert world.reports.all == [("EventDropped", dropped)]
 
 
 def test_a_portal_session_leaves_an_audit_line_without_its_url() -> None:
@@ -275,14 +286,20 @@ def test_the_customer_is_found_in_every_type_of_event(
     world.ingest_webhook(event(event_type, data=data))
     keys = [CustomerKey("own", "test", customer)] if customer else []
     assert [request.key for request in world.queue.sent] == keys
-    if customer is None:
-        assert world.reports.all[0][1]["reason"] == "no_customer"
+    what = {"event": "evt_1", "type": event_type}
+    assert world.reports.all == [
+        ("EventAccepted", {**what, "key": "CUS#own#test#cus_9"})
+        if customer
+        else ("EventDropped", {**what, "reason": "no_customer"})
+    ]
 
 
-def test_an_event_whose_customer_id_has_a_separator_is_dropped() -> None:
+@pytest.mark.parametrize("name", ["cus_1#x", "", "cus\n1"])
+def test_an_event_whose_customer_id_cannot_be_part_of_a_key_is_dropped(name: str) -> None:
     world = World()
-    world.ingest_webhook(event(data={"object": {"id": "sub_1", "customer": "cus_1#x"}}))
+    world.ingest_webhook(event(data={"object": {"id": "sub_1", "customer": name}}))
     assert world.queue.sent == []
+    assert world.reports.names == ["EventDropped"]
 
 
 def test_each_kind_of_event_has_its_effect() -> None:

@@ -11,8 +11,9 @@ from billing.errors import QueueUnavailable
 from billing.facts import Facts
 from billing.history import TAKEN_OVER
 from billing.keys import CustomerKey, SubjectKey
-from billing.link import MAX_CLAIMANTS
+from billing.link import MAX_CLAIMANTS, Held, held
 from billing.model import CustomerRow, Link
+from billing.subjects import why_unusable
 from billing.sync_request import CLAIM, SyncRequest
 from tests.unit.fakes import request
 from tests.unit.stripe_objects import NOW, customer
@@ -54,7 +55,11 @@ def test_a_claim_that_cannot_be_a_subject_is_reported_and_creates_no_link(
 ) -> None:
     row = claim(world, KEY, subject)
     assert (row.revision, row.subject, world.store.links) == (1, None, {})
-    assert "SubjectUnusable" in world.reports.names
+    ((name, details),) = world.reports.all
+    assert (name, details) == (
+        "SubjectUnusable",
+        {"customer": "cus_1", "reason": why_unusable(subject)},
+    )
 
 
 def test_the_metadata_links_the_subject_once(world: World) -> None:
@@ -62,6 +67,7 @@ def test_the_metadata_links_the_subject_once(world: World) -> None:
     assert (row.subject, row.issuer) == ("user-1", "https://issuer/")
     assert world.store.linked == {"user-1": "cus_1"}
     assert claim(world, KEY, "user-1", at=NOW + 90).subject == "user-1"
+    assert world.store.links[SUBJECT].revision == 1
 
 
 def test_a_second_customer_that_claims_the_subject_is_reported_and_remembered(world: World) -> None:
@@ -91,7 +97,8 @@ def test_when_the_holder_is_deleted_those_who_wait_are_synced_and_one_takes_over
 
     row = world.sync(woken, key=OTHER)
     assert (row.subject, row.issuer) == ("user-1", "https://issuer/")
-    assert (row.transitions[0].type, row.transitions[0].event) == (TAKEN_OVER, "cus_1")
+    newest = row.transitions[0]
+    assert (newest.type, newest.event, newest.at) == (TAKEN_OVER, "cus_1", row.as_of)
     assert world.reports.all[-1] == (
         "SubjectTakenOver",
         {"customer": "cus_2", "claimed": "user-1", "held_by": "cus_1"},
@@ -276,8 +283,14 @@ def test_a_holder_that_yields_while_a_claim_is_refused_is_noticed(world: World) 
 def test_only_so_many_claims_are_remembered(world: World) -> None:
     claim(world, KEY, "user-1")
     many = [CustomerKey("own", "test", f"cus_x{number}") for number in range(MAX_CLAIMANTS + 1)]
-    for key in many:
+    for key in many[:-1]:
         claim(world, key, "user-1")
+    delete(world, many[1], at=NOW + 200)
+    # Those that are all remembered are not looked at.
+    assert world.store.links[SUBJECT].claimants == tuple(many[:-1])
+    waits = Facts(claimed_subject="user-1")
+    world.store.rows[many[1]] = CustomerRow(key=many[1], revision=2, facts=waits)
+    claim(world, many[-1], "user-1")
     assert world.store.links[SUBJECT].claimants == tuple(many[1:])
     assert ("ClaimForgotten", {"customer": "cus_x0", "claimed": "user-1"}) in world.reports.all
 
@@ -356,6 +369,27 @@ def test_a_link_counts_only_where_the_row_of_its_customer_says_the_same(world: W
     assert claim(world, third, "user-1", at=NOW + 900).subject is None
     assert world.reports.all[-1][1]["held_by"] == "cus_2"
     assert claim(world, OTHER, "user-1", at=NOW + 900).issuer == FORMER
+
+
+def test_those_who_wait_are_found_under_every_issuer(world: World) -> None:
+    """A link of the current issuer that leads to no holder may have claimants too."""
+    linked_by_the_former_issuer(world)
+    third = CustomerKey("own", "test", "cus_3")
+    stray = Link(key=SUBJECT, revision=1, customer=third, claimants=(third,))
+    world.store.links[SUBJECT] = stray
+    found = held("user-1", mode="test", issuers=world.issuers, store=world.store)
+    assert found == Held(stray, world.row, False, (third, OTHER))
+
+
+def test_a_subject_that_nobody_holds_is_linked_under_the_current_issuer(world: World) -> None:
+    former = linked_by_the_former_issuer(world)
+    world.store.rows[KEY] = replace(world.row, subject=None, issuer=None)
+    before = world.store.links[former]
+    assert claim(world, OTHER, "user-1", at=NOW + 500).subject == "user-1"
+    assert world.store.links == {
+        SUBJECT: Link(key=SUBJECT, revision=1, customer=OTHER),
+        former: before,
+    }
 
 
 def test_a_link_by_an_issuer_that_is_not_named_any_more_holds_nothing(world: World) -> None:

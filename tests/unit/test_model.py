@@ -22,8 +22,8 @@ from billing.facts import (
     without_defaults,
 )
 from billing.history import MAX_NAMES, MAX_TRANSITIONS, Change
-from billing.keys import CustomerKey, SubjectKey
-from billing.model import FORMAT, MAX_TEXT_BYTES, CustomerRow
+from billing.keys import CONFIGURATION, CustomerKey, DocumentKey, SubjectKey
+from billing.model import FORMAT, MAX_TEXT_BYTES, CustomerRow, DocumentRow, Link
 from billing.sync_request import Cause
 from tests.unit.stripe_objects import DAY, NOW, POLICY
 
@@ -88,6 +88,14 @@ def test_a_row_can_be_read_from_its_item() -> None:
 def test_every_fact_survives_the_table() -> None:
     assert Facts.from_stored(json.loads(json.dumps(FULL.to_stored()))) == FULL
     assert Facts.from_stored({}) == Facts()
+    bare = Facts(subscriptions=(Subscription(id="sub_1", status="past_due", debt=Debt(since=NOW)),))
+    assert Facts.from_stored(bare.to_stored()) == bare
+
+
+def test_the_period_of_a_subscription_ends_with_the_last_of_its_items_that_have_one() -> None:
+    items = (replace(ITEM, period_end=None), ITEM, replace(ITEM, period_end=END - DAY))
+    assert replace(ACTIVE, items=items).current_period_end == END
+    assert replace(ACTIVE, items=items[:1]).current_period_end is None
 
 
 def test_what_is_empty_is_left_out_of_the_item() -> None:
@@ -106,6 +114,72 @@ def test_a_small_row_can_be_read_in_the_console_and_a_large_one_is_compressed() 
     assert len(item["facts"]) < 40_000
     assert read(item) == large
     assert MAX_TEXT_BYTES < 1024
+
+
+def test_a_row_is_text_while_it_fits_into_one_write_unit() -> None:
+    for letters in range(MAX_TEXT_BYTES):
+        grant = Grant(feature="beta", until=END, reason="x" * letters)
+        item = replace(NEW, facts=replace(PAYING, grants=(grant,))).to_item()
+        text = json.dumps(Facts(grants=(grant,)).to_stored())
+        if isinstance(item["facts"], bytes):
+            break
+        assert len(item["facts"]) <= MAX_TEXT_BYTES, text
+    assert letters > 1
+    before = replace(PAYING, grants=(replace(grant, reason="x" * (letters - 1)),))
+    assert len(replace(NEW, facts=before).to_item()["facts"]) == MAX_TEXT_BYTES
+
+
+def test_beside_a_history_the_facts_stay_text_as_long_as_both_fit() -> None:
+    row = advanced(NEW, PAYING)
+    assert {type(row.to_item()[part]) for part in ("facts", "history")} == {str}
+    longer = replace(PAYING, grants=(Grant(feature="beta", until=END, reason="x" * 350),))
+    item = advanced(row, longer).to_item()
+    assert (type(item["facts"]), type(item["history"])) == (str, bytes)
+    assert len(item["facts"]) + len(item["history"]) < 1024
+
+
+def test_the_item_of_a_document_is_plain_data() -> None:
+    key = DocumentKey(CONFIGURATION, "test", "bpc_1")
+    row = DocumentRow(key=key, revision=3, as_of=NOW, confirm_at=NOW + 90, content={"name": "a"})
+    item = {
+        "pk": "CONFIG#test#bpc_1",
+        "rev": 3,
+        "as_of": NOW,
+        "confirm_at": NOW + 90,
+        "content": {"name": "a"},
+    }
+    assert row.to_item() == item
+    assert DocumentRow.from_item(key, item) == row
+    assert DocumentRow.from_item(key, {}) == DocumentRow(key=key)
+
+
+SUBJECT = SubjectKey("test", "https://issuer/", "user-1")
+
+
+def test_the_item_of_a_link_has_its_customer_and_its_claimants() -> None:
+    other = CustomerKey("own", "test", "cus_2")
+    link = Link(key=SUBJECT, revision=2, customer=KEY, claimants=(other,))
+    item = {
+        "pk": "SUBJECT#test#https://issuer/#user-1",
+        "rev": 2,
+        "account": "own",
+        "customer": "cus_1",
+        "claimants": ["CUS#own#test#cus_2"],
+    }
+    assert link.to_item() == item
+    assert Link.from_item(SUBJECT, item) == link
+    assert Link.from_item(SUBJECT, {}) == Link(key=SUBJECT)
+
+
+def test_a_link_of_the_first_release_has_the_first_revision_and_no_claimants() -> None:
+    item = {"pk": SUBJECT.pk, "account": "own", "customer": "cus_1"}
+    assert Link.from_item(SUBJECT, item) == Link(key=SUBJECT, revision=1, customer=KEY)
+
+
+def test_what_a_later_release_remembers_as_a_claimant_is_passed_over() -> None:
+    item = {"pk": SUBJECT.pk, "account": "own", "customer": "cus_1"}
+    later = ["CATALOG#test", "TEAM#own#test#team_1", KEY.pk]
+    assert Link.from_item(SUBJECT, item | {"claimants": later}).claimants == (KEY,)
 
 
 def test_the_mode_and_the_account_are_part_of_the_key() -> None:
@@ -212,6 +286,8 @@ def test_a_row_of_the_first_release_gives_what_it_gave() -> None:
     assert given.payment_method == CARD
     assert row.facts.tax_ids == (TaxId(type="eu_vat"),)
     assert row.facts.claimed_subject == "user-1"
+    assert (row.deleted, row.facts.delinquent) == (False, False)
+    assert read(FIRST_FORMAT | {"delinquent": True}).facts.delinquent
     assert [each.gained for each in row.transitions] == [("sso",)]
     assert advanced(row, PAYING).to_item()["format"] == FORMAT
 
@@ -241,6 +317,7 @@ def test_a_transition_lists_what_was_gained_and_lost_and_its_event() -> None:
     row = advanced(row, Facts(subscriptions=(fewer,)), event="evt_downgraded")
     latest, first = row.transitions
     assert (first.event, first.gained, first.lost) == ("evt_bought", ("prod_a×2", "sso"), ())
+    assert (first.at, first.type) == (NOW, "x")
     assert first.changes == (Change(subscription="sub_1", after="active"),)
     assert latest.event == "evt_downgraded"
     assert (latest.gained, latest.lost) == (("prod_a",), ("prod_a×2", "sso"))

@@ -97,7 +97,13 @@ def test_the_scheduled_end_of_items_with_different_periods_is_the_latest_period_
 def test_the_period_end_is_that_of_the_item_or_in_older_api_versions_of_the_subscription() -> None:
     old_shape = subscription(items=[item(ends=None)], current_period_end=NOW + 2 * DAY)
     assert only(subscriptions=[old_shape]).current_period_end == NOW + 2 * DAY
-    assert only(subscriptions=[subscription(items=[item(ends=None)])]).current_period_end is None
+    scheduled = subscription(
+        items=[item(ends=None)], current_period_end=NOW + 2 * DAY, cancel_at_period_end=True
+    )
+    assert only(subscriptions=[scheduled]).cancel_at == NOW + 2 * DAY
+    without = subscription(items=[item(ends=None)], cancel_at_period_end=True)
+    assert only(subscriptions=[without]).current_period_end is None
+    assert only(subscriptions=[without]).cancel_at is None
 
 
 def test_an_expanded_product_is_kept_by_its_id() -> None:
@@ -151,6 +157,12 @@ def test_without_any_invoice_the_last_period_began_the_debt() -> None:
     without_period = item()
     del without_period["current_period_start"]
     assert debt(items=[without_period]) is None
+    older = item("prod_older") | {"current_period_start": NOW - DAY}
+    assert debt(items=[older, item(), without_period]).since == NOW
+
+
+def test_the_invoices_say_when_a_debt_began_whatever_the_period_is() -> None:
+    assert debt(invoice("open", finalized=NOW - DAY)).since == NOW - DAY
 
 
 # ---------------------------------------------------------------- payment methods

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from billing.access import GRANT, SUBSCRIPTION
-from billing.facts import Facts, Grant, Item, PaymentMethod, Subscription
+from billing.facts import Facts, Grant, Item, PaymentMethod, Subscription, TaxId
 from billing.keys import CustomerKey
 from billing.model import CustomerRow
 from billing.responses import entitlement, entitlements, iso
@@ -43,6 +44,75 @@ def body(now: float) -> dict[str, Any]:
 
 def feature(name: str, now: float) -> dict[str, Any]:
     return entitlement(name, ROW, POLICY, now)
+
+
+def test_the_body_is_the_whole_of_what_the_row_says() -> None:
+    owing = replace(
+        ROW.facts.subscriptions[0],
+        id="sub_2",
+        status="unpaid",
+        cancel_at=None,
+        trial_end=NOW - DAY,
+        items=(Item(price="price_b", product="prod_b", lookup_key="team", quantity=0),),
+    )
+    facts = replace(
+        ROW.facts,
+        subscriptions=(*ROW.facts.subscriptions, owing),
+        tax_ids=(TaxId(type="eu_vat", status="verified"), TaxId(type="us_ein")),
+        delinquent=True,
+    )
+    day, days = iso(NOW + DAY), iso(NOW + 2 * DAY)
+    assert entitlements("user-1", replace(ROW, facts=facts), POLICY, NOW) == {
+        "subject": "user-1",
+        "customer": "cus_1",
+        "features": {
+            "sso": {"until": day, "source": "subscription"},
+            "api": {"until": days, "source": "grant"},
+        },
+        "products": {
+            "prod_a": {"quantity": 5, "until": day},
+            "prod_m": {"quantity": 1, "until": day},
+        },
+        "subscriptions": [
+            {
+                "id": "sub_1",
+                "status": "active",
+                "gives_access": True,
+                "cancel_at": day,
+                "current_period_end": day,
+                "trial_end": None,
+                "items": [
+                    {"price": "price_a", "product": "prod_a", "lookup_key": None, "quantity": 5},
+                    {"price": "price_m", "product": "prod_m", "lookup_key": None, "quantity": 1},
+                ],
+            },
+            {
+                "id": "sub_2",
+                "status": "unpaid",
+                "gives_access": False,
+                "cancel_at": None,
+                "current_period_end": None,
+                "trial_end": iso(NOW - DAY),
+                "items": [
+                    {"price": "price_b", "product": "prod_b", "lookup_key": "team", "quantity": 0}
+                ],
+            },
+        ],
+        "payment_method": {
+            "type": "card",
+            "brand": "visa",
+            "last4": "4242",
+            "exp_month": 1,
+            "exp_year": 2030,
+        },
+        "tax_ids": [
+            {"type": "eu_vat", "status": "verified"},
+            {"type": "us_ein", "status": None},
+        ],
+        "delinquent": True,
+        "as_of": iso(NOW),
+        "valid_until": day,
+    }
 
 
 def test_an_entitlement_past_its_until_is_left_out() -> None:
@@ -99,13 +169,22 @@ def test_a_feature_is_entitled_only_before_its_until() -> None:
 
 
 def test_a_subject_without_a_customer_is_entitled_to_nothing() -> None:
-    response = entitlements("user-2", None, POLICY, NOW)
-    assert response["customer"] is None
-    assert response["features"] == {}
-    assert response["products"] == {}
+    assert entitlements("user-2", None, POLICY, NOW) == {
+        "subject": "user-2",
+        "customer": None,
+        "features": {},
+        "products": {},
+        "subscriptions": [],
+        "payment_method": None,
+        "tax_ids": [],
+        "delinquent": False,
+        "as_of": None,
+        "valid_until": None,
+    }
     assert entitlement("sso", None, POLICY, NOW)["entitled"] is False
 
 
 def test_times_are_iso_8601_in_utc() -> None:
     assert iso(0) == "1970-01-01T00:00:00Z"
+    assert iso(1_790_000_000) == "2026-09-21T14:13:20Z"
     assert iso(None) is None

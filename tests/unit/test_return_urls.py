@@ -82,6 +82,45 @@ def test_every_other_url_is_refused(url: str) -> None:
         checked(url, stage="dev")
 
 
+NOT_PRINTABLE = (
+    "return_url must be a URL of printable ASCII characters without spaces or backslashes, "
+    "at most 5000 long."
+)
+ELSEWHERE = "return_url is not on an allowed origin; the deployment's AllowedOrigins lists them."
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("https://app.example.com/" + "a" * 4977, NOT_PRINTABLE),
+        ("https://app.example.com/\\", NOT_PRINTABLE),
+        ("https://app.example.com/\x7f", NOT_PRINTABLE),
+        ("https://app.example.com/é", NOT_PRINTABLE),
+        ("https://[::1/", "return_url is not a URL."),
+        ("https://app.example.com:99999/", "return_url is not a URL."),
+        ("https://a@app.example.com/", "return_url must not contain a user name or password."),
+        ("ftp://app.example.com/", "return_url must be an https URL."),
+        ("https://evil.example/", ELSEWHERE),
+    ],
+)
+def test_a_refusal_says_what_is_wrong_with_the_url(url: str, sentence: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        checked(url, stage="prod")
+    assert refused.value.detail == sentence
+
+
+def test_a_url_may_be_as_long_as_stripe_allows() -> None:
+    longest = "https://app.example.com/" + "X" * 4976
+    assert len(longest) == MAX_URL_CHARACTERS == 5000
+    assert checked(longest, stage="prod") == longest
+
+
+def test_a_url_without_a_host_is_on_no_origin() -> None:
+    rule = ReturnUrls(allowed_origins=("https://xxxx",), default=DEFAULT, stage="prod")
+    with pytest.raises(BadRequest, match="not on an allowed origin"):
+        rule.checked("https:///account", "return_url")
+
+
 def test_http_is_allowed_only_for_a_listed_localhost_in_stage_dev() -> None:
     assert checked("http://localhost:5173/x", stage="dev")
     with pytest.raises(BadRequest):

@@ -11,7 +11,7 @@ from billing.checkout.sessions import REQUEST_SCHEMA as CHECKOUT
 from billing.contract import ROUTES, responses_of
 from billing.errors import BadRequest
 from billing.portal.sessions import REQUEST_SCHEMA as PORTAL
-from billing.schemas import checker
+from billing.schemas import checker, object_schema
 
 
 def flow(**fields: Any) -> dict[str, Any]:
@@ -68,7 +68,13 @@ def flow(**fields: Any) -> dict[str, Any]:
                 "portal_homepage, redirect."
             ),
         ),
+        (object_schema("Two.", a={}, b={}), {"a": 1}, "Field b is missing."),
         (CHECKOUT, {}, "Field price is missing."),
+        (
+            CHECKOUT,
+            {"price": "x", "quantity": 0},
+            "Field quantity must be a number from 1 to 999999.",
+        ),
         (CHECKOUT, {"price": "x" * 256}, "Field price must have at most 255 characters."),
         (
             CHECKOUT,

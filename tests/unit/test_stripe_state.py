@@ -100,6 +100,19 @@ def test_invoices_are_read_for_past_due_subscriptions_only_and_no_more_than_deci
     assert stripe.calls.count("retrieve_price") == 1
 
 
+def test_of_an_older_invoice_only_the_items_that_are_still_there_count() -> None:
+    yearly, addon, gone = line("prod_year"), line("prod_addon"), line("prod_gone")
+    stripe = world(subscription("past_due", items=[item("prod_year"), item("prod_addon")]))
+    stripe.invoices_of = {
+        "sub_1": [
+            invoice("open", addon),
+            invoice("paid", addon),
+            invoice("paid", yearly, gone, reason="subscription_create"),
+        ]
+    }
+    assert fetched(stripe).invoices["sub_1"].lines == [[addon], [yearly]]
+
+
 def test_a_price_that_stripe_no_longer_has_counts_as_licensed() -> None:
     stripe = world(subscription("past_due"))
     stripe.invoices_of = {"sub_1": [invoice("open"), invoice("paid", line("prod_gone"))]}
@@ -142,8 +155,10 @@ def test_a_deleted_customer_costs_one_read() -> None:
 def test_no_read_begins_without_time_left() -> None:
     stripe = world(subscription("past_due"), subscription(id="sub_2"))
     stripe.page = 1
-    fetched(stripe)
+    stripe.invoices_of = {"sub_1": [invoice("open"), invoice("paid", line("prod_before"))]}
+    fetched(stripe, before("sub_gone"))
     reads = len(stripe.calls)
+    assert {"retrieve_price", "retrieve_ended_subscription"} <= set(stripe.calls)
     for allowed in range(reads):
         stripe.calls.clear()
         left = iter(range(allowed))
@@ -153,5 +168,5 @@ def test_no_read_begins_without_time_left() -> None:
                 raise OutOfTime
 
         with pytest.raises(OutOfTime):
-            fetch(stripe, "cus_1", Facts(), in_time)
+            fetch(stripe, "cus_1", before("sub_gone"), in_time)
         assert len(stripe.calls) == allowed

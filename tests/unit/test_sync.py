@@ -110,9 +110,10 @@ def test_the_sync_raises_a_conflict_after_its_last_attempt(world: World) -> None
             raise Conflict
 
     world.store = AlwaysBeaten()
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match=r"^4 attempts lost to other writers$"):
         world.sync()
-    assert world.stripe.calls.count("retrieve_customer") == MAX_ATTEMPTS
+    assert world.stripe.calls.count("retrieve_customer") == MAX_ATTEMPTS == 4
+    assert world.pauses == [1, 2, 3]
 
 
 def test_a_request_older_than_the_row_by_the_margin_needs_no_fetch(world: World) -> None:
@@ -169,6 +170,15 @@ def test_a_sync_on_demand_always_fetches_and_requests_a_confirm(world: World) ->
     sync(KEY, (), lambda: ENOUGH_MS, on_demand=True)
     assert world.row.revision == 2
     assert len(world.queue.confirms) == 1
+
+
+def test_the_latest_of_several_requests_is_the_cause_of_the_transition(world: World) -> None:
+    for number, times in enumerate(((NOW, NOW - 5), (NOW - 5, NOW))):
+        key = CustomerKey("own", "test", f"cus_{number}")
+        world.stripe.customers[key.id] = customer(id=key.id)
+        world.stripe.subscriptions_of[key.id] = [subscription()]
+        requests = [request(f"evt_{at}", up_to=at, key=key) for at in times]
+        assert world.sync(*requests, key=key).transitions[0].event == f"evt_{NOW}"
 
 
 def test_a_transition_of_a_sync_on_demand_has_the_demand_as_its_cause(world: World) -> None:
