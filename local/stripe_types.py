@@ -1,4 +1,4 @@
-"""Write `local/stripe_simulator/fields.json`: the fields of Stripe's objects, and which can be null.
+"""Write `local/stripe_simulator/fields.json`: Stripe's fields, and which of them can be null.
 
 `python -m local.stripe_types` takes them from the type declarations of stripe-node, which tell a
 field that is null from one that is absent. stripe-python declares both as Optional. Only names and
@@ -58,7 +58,56 @@ OBJECTS = (
 #: What they contain where a field can be absent or null. Everything else in them is followed.
 RENDERED = (
     "Address",
-    "event.Request",
+    "Event.Data.PreviousAttributes",
+    "Event.Request",
+    "billing_portal.configuration.Features.SubscriptionUpdate.Product",
+    "billing_portal.session.Flow",
+    "billing_portal.session.Flow.AfterCompletion.HostedConfirmation",
+    "billing_portal.session.Flow.AfterCompletion.Redirect",
+    "billing_portal.session.Flow.SubscriptionCancel",
+    "billing_portal.session.Flow.SubscriptionCancel.Retention",
+    "billing_portal.session.Flow.SubscriptionCancel.Retention.CouponOffer",
+    "billing_portal.session.Flow.SubscriptionPause",
+    "billing_portal.session.Flow.SubscriptionUpdate",
+    "billing_portal.session.Flow.SubscriptionUpdateConfirm",
+    "billing_portal.session.Flow.SubscriptionUpdateConfirm.Discount",
+    "checkout.session.AdaptivePricing",
+    "checkout.session.CustomerDetails",
+    "checkout.session.PhoneNumberCollection",
+    "checkout.session.TotalDetails",
+    "invoice.CustomerTaxId",
+    "invoice.Parent",
+    "invoice.Parent.SubscriptionDetails",
+    "line_item.Parent",
+    "line_item.Parent.SubscriptionItemDetails",
+    "line_item.Parent.SubscriptionItemDetails.ProrationDetails",
+    "line_item.Parent.SubscriptionItemDetails.ProrationDetails.CreditedItems",
+    "line_item.Pricing",
+    "line_item.Pricing.PriceDetails",
+    "payment_method.BacsDebit",
+    "payment_method.Card",
+    "payment_method.Card.Checks",
+    "payment_method.Card.Networks",
+    "payment_method.Card.ThreeDSecureUsage",
+    "payment_method.SepaDebit",
+    "payment_method.SepaDebit.GeneratedFrom",
+    "payment_method.UsBankAccount",
+    "payment_method.UsBankAccount.Networks",
+    "payment_method.UsBankAccount.StatusDetails",
+    "price.Recurring",
+    "source.AchCreditTransfer",
+    "source.AchDebit",
+    "source.Owner",
+    "source.SepaDebit",
+    "subscription.BillingMode.Flexible",
+    "subscription.CancellationDetails",
+    "subscription.PauseCollection",
+    "subscription.PaymentSettings",
+    "subscription.StatusDetails",
+    "subscription.TrialSettings",
+    "tax_id.Owner",
+    "tax_id.Verification",
+    "test_helpers.test_clock.StatusDetails.Advancing",
 )
 
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
@@ -163,8 +212,6 @@ class Declarations:
         return self.names.get((module.path, first), first) + dot + rest
 
 
-
-
 def table(folder: Path) -> dict[str, dict[str, str]]:
     """Return the fields of each object, and of what it contains, by name.
 
@@ -173,7 +220,9 @@ def table(folder: Path) -> dict[str, dict[str, str]]:
     """
     declared = Declarations(folder)
     todo = [declared.roots[each] for each in OBJECTS]
-    todo += [declared.roots[name] for each in OBJECTS if (name := f"deleted {each}") in declared.roots]
+    todo += [
+        declared.roots[name] for each in OBJECTS if (name := f"deleted {each}") in declared.roots
+    ]
     wanted: dict[str, tuple[Module, str]] = {}
     while todo:
         module, name = todo.pop()
@@ -213,7 +262,7 @@ def main() -> None:
     """Fetch the package, and write the table."""
     with tempfile.TemporaryDirectory() as folder:
         packed = subprocess.run(
-            ["npm", "pack", "--silent", PACKAGE],  # noqa: S607 (whichever npm is installed)
+            ["npm", "pack", "--silent", PACKAGE],
             cwd=folder,
             check=True,
             capture_output=True,

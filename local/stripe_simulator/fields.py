@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,32 +38,25 @@ FIELDS: dict[str, dict[str, Field]] = {
 def completed(value: Json) -> Json:
     """Return the object with null for each missing field that is required and can be null."""
     name = value.get("object")
-    if not isinstance(name, str) or name not in FIELDS or value.get("deleted"):
+    if not isinstance(name, str) or name not in FIELDS:
         return value
-    return _complete(value, name)
+    return dict(_completed(value, name))
 
 
-def _complete(value: Any, name: str) -> Any:
+def _completed(value: Any, name: str) -> Any:
     if isinstance(value, list):
-        return [_complete(each, name) for each in value]
+        return [_completed(each, name) for each in value]
     if not isinstance(value, dict) or value.get("deleted"):
         return value
     if value.get("object") == "list":
-        return {**value, "data": [_complete(each, name) for each in value["data"]]}
-    fields = FIELDS[value.get("object", name)]
-    whole = {
-        key: _complete(part, part_name)
-        if (part_name := next(_parts(fields, key), None)) is not None
-        else part
-        for key, part in value.items()
-    }
+        return {**value, "data": _completed(value["data"], name)}
+    own = value.get("object")
+    fields = FIELDS[own if isinstance(own, str) else name]
+    whole: Json = {}
     for key, field in fields.items():
-        if field.required and field.nullable:
-            whole.setdefault(key, None)
-    return whole
-
-
-def _parts(fields: dict[str, Field], key: str) -> Iterator[str]:
-    """Yield what a field can hold, in the table's order."""
-    if key in fields:
-        yield from fields[key].holds
+        if key in value:
+            part = value[key]
+            whole[key] = _completed(part, field.holds[0]) if field.holds else part
+        elif field.required and field.nullable:
+            whole[key] = None
+    return {**whole, **{key: part for key, part in value.items() if key not in fields}}

@@ -46,7 +46,7 @@ def cancel(world: World, id: str, details: Json | None = None, reason: str | Non
     subscription["status"] = "canceled"
     subscription["canceled_at"] = subscription["canceled_at"] or world.now()
     subscription["ended_at"] = world.now()
-    subscription["status_details"] = None
+    subscription.pop("status_details", None)
     recorded = subscription["cancellation_details"]
     recorded["reason"] = reason or recorded["reason"] or "cancellation_requested"
     recorded.update(details or {})
@@ -149,7 +149,7 @@ def resume(world: World, id: str, *, anchor: str = "now") -> Json:
 
 def _resumed(world: World, subscription: Json) -> Json:
     subscription["status"] = "active"
-    subscription["status_details"] = None
+    subscription.pop("status_details", None)
     subscription = world.save(subscription, "customer.subscription.updated")
     world.emit("customer.subscription.resumed", render(world.tables, subscription))
     return subscription

@@ -38,18 +38,13 @@ def _configuration(world: World, params: Params, features: Json, *, is_default: 
         "id": world.id("billing_portal.configuration"),
         "object": "billing_portal.configuration",
         "active": True,
-        "application": None,
-        "business_profile": {
-            "headline": None,
-            "privacy_policy_url": None,
-            "terms_of_service_url": None,
-        },
+        "business_profile": {},
         "created": world.now(),
         "default_return_url": unset_empty(params.get("default_return_url")),
         "features": features,
         "is_default": is_default,
         "livemode": world.livemode,
-        "login_page": {"enabled": False, "url": None},
+        "login_page": {"enabled": False},
         "metadata": merge_metadata(None, params.get("metadata")),
         "name": unset_empty(params.get("name")),
         "updated": world.now(),
@@ -183,7 +178,6 @@ def create_session(world: World, params: Params) -> Json:
             "configuration": configuration["id"],
             "created": world.now(),
             "customer": customer["id"],
-            "customer_account": None,
             "flow": flow and _flow(world, customer["id"], configuration, flow),
             "livemode": world.livemode,
             "locale": params.get("locale"),
@@ -275,7 +269,7 @@ def _confirm(
         {"coupon": each.get("coupon"), "promotion_code": each.get("promotion_code")}
         for each in details.get("discounts", [])
     ]
-    item = {"id": wanted["id"], "price": wanted.get("price"), "quantity": wanted.get("quantity")}
+    item = {"price": None, **{k: v for k, v in wanted.items() if k in ("id", "price", "quantity")}}
     return {"items": [item], "discounts": discounts or None}
 
 

@@ -11,6 +11,7 @@ from stripe._stripe_object import StripeObject
 
 from . import library
 from .errors import invalid
+from .fields import completed
 from .tables import Json, Tables
 
 MAX_EMBEDDED = 10  # elements of an embedded list
@@ -66,27 +67,28 @@ def _item(tables: Tables, item: Json) -> Json:
 
 def _plan(price: Json) -> Json:
     recurring = price["recurring"]
-    return {
-        "id": price["id"],
-        "object": "plan",
-        "active": price["active"],
-        "amount": price["unit_amount"],
-        "amount_decimal": price["unit_amount_decimal"],
-        "billing_scheme": price["billing_scheme"],
-        "created": price["created"],
-        "currency": price["currency"],
-        "interval": recurring["interval"],
-        "interval_count": recurring["interval_count"],
-        "livemode": price["livemode"],
-        "metadata": price["metadata"],
-        "meter": recurring["meter"],
-        "nickname": price["nickname"],
-        "product": price["product"],
-        "tiers_mode": price["tiers_mode"],
-        "transform_usage": None,
-        "trial_period_days": recurring["trial_period_days"],
-        "usage_type": recurring["usage_type"],
-    }
+    return completed(
+        {
+            "id": price["id"],
+            "object": "plan",
+            "active": price["active"],
+            "amount": price["unit_amount"],
+            "amount_decimal": price["unit_amount_decimal"],
+            "billing_scheme": price["billing_scheme"],
+            "created": price["created"],
+            "currency": price["currency"],
+            "interval": recurring["interval"],
+            "interval_count": recurring["interval_count"],
+            "livemode": price["livemode"],
+            "metadata": price["metadata"],
+            "meter": recurring["meter"],
+            "nickname": price["nickname"],
+            "product": price["product"],
+            "tiers_mode": price["tiers_mode"],
+            "trial_period_days": recurring["trial_period_days"],
+            "usage_type": recurring["usage_type"],
+        }
+    )
 
 
 def check_expand(returns: str, paths: list[str], *, listing: bool) -> None:

@@ -31,7 +31,6 @@ def create_webhook_endpoint(world: World, params: Params) -> Json:
             "object": "webhook_endpoint",
             "_secrets": [{"secret": secret, "expires_at": None}],
             "api_version": params.get("api_version"),
-            "application": None,
             "created": world.now(),
             "description": unset_empty(params.get("description")),
             "enabled_events": params["enabled_events"],
