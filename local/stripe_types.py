@@ -75,6 +75,7 @@ RENDERED = (
     "checkout.session.CustomerDetails",
     "checkout.session.PhoneNumberCollection",
     "checkout.session.TotalDetails",
+    "invoice.ConfirmationSecret",
     "invoice.CustomerTaxId",
     "invoice.Parent",
     "invoice.Parent.SubscriptionDetails",

@@ -24,6 +24,7 @@ from . import (  # noqa: F401 - each declares its endpoints
     events,
     features,
     invoice_endpoints,
+    invoice_payments,
     payment_methods,
     portal,
     sources,
@@ -34,10 +35,11 @@ from . import (  # noqa: F401 - each declares its endpoints
 from .errors import StripeError, invalid
 from .faults import Fault, error_for
 from .parameters import Params, decode, validate
-from .rendering import check_expand, downgrade, expand, render
+from .rendering import check_expand, expand, render
 from .routes import Page, Result, Route, match
 from .simulator import LIVE, TEST, Remembered, Simulator
 from .tables import Json
+from .versions import downgrade
 from .world import World
 
 _KEY = re.compile(r"[sr]k_(test|live)_\w+")
@@ -163,7 +165,7 @@ def _call(
     caller = simulator.caller(request_id=request_id, idempotency_key=key, api_version=version)
     try:
         status, shape = 200, _execute(world, route, params, ids, caller, paths, stale)
-        body = json.dumps(downgrade(shape, version), indent=2).encode()
+        body = json.dumps(downgrade(world.tables, shape, version), indent=2).encode()
     except StripeError as error:
         status = error.status
         body = json.dumps(error.body(request_id, world.livemode), indent=2).encode()

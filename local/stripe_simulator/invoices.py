@@ -5,7 +5,7 @@ Amounts are in the currency's smallest unit. Taxes are not simulated.
 
 from __future__ import annotations
 
-from . import payment_methods
+from . import invoice_payments, payment_methods
 from .errors import StripeError, card_declined, invalid
 from .rendering import render
 from .tables import Json
@@ -183,10 +183,12 @@ def finalize(world: World, id: str) -> Json:
     invoice = world.save(invoice, "invoice.finalized")
     if invoice["amount_due"] == 0:
         return mark_paid(world, id)
+    invoice_payments.create(world, invoice)
     return invoice
 
 
-def mark_paid(world: World, id: str) -> Json:
+def mark_paid(world: World, id: str, *, by_charge: bool = False) -> Json:
+    """Mark an invoice as paid: by a charge, or out of band."""
     invoice = world.tables.draft("invoice", id)
     assert invoice is not None
     invoice["status"] = "paid"
@@ -197,6 +199,7 @@ def mark_paid(world: World, id: str) -> Json:
     invoice["status_transitions"]["paid_at"] = world.now()
     invoice = world.save(invoice, "invoice.paid")
     world.emit("invoice.payment_succeeded", render(world.tables, invoice))
+    (invoice_payments.pay if by_charge else invoice_payments.cancel)(world, invoice)
     _set_delinquent(world, invoice["customer"], False)
     return invoice
 
@@ -212,7 +215,7 @@ def attempt(world: World, id: str, subscription: Json | None) -> str:
     invoice["attempt_count"] += 1
     if outcome == payment_methods.SUCCEED:
         world.save(invoice)
-        mark_paid(world, id)
+        mark_paid(world, id, by_charge=True)
         return outcome
     retries = world.settings.payment_retries_days
     invoice["next_payment_attempt"] = None
@@ -244,6 +247,7 @@ def void(world: World, id: str) -> Json:
     invoice["status"] = "void"
     invoice["next_payment_attempt"] = None
     invoice["status_transitions"]["voided_at"] = world.now()
+    invoice_payments.cancel(world, invoice)
     return world.save(invoice, "invoice.voided")
 
 

@@ -7,12 +7,12 @@ from .coupons import add_discount
 from .errors import invalid
 from .fields import completed
 from .parameters import Params
-from .rendering import CLOVER
 from .routes import merge_metadata
 from .sources import owned
 from .subscription_changes import check_method, set_cancellation
 from .subscription_items import new_item
 from .tables import Json
+from .versions import CLOVER
 from .world import World
 
 

@@ -35,6 +35,7 @@ PREFIXES = {
     "bank_account": "ba",
     "source": "src",
     "invoice": "in",
+    "invoice_payment": "inpay",
     "line_item": "il",
     "event": "evt",
     "billing_portal.session": "bps",
