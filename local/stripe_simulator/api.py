@@ -36,7 +36,7 @@ from .errors import StripeError, invalid
 from .faults import Fault, error_for
 from .parameters import Params, decode, validate
 from .rendering import check_expand, expand, render
-from .routes import Page, Result, Route, match
+from .routes import Page, Result, Route, SearchResult, match
 from .simulator import LIVE, TEST, Remembered, Simulator
 from .tables import Json
 from .versions import downgrade
@@ -208,6 +208,8 @@ def shape_of(world: World, result: Result, paths: list[str]) -> Json:
             "has_more": result.has_more,
             "url": result.url,
         }
+        if isinstance(result, SearchResult):
+            shape |= {"object": "search_result", "next_page": result.next_page}
     else:
         shape = render(world.tables, result)
     return expand(world.tables, shape, paths)

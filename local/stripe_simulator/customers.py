@@ -9,7 +9,8 @@ from .errors import invalid, no_such
 from .fields import completed
 from .lookup import find, find_customer
 from .parameters import Params
-from .routes import Page, in_range, merge_metadata, page, route, unset_empty
+from .routes import Page, SearchResult, in_range, merge_metadata, page, route, unset_empty
+from .search import search
 from .tables import Json
 from .world import World
 
@@ -88,6 +89,12 @@ def _set_invoice_settings(world: World, customer: Json, params: Params) -> None:
         customer["invoice_settings"]["default_payment_method"] = own
     if "footer" in settings:
         customer["invoice_settings"]["footer"] = settings["footer"]
+
+
+@route("GET", "/v1/customers/search", p.CustomerSearchParams, "customer", listing=True)
+def search_customers(world: World, params: Params) -> SearchResult:
+    there = [each for each in world.tables.all("customer") if not each.get("deleted")]
+    return search(there, params, ("email", "name", "phone"), "/v1/customers/search")
 
 
 @route("GET", "/v1/customers/{id}", p.CustomerRetrieveParams, "customer")

@@ -106,6 +106,7 @@ def _payment_methods(calls: Calls, shop: Shop) -> None:
     calls.get(tax_ids)
     calls.get(f"{tax_ids}/{tax_id}")
     calls.get("/customers?expand[]=data.tax_ids")
+    calls.get("/customers/search?query=email:'ada@example.com'&expand[]=data.tax_ids")
     calls.delete(f"{tax_ids}/{tax_id}")
     calls.post(f"/customers/{customer}", description="gone soon")
     calls.delete(f"/customers/{customer}")
@@ -154,11 +155,14 @@ def _invoices(calls: Calls, api: Any, shop: Shop) -> None:
 
     calls.post(f"/invoices/{unpaid()}/pay")
     calls.post(f"/invoices/{unpaid()}/mark_uncollectible")
+    calls.get(f"/invoices/{unpaid()}?expand[]=payments&expand[]=confirmation_secret")
     voided = unpaid()
     calls.post(f"/invoices/{voided}/void")
     calls.get(f"/invoices/{voided}?expand[]=customer")
     calls.get(f"/invoices/{voided}/lines")
     calls.get("/invoices?expand[]=data.discounts")
+    payment = calls.get(f"/invoice_payments?invoice={voided}")["data"][0]["id"]
+    calls.get(f"/invoice_payments/{payment}?expand[]=invoice")
     kept = shop.subscription()
     api.subscriptions.update(kept.id, {"pause_collection": {"behavior": "keep_as_draft"}})
     calls.post(f"/subscriptions/{kept.id}", **{"billing_cycle_anchor[type]": "now"})
