@@ -157,3 +157,14 @@ def test_the_portal_shows_a_method_that_is_no_card(shop: Shop, browser: httpx.Cl
     page = browser.get(shop.portal(shop.customer("pm_success_at").id).url)
     assert "Sepa debit" in page.text
     assert "•••• 3201" in page.text
+
+
+def test_an_update_of_a_payment_method_has_an_event_with_what_it_was(api: Any, shop: Shop) -> None:
+    method = api.payment_methods.attach("pm_card_visa", {"customer": shop.customer(card=None).id})
+    api.payment_methods.update(method.id, {"card": {"exp_month": 1, "exp_year": 2031}})
+    (event,) = api.events.list({"type": "payment_method.updated"}).data
+    assert event.data.object["card"]["exp_year"] == 2031
+    before = event.data.previous_attributes.to_dict()
+    assert before == {"card": {"exp_month": 12, "exp_year": 2034}}
+    api.payment_methods.update(method.id, {"card": {"exp_month": 1, "exp_year": 2031}})
+    assert len(api.events.list({"type": "payment_method.updated"}).data) == 1
