@@ -36,7 +36,8 @@ def test_a_missing_permission_is_a_403_that_names_it(
         restricted.customers.create({})
     error = refused.value
     assert error.http_status == 403
-    assert error.json_body["error"]["type"] == "invalid_request_error"
+    body: Any = error.json_body
+    assert body["error"]["type"] == "invalid_request_error"
     assert error.user_message == (
         "The provided key 'rk_test_***************9876' does not have the required permissions "
         f"for this endpoint on account '{control.state()['account']}'. Having the "
