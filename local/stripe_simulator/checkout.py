@@ -52,9 +52,7 @@ def create_checkout_session(world: World, params: Params) -> Json:
                 "allow_promotion_codes": params.get("allow_promotion_codes"),
                 "amount_subtotal": total,
                 "amount_total": total,
-                "automatic_tax": {
-                    "enabled": False,
-                },
+                "automatic_tax": {"enabled": False},
                 "billing_address_collection": params.get("billing_address_collection"),
                 "cancel_url": params.get("cancel_url"),
                 "client_reference_id": params.get("client_reference_id"),

@@ -92,9 +92,7 @@ def draft(
         "attempt_count": 0,
         "attempted": False,
         "auto_advance": True,
-        "automatic_tax": {
-            "enabled": False,
-        },
+        "automatic_tax": {"enabled": False},
         "automatically_finalizes_at": now + delay if reason == "subscription_cycle" else None,
         "billing_reason": reason,
         "collection_method": subscription["collection_method"],
