@@ -20,6 +20,13 @@ CONNECTION = (
         f"{IN_CLIENT}test_every_request_has_the_key_and_the_version_that_it_is_connected_with",
     ),
     Edit(
+        "Stripe's library logs every request",
+        STRIPE_CLIENT,
+        'logging.getLogger("stripe").setLevel(logging.WARNING)\n',
+        "",
+        f"{IN_CLIENT}test_the_library_writes_nothing_into_the_log",
+    ),
+    Edit(
         "requests do not name the connected account",
         STRIPE_CLIENT,
         "stripe_account=None if account == OWN_ACCOUNT else account,",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -48,6 +49,17 @@ def test_no_state_of_the_library_is_sent_to_stripe(wire: Wire) -> None:
     for _ in range(2):
         connected(wire).retrieve_customer("cus_1")
     assert not any("x-stripe-client-telemetry" in sent.headers for sent in wire.sent)
+
+
+def test_the_library_writes_nothing_into_the_log(
+    wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    wire.responds(CUSTOMER, stripe_error(400, message="No such customer: ada@example.com"))
+    connected(wire).retrieve_customer("cus_1")
+    with pytest.raises(StripeRefused):
+        connected(wire).list_tax_ids("cus_1", None)
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(
