@@ -73,35 +73,42 @@ class Moments:
 
         The workers' names are left out where their clocks agree: workers are interchangeable.
         """
-        has_readers = bool(self._world.setup.budgets.readers)
-        named = bool(self._world.setup.clock_skews)
-        store, digest = self._world.store, self.digest
+        world, store, known = self._world, self._world.store, self._digests
+        hashes: list[Hashable] = []
+        for value, content in (
+            (world.stripe.past, _content),
+            (world.queue.messages, _values),
+            (store.rows, self._marks_of),
+            (store.links, _items),
+        ):
+            found = known.get(id(value))
+            hashes.append(found[1] if found is not None else self.digest(value, content))
+        if store.documents:
+            hashes.append(self.digest(store.documents, self._marks_of))
+        if world.setup.budgets.readers:
+            hashes.append(self.digest(store.former, self._marks_of))
+            hashes.append(self.digest(store.former_links, _items))
+        named = bool(world.setup.clock_skews)
         return hash(
             (
-                self._world.now,
-                digest(self._world.stripe.past, _content),
-                digest(self._world.queue.messages, lambda messages: frozenset(messages.values())),
-                len(self._world.queue.dead),
-                digest(store.rows, self._marks_of),
-                digest(store.documents, self._marks_of),
-                digest(store.links, _items),
-                digest(store.former, self._marks_of) if has_readers else None,
-                digest(store.former_links, _items) if has_readers else None,
-                digest(self._world.seen, lambda seen: frozenset(seen.items())),
+                world.now,
+                *hashes,
+                len(world.queue.dead),
+                frozenset(world.seen.items()),
                 frozenset(
                     [
-                        (id(a.position), a.received, a.fetch, a.deadline, a.name if named else "")
-                        for a in self._world.actors.values()
+                        (id(a.position), a.receipts, a.fetch, a.deadline, a.name if named else "")
+                        for a in world.actors.values()
                     ]
                 ),
-                self._world.budgets,
-                digest(self._world.pending, lambda pending: frozenset(pending.items())),
-                self._world.answered,
-                self._world.acknowledged,
-                self._world.repeated,
-                self._world.covered,
-                self._world.deployed,
-                self._world.checkouts,
+                world.budgets,
+                frozenset(world.pending.items()),
+                world.answered,
+                world.acknowledged,
+                world.repeated,
+                world.covered,
+                world.deployed,
+                world.checkouts,
             )
         )
 
@@ -158,6 +165,10 @@ class Moments:
 
 def _items(values: Any) -> Hashable:
     return frozenset(values.items())
+
+
+def _values(values: Any) -> Hashable:
+    return frozenset(values.values())
 
 
 def _content(past: Past) -> Hashable:

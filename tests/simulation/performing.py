@@ -151,6 +151,8 @@ def _record(world: World, actor: Actor, op: Op, seen: Seen) -> None:
         fetch = _fetch(key, received, seen, None)
     elif op.method == "list_active_entitlements" and after is None and fetch is not None:
         fetch = fetch._replace(entitlements=seen)
+    else:
+        return
     world.actors = {**world.actors, actor.name: actor._replace(fetch=fetch)}
 
 

@@ -42,12 +42,14 @@ class Fetch(NamedTuple):
 
 
 class Actor(NamedTuple):
-    """A running function, or one strand of it. `reads` lists the name of each fetch."""
+    """A running function, or one strand of it. `reads` lists the name of each fetch, `receipts`
+    those of `received`."""
 
     name: str
     position: Position
     event: str | None = None
     received: tuple[Received, ...] = ()
+    receipts: frozenset[str] = frozenset()
     deadline: float = 0.0
     wakes: float = 0.0
     fetch: Fetch | None = None
@@ -181,11 +183,19 @@ class World:
 
     def _receive(self, worker: str, ids: tuple[str, ...]) -> None:
         received, messages = self.queue.receive(ids, self.now)
-        self.log(f"{worker} receives {', '.join(ids)}")
+        if self.story is not None:
+            self.log(f"{worker} receives {', '.join(ids)}")
         work = self.design.work
         deadline = self.now + WORKER_TIMEOUT_SECONDS
         program = tuple(messages)
-        self._begin(worker, program, lambda: work(messages), received=received, deadline=deadline)
+        self._begin(
+            worker,
+            program,
+            lambda: work(messages),
+            received=received,
+            receipts=frozenset([each.receipt for each in received]),
+            deadline=deadline,
+        )
         if not self.setup.worker_stops:
             self._run_to_end(worker)
 
@@ -214,7 +224,7 @@ class World:
 
     def _begin(self, name: str, program: Hashable, run: Program, **fields: Any) -> None:
         position = self.setup.start((self.deployed, program), run)
-        self._settle(Actor(name, position, **fields))
+        self._settle(Actor(name, position, **fields), position)
 
     def _run_to_end(self, name: str) -> None:
         while name in self.actors:
@@ -224,8 +234,7 @@ class World:
         self.log(f"{name} crashes")
         for other in [n for n in self.actors if n == name or n.startswith(f"{name}/")]:
             self.actors[other].position.kill()
-        gone = {received.receipt for received in self.actors[name].received}
-        self.covered -= gone
+        self.covered -= self.actors[name].receipts
         self.actors = {
             other: actor
             for other, actor in self.actors.items()
@@ -247,11 +256,10 @@ class World:
             self.log(story.told(self, name, op, variant, outcome))
         actor = self.actors[name]
         position = actor.position.next(outcome, self.moments.mark(outcome))
-        self._settle(actor._replace(position=position))
+        self._settle(actor, position)
 
-    def _settle(self, actor: Actor) -> None:
-        """Run the actor to its next I/O point, or to its end."""
-        position = actor.position
+    def _settle(self, actor: Actor, position: Position) -> None:
+        """Run the actor, which is at `position`, to its next I/O point or to its end."""
         while (op := position.op) is not None and op.service == "here":
             if op.method == "parallel":
                 self._fork(actor._replace(position=position), op.args[0])
@@ -286,11 +294,8 @@ class World:
         self.actors = {**self.actors, parent.name: parent._replace(strands=len(tasks))}
         for number, task in enumerate(tasks):
             position = self.setup.start((parent.name, number), task)
-            self._settle(
-                parent._replace(
-                    name=f"{parent.name}/{number}", parent=parent.name, position=position
-                )
-            )
+            strand = parent._replace(name=f"{parent.name}/{number}", parent=parent.name)
+            self._settle(strand, position)
 
     def _ended(self, actor: Actor) -> None:
         """A strand or a program without a response has ended."""
@@ -301,7 +306,7 @@ class World:
         parent = parent._replace(strands=parent.strands - 1)
         self.actors = {**self.actors, parent.name: parent}
         if not parent.strands:
-            self._settle(parent._replace(position=parent.position.next(None, None)))
+            self._settle(parent, parent.position.next(None, None))
 
     def _end(self, actor: Actor, op: Op) -> None:
         """The function's response: a status for Stripe, or the messages that SQS keeps."""
@@ -323,9 +328,11 @@ class World:
 
     def _finish(self, actor: Actor, deferred: tuple[str, ...]) -> None:
         done = [received for received in actor.received if received.id not in deferred]
-        self.log(f"{actor.name} ends: {', '.join(t.id for t in done) or 'nothing'} acknowledged")
+        if self.story is not None:
+            names = ", ".join(each.id for each in done) or "nothing"
+            self.log(f"{actor.name} ends: {names} acknowledged")
         self.delete(actor.received, tuple(received.id for received in done))
-        self.covered -= {received.receipt for received in actor.received}
+        self.covered -= actor.receipts
 
     def delete(self, messages: tuple[Received, ...], ids: tuple[str, ...]) -> None:
         """Delete these messages, which were received, from the queue."""
