@@ -23,9 +23,10 @@ CORE = (
 
 _UNIT = (
     *("access", "batch", "buyers", "catalog", "checkout", "configuration", "customers", "debt"),
-    *("documents", "earlier", "errors", "flows", "grants", "http", "ingest", "keys", "link"),
-    *("model", "outages", "portal", "projection", "responses", "return_urls", "schemas"),
-    *("stripe_objects", "stripe_state", "subjects", "sync", "sync_request", "template"),
+    *("documents", "earlier", "errors", "events", "flows", "grants", "http", "ingest", "keys"),
+    *("limits", "lines", "link", "model", "outages", "portal", "projection", "responses"),
+    *("return_urls", "schemas", "shapes", "stripe_objects", "stripe_state", "subjects", "sync"),
+    *("sync_request", "template"),
 )
 
 #: The tests: those of the core, what else holds its numbers and texts, and a small simulation.

@@ -5,8 +5,8 @@ argument is None or missing; a value that is assigned or returned is None; a sta
 filter or an entry of a table is gone. In a constant, and in the default of a field or a parameter:
 the same as far as it is a value.
 
-Annotations, docstrings and assertions stay as they are, and so do calls of `isinstance` and `len`:
-other arguments are only ever errors.
+Annotations, protocols, docstrings and assertions stay as they are, and so do calls of `isinstance`
+and `len`: other arguments are only ever errors.
 """
 
 from __future__ import annotations
@@ -92,6 +92,8 @@ def edits(source: str) -> Iterator[Edit]:
 def _in_body(tree: ast.Module, body: list[ast.stmt], outer: str) -> Iterator[Edit]:
     for statement in body:
         match statement:
+            case ast.ClassDef(bases=[*_, ast.Name(id="Protocol")]):
+                continue
             case ast.ClassDef(name=name, body=inner):
                 yield from _in_body(tree, inner, f"{outer}{name}.")
             case ast.FunctionDef(name=name, args=arguments):

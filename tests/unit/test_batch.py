@@ -255,6 +255,12 @@ def test_a_message_is_read_from_lambdas_record() -> None:
     assert Message.from_record(record) == message(1, "b", receives=3, sent_at=1790000000.5)
 
 
+def test_the_threads_of_the_syncs_are_named_so_in_the_logs() -> None:
+    names: list[str] = []
+    threads([lambda: names.append(threading.current_thread().name)])
+    assert names[0].startswith("sync_")
+
+
 def test_at_most_five_customers_are_synced_concurrently() -> None:
     running, most = 0, 0
     lock = threading.Lock()

@@ -106,12 +106,20 @@ def test_an_override_replaces_a_whole_list() -> None:
     assert read(text, mode="live").checkout.prices == ("c",)
 
 
+def test_what_checkout_may_do_is_off_unless_the_file_says_so() -> None:
+    assert read(MINIMAL + "[checkout]\n").checkout == Checkout()
+    assert read(MINIMAL).checkout.allow_promotion_codes is False
+    text = MINIMAL + "[checkout]\nallow_promotion_codes = true\ntrial_days = 730\n"
+    assert read(text).checkout == Checkout(allow_promotion_codes=True, trial_days=730)
+
+
 def test_the_file_lists_the_coupons_and_promotion_codes_that_a_flow_can_name() -> None:
     text = MINIMAL + '[flows]\nretention_coupons = ["stay"]\npromotion_codes = ["promo_1"]\n'
     file = read(text)
     assert file.retention_coupons == {"stay"}
     assert file.promotion_codes == {"promo_1"}
     assert not file.coupons
+    assert read(MINIMAL + '[flows]\ncoupons = ["half"]\n').coupons == {"half"}
 
 
 RULES = (
@@ -151,6 +159,23 @@ def test_a_configuration_without_a_rule_is_used_by_name_only() -> None:
     assert named is not None
     assert named.name == "by_name"
     assert file.named("unknown") is None
+
+
+def test_a_rule_is_no_parameter_of_stripes() -> None:
+    one = read(RULES).named("one")
+    assert one is not None
+    assert one.when_products == ("prod_1",)
+    assert one.parameters == {"name": "one", "features": {}}
+
+
+def test_a_pause_may_offer_intervals() -> None:
+    interval = "duration.interval_options = [{interval = 'month', interval_count = 2}]"
+    text = (
+        f"{MINIMAL}[default.features.subscription_pause]\nenabled = true\n"
+        f"duration.type = 'interval_options'\n{interval}\n"
+    )
+    (option,) = features(text)["subscription_pause"]["duration"]["interval_options"]
+    assert option == {"interval": "month", "interval_count": 2}
 
 
 ENTRY = "[[other.features.subscription_update.products]]\nprices = "
@@ -254,16 +279,57 @@ def test_the_longest_text_that_stripe_takes_is_valid(text: str) -> None:
 
 
 def test_all_mistakes_are_reported_at_once() -> None:
-    message = error_of(MINIMAL + "[checkout]\nprice = 1\ntrial_days = 0\n")
-    assert len(message.splitlines()) == 2
-
-
-def test_a_key_that_is_not_a_table_is_not_a_configuration() -> None:
-    assert "line 1: coupons is unknown here" in error_of("coupons = []\n" + MINIMAL)
+    message = error_of("coupons = []\n" + MINIMAL + "[checkout]\nprice = 1\ntrial_days = 0\n")
+    allowed = "[checkout], [flows], and one table for each portal configuration"
+    assert message.splitlines() == [
+        f"portcullis.toml, line 1: coupons is unknown here; allowed: {allowed}",
+        (
+            "portcullis.toml, line 5: checkout.price is unknown; allowed here: "
+            "prices, trial_days, allow_promotion_codes, stage, mode"
+        ),
+        "portcullis.toml, line 6: checkout.trial_days is 0; allowed: 1 to 730",
+    ]
 
 
 def test_a_file_without_a_configuration_is_refused() -> None:
-    assert "[default]" in error_of("[checkout]\nprices = []\n")
+    assert error_of("[checkout]\nprices = []\n") == (
+        "portcullis.toml, line 1: the file needs at least one portal configuration: "
+        "a table [default]"
+    )
+
+
+def test_a_text_that_is_no_toml_is_refused_in_the_words_of_the_parser() -> None:
+    assert error_of("[default").startswith("portcullis.toml: Expected ']'")
+
+
+@pytest.mark.parametrize(("before", "line"), [("features = {}\n", 4), ("", 3)])
+def test_a_mistake_that_an_overlay_brings_has_the_line_of_what_it_is_merged_into(
+    before: str, line: int
+) -> None:
+    overlay = "[other.mode.test.features.customer_update]\nenabled = true\n"
+    assert error_of(f"{MINIMAL}[other]\n{before}{overlay}") == (
+        f"portcullis.toml, line {line}: other.features.customer_update is enabled, "
+        "so allowed_updates must not be empty"
+    )
+
+
+def test_a_table_that_has_no_header_of_its_own_begins_with_its_first_part() -> None:
+    for indent in ("", "  "):
+        text = f"{MINIMAL}{indent}[other.when]\nproducts = ['prod_1']\n"
+        assert error_of(text) == "portcullis.toml, line 3: other lacks features"
+
+
+def test_a_file_is_read_for_its_stage_and_mode_and_named_in_its_errors(tmp_path: Path) -> None:
+    path = tmp_path / "ours.toml"
+    stages = '[checkout.stage.prod]\nprices = ["a"]\n[checkout.mode.live]\ntrial_days = 7\n'
+    path.write_text(MINIMAL + stages)
+    assert load(stage="prod", mode="live", path=path).checkout == Checkout(
+        prices=("a",), trial_days=7
+    )
+    assert load(stage="dev", mode="test", path=path).checkout == Checkout()
+    path.write_text("x = 1")
+    with pytest.raises(ConfigurationError, match=r"^ours\.toml, line 1: x is unknown here"):
+        load(stage="dev", mode="test", path=path)
 
 
 def test_more_than_ten_products_are_refused() -> None:

@@ -22,6 +22,9 @@ class Item:
     """An item."""
     quantity: int = 1
 
+class Reads(Protocol):
+    def read(self, consistent: bool = True) -> None: ...
+
 def until(since: int, grace: int = 7) -> int:
     """Its end."""
     if since < LIMIT:
