@@ -139,6 +139,26 @@ def test_a_claimant_that_holds_another_subject_is_not_woken(world: World) -> Non
     assert claims(world) == []
 
 
+@pytest.mark.parametrize("subject", ["x" * 257, "[a b]"])
+def test_a_claim_that_can_be_no_subject_requests_no_sync_of_its_own(
+    world: World, subject: str
+) -> None:
+    claim(world, KEY, "user-1")
+    claim(world, KEY, subject, at=NOW + 500)
+    claim(world, OTHER, subject, at=NOW + 500)
+    assert claims(world) == []
+
+
+def test_a_deleted_customer_is_not_woken_even_if_its_row_still_claims(world: World) -> None:
+    claim(world, KEY, "user-1")
+    claim(world, OTHER, "user-1")
+    # The first release's tombstones kept what the metadata had claimed.
+    gone = Facts(deleted=True, claimed_subject="user-1")
+    world.store.rows[OTHER] = CustomerRow(key=OTHER, revision=2, facts=gone)
+    delete(world, KEY, at=NOW + 500)
+    assert claims(world) == []
+
+
 def test_a_holder_keeps_its_subject_while_nobody_else_claims_it(world: World) -> None:
     claim(world, KEY, "user-1")
     row = claim(world, KEY, None, at=NOW + 500)
@@ -191,13 +211,14 @@ def test_customers_that_claim_a_subject_no_more_are_forgotten_before_one_that_do
 ) -> None:
     claim(world, KEY, "user-1")
     claim(world, OTHER, "user-1")
-    for number in range(MAX_CLAIMANTS):
+    for number in range(MAX_CLAIMANTS - 1):
         key = CustomerKey("own", "test", f"cus_x{number}")
         claim(world, key, "user-1")
         claim(world, key, None)
+        # Nobody is forgotten as long as there is room.
+        assert len(world.store.links[SUBJECT].claimants) == number + 2
     claim(world, CustomerKey("own", "test", "cus_last"), "user-1")
-    first, *_, last = world.store.links[SUBJECT].claimants
-    assert (first.id, last.id) == ("cus_2", "cus_last")
+    assert [key.id for key in world.store.links[SUBJECT].claimants] == ["cus_2", "cus_last"]
 
 
 def test_a_holder_keeps_its_subject_while_a_living_customer_has_the_one_it_claims(

@@ -184,7 +184,8 @@ def test_the_latest_of_several_requests_is_the_cause_of_the_transition(world: Wo
 def test_a_transition_of_a_sync_on_demand_has_the_demand_as_its_cause(world: World) -> None:
     sync = sync_of(store=world.store, stripe=world.stripe, queue=world.queue, report=world.reports)
     sync(KEY, (), lambda: ENOUGH_MS, on_demand=True)
-    assert world.row.transitions[0].type == DEMAND
+    newest = world.row.transitions[0]
+    assert (newest.event, newest.type) == ("demand", DEMAND)
 
 
 def test_a_tombstone_stays_and_needs_no_fetch(world: World) -> None:
@@ -213,6 +214,14 @@ def test_a_pending_confirm_that_is_late_enough_is_used_by_the_next_sync_too(worl
     assert len(world.queue.confirms) == 1
     world.stripe.now += 1
     world.sync(request("evt_3", up_to=NOW + 25))
+    assert len(world.queue.confirms) == 2
+
+
+def test_an_event_that_comes_with_a_confirm_has_a_confirm_of_its_own(world: World) -> None:
+    world.sync()
+    ((confirm, _),) = world.queue.confirms
+    world.stripe.now = NOW + CONFIRM_DELAY_SECONDS
+    world.sync(confirm, request("evt_2", up_to=world.stripe.now))
     assert len(world.queue.confirms) == 2
 
 
