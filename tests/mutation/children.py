@@ -14,7 +14,7 @@ from typing import TypeVar
 CHILDREN = os.cpu_count() or 1
 
 #: A child hangs if it computes, or waits, for so long.
-CPU_SECONDS = 30
+CPU_SECONDS = 20
 WALL_SECONDS = 180
 
 #: A change may well fill the memory.

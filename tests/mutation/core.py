@@ -40,7 +40,7 @@ TESTS = (
 OPENAPI = "tests/mutation/test_openapi.py"
 FIRST = {
     **dict.fromkeys(("catalog", "checkout/sessions", "portal/flows", "responses"), OPENAPI),
-    "events": "tests/unit/test_ingest.py",
+    "configuration/shapes": "tests/unit/test_configuration.py",
     **dict.fromkeys(("facts", "first_format", "history"), "tests/unit/test_model.py"),
     **dict.fromkeys(("replicas", "timeouts"), "tests/unit/test_sync.py"),
 }

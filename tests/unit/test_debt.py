@@ -220,6 +220,8 @@ def test_only_the_prices_of_subscription_items_are_billed_for() -> None:
         ("price_prod_team", "prod_team"),
         ("price_prod_addon", "prod_addon"),
     }
+    nameless = line(pricing={"price_details": {"price": "price_1"}})
+    assert billed_in([[nameless]]) == {("price_1", "")}
 
 
 def test_the_usage_on_a_metered_prices_line_is_no_quantity() -> None:

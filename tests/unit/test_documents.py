@@ -99,6 +99,17 @@ def test_a_document_is_written_as_the_next_revision(world: World) -> None:
     assert DocumentRow.from_item(KEY, row.to_item()) == row
 
 
+def test_a_commit_returns_the_row_as_it_was_written(world: World) -> None:
+    written = world.wired.replicas[CONFIGURATION].commit(
+        DocumentRow(key=KEY),
+        Document(CONTENT, NOW),
+        as_of=NOW,
+        confirm_at=NOW + 90,
+        cause=request().cause,
+    )
+    assert written == world.store.load_document(KEY)
+
+
 def test_the_catalog_is_written_with_the_features_of_its_products(world: World) -> None:
     row = world.sync(request(key=DocumentKey(CATALOG, "test")))
     (team,) = row.content["products"]
@@ -171,7 +182,7 @@ def test_a_configuration_may_have_neither_a_name_nor_a_login_page(nothing: dict[
 
 
 def test_a_document_is_never_a_tombstone() -> None:
-    assert not DocumentRow(key=KEY).deleted
+    assert DocumentRow(key=KEY).deleted is False
 
 
 @pytest.mark.parametrize(

@@ -5,29 +5,23 @@ from __future__ import annotations
 import pytest
 
 from billing import errors
-from billing.errors import (
-    NotFound,
-    PortcullisError,
-    StoreRefused,
-    StripeRefused,
-    StripeUnavailable,
-    Unprocessable,
-)
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        NotFound("it is not there"),
-        StripeUnavailable("it is not there"),
-        StripeRefused(404, "resource_missing", "price", "it is not there"),
-        StoreRefused("it is not there"),
-        Unprocessable("it is not there"),
-    ],
-    ids=lambda error: type(error).__name__,
-)
-def test_the_text_of_an_error_is_its_reason(error: PortcullisError) -> None:
-    assert str(error) == "it is not there"
+def test_the_text_of_an_error_is_its_reason() -> None:
+    for error in (
+        errors.NotFound("it is not there"),
+        errors.StripeUnavailable("it is not there"),
+        errors.StripeRefused(404, "resource_missing", "price", "it is not there"),
+        errors.StoreRefused("it is not there"),
+        errors.Unprocessable("it is not there"),
+    ):
+        assert str(error) == "it is not there"
+
+
+def test_what_stripe_refuses_has_stripes_words() -> None:
+    error = errors.StripeRefused(404, "resource_missing", "price", "it is not there")
+    assert (error.status, error.code, error.param) == (404, "resource_missing", "price")
+    assert error.reason == "it is not there"
 
 
 REFUSALS: dict[type[errors.RequestRefused], tuple[int, str, str]] = {
@@ -69,14 +63,14 @@ def test_an_outage_names_the_service_and_what_it_did(error: type[errors.Unavaila
     assert (error.service, error.fault) == FAULTS[error]
 
 
-def test_every_error_that_a_client_sees_stands_in_a_table() -> None:
-    def below(error: type[Exception]) -> set[type[Exception]]:
-        # An adapter may have one of its own.
-        own = [each for each in error.__subclasses__() if each.__module__ == errors.__name__]
-        return {error}.union(*map(below, own))
-
-    assert below(errors.RequestRefused) == set(REFUSALS)
-    assert below(errors.Unavailable) == set(FAULTS)
+@pytest.mark.parametrize(
+    ("base", "table"), [(errors.RequestRefused, REFUSALS), (errors.Unavailable, FAULTS)]
+)
+def test_every_error_that_a_client_sees_stands_in_a_table(
+    base: type[Exception], table: dict[type[Exception], object]
+) -> None:
+    found = {each for each in vars(errors).values() if isinstance(each, type)}
+    assert {each for each in found if issubclass(each, base)} == set(table)
 
 
 def test_a_refusal_of_stripes_has_its_reason() -> None:

@@ -159,6 +159,20 @@ def test_a_deleted_customer_is_not_woken_even_if_its_row_still_claims(world: Wor
     assert claims(world) == []
 
 
+@pytest.mark.parametrize(
+    ("subject", "issuer"), [("user-1", "https://issuer/"), ("user-2", "https://unknown/")]
+)
+def test_a_claimant_whose_row_names_a_subject_that_it_does_not_hold_is_woken(
+    world: World, subject: str, issuer: str
+) -> None:
+    """The same subject, which the other holds, or one by an issuer that is not named any more."""
+    claim(world, KEY, "user-1")
+    row = claim(world, OTHER, "user-1")
+    world.store.rows[OTHER] = replace(row, subject=subject, issuer=issuer)
+    delete(world, KEY, at=NOW + 500)
+    assert [woken.key for woken in claims(world)] == [OTHER]
+
+
 def test_a_holder_keeps_its_subject_while_nobody_else_claims_it(world: World) -> None:
     claim(world, KEY, "user-1")
     row = claim(world, KEY, None, at=NOW + 500)
@@ -304,16 +318,20 @@ def test_a_holder_that_yields_while_a_claim_is_refused_is_noticed(world: World) 
 def test_only_so_many_claims_are_remembered(world: World) -> None:
     claim(world, KEY, "user-1")
     many = [CustomerKey("own", "test", f"cus_x{number}") for number in range(MAX_CLAIMANTS + 1)]
-    for key in many[:-1]:
+    for key in many:
         claim(world, key, "user-1")
-    delete(world, many[1], at=NOW + 200)
-    # Those that are all remembered are not looked at.
-    assert world.store.links[SUBJECT].claimants == tuple(many[:-1])
-    waits = Facts(claimed_subject="user-1")
-    world.store.rows[many[1]] = CustomerRow(key=many[1], revision=2, facts=waits)
-    claim(world, many[-1], "user-1")
     assert world.store.links[SUBJECT].claimants == tuple(many[1:])
     assert ("ClaimForgotten", {"customer": "cus_x0", "claimed": "user-1"}) in world.reports.all
+
+
+def test_while_there_is_room_even_the_claim_of_a_deleted_customer_is_kept(world: World) -> None:
+    claim(world, KEY, "user-1")
+    many = [CustomerKey("own", "test", f"cus_x{number}") for number in range(MAX_CLAIMANTS)]
+    for key in many[:-1]:
+        claim(world, key, "user-1")
+    delete(world, many[0], at=NOW + 200)
+    claim(world, many[-1], "user-1", at=NOW + 200)
+    assert world.store.links[SUBJECT].claimants == tuple(many)
 
 
 def test_the_claims_of_deleted_customers_are_forgotten_before_a_living_one(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
@@ -107,10 +108,12 @@ def test_what_is_empty_is_left_out_of_the_item() -> None:
 def test_a_small_row_can_be_read_in_the_console_and_a_large_one_is_compressed() -> None:
     small = advanced(NEW, PAYING).to_item()
     assert json.loads(small["facts"])["subscriptions"][0]["id"] == "sub_1"
+    assert " " not in small["facts"]
     many = tuple(replace(ACTIVE, id=f"sub_{number}") for number in range(900))
     large = advanced(NEW, replace(PAYING, subscriptions=many))
     item = large.to_item()
-    assert isinstance(item["facts"], bytes)
+    text = json.dumps(large.facts.to_stored(), separators=(",", ":"))
+    assert item["facts"] == zlib.compress(text.encode(), 9)
     assert len(item["facts"]) < 40_000
     assert read(item) == large
     assert MAX_TEXT_BYTES < 1024

@@ -89,7 +89,11 @@ def test_the_scheduled_end_is_the_same_whichever_way_it_was_scheduled(
 
 
 def test_the_scheduled_end_of_items_with_different_periods_is_the_latest_period_end() -> None:
-    mixed = [item(ends=NOW + DAY), item("prod_x", ends=NOW + 9 * DAY)]
+    mixed = [
+        item(ends=NOW + DAY),
+        item("prod_x", ends=NOW + 9 * DAY),
+        item("prod_y", ends=None),
+    ]
     kept = only(subscriptions=[subscription(items=mixed, cancel_at_period_end=True)])
     assert kept.cancel_at == kept.current_period_end == NOW + 9 * DAY
 

@@ -154,6 +154,7 @@ def test_an_event_with_the_time_of_a_test_clock_is_not_skipped_as_covered(mode: 
         assert covered(row, [request(up_to=NOW - age)]) is is_covered
     old = request(up_to=NOW - MAX_COVERED_AGE_SECONDS - 1)
     assert covered(row, [old]) is (mode == "live")
+    assert covered(row, [request(up_to=0)]) is (mode == "live")
 
 
 def test_one_newer_request_among_old_ones_causes_a_fetch(world: World) -> None:
@@ -205,6 +206,16 @@ def test_each_sync_requests_one_confirm_which_requests_none(world: World) -> Non
     row = world.sync(confirm)
     assert row.revision == 2
     assert len(world.queue.confirms) == 1
+
+
+def test_an_event_beside_a_confirm_requests_another_confirm(world: World) -> None:
+    """The fetch of a confirm may be stale too: whoever has a later event needs a later confirm."""
+    world.sync()
+    ((confirm, _),) = world.queue.confirms
+    world.stripe.now = NOW + CONFIRM_DELAY_SECONDS
+    world.sync(confirm, request("evt_2", up_to=NOW + CONFIRM_DELAY_SECONDS))
+    assert len(world.queue.confirms) == 2
+    assert world.row.confirm_at == NOW + 2 * CONFIRM_DELAY_SECONDS
 
 
 def test_a_pending_confirm_that_is_late_enough_is_used_by_the_next_sync_too(world: World) -> None:
