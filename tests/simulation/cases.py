@@ -173,7 +173,7 @@ CASES: dict[str, Small] = {
     ),
     "a buyer whose customer is deleted": Small(
         comes_and_is_deleted(0, 100),
-        Budgets(purchases=2),
+        Budgets(purchases=1),
         1,
         {"subjects": ("user_1",), "worker_stops": False},
     ),
