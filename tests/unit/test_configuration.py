@@ -16,6 +16,7 @@ from billing.configuration.file import (
     load,
     parse,
 )
+from billing.configuration.shapes import PORTAL_CONFIGURATION, mistakes
 from billing.errors import ConfigurationError
 from local.layer import CONFIGURATION_FILE as LOCAL_FILE
 
@@ -340,3 +341,116 @@ def test_more_than_ten_products_are_refused() -> None:
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"portcullis\.toml cannot be read"):
         load(stage="dev", mode="test", path=tmp_path / "portcullis.toml")
+
+
+REASONS = [
+    *("customer_service", "low_quality", "missing_features", "other", "switched_service"),
+    *("too_complex", "too_expensive", "unused"),
+]
+
+
+def mistakes_in(**features: Any) -> list[str]:
+    """The mistakes in a portal configuration that has these features."""
+    return [
+        what
+        for _, what in mistakes(
+            ("default",), {"features": features}, PORTAL_CONFIGURATION, whole=True
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("feature", "setting", "values"),
+    [
+        (
+            "customer_update",
+            "allowed_updates",
+            [[each] for each in ("address", "email", "name", "phone", "shipping", "tax_id")],
+        ),
+        ("payment_method_update", "payment_method_configuration", ["pmc_1"]),
+        (
+            "subscription_cancel",
+            "cancellation_reason",
+            [
+                {"enabled": True, "options": [each], "feedback_options": ["Say more"]}
+                for each in REASONS
+            ],
+        ),
+        (
+            "subscription_pause",
+            "duration",
+            [
+                {
+                    "type": "interval_options",
+                    "interval_options": [{"interval": each, "interval_count": 1}],
+                }
+                for each in ("day", "week", "month", "year")
+            ],
+        ),
+        (
+            "subscription_update",
+            "proration_behavior",
+            ["none", "create_prorations", "always_invoice"],
+        ),
+        ("subscription_update", "billing_cycle_anchor", ["now", "unchanged"]),
+        ("subscription_update", "trial_update_behavior", ["continue_trial", "end_trial"]),
+    ],
+)
+def test_every_choice_that_stripe_offers_may_be_configured(
+    feature: str, setting: str, values: list[Any]
+) -> None:
+    for value in values:
+        assert mistakes_in(**{feature: {"enabled": True, setting: value}}) == []
+
+
+@pytest.mark.parametrize(
+    ("feature", "setting", "value", "what"),
+    [
+        ("subscription_update", "products", [{}], "lacks prices"),
+        (
+            "subscription_update",
+            "schedule_at_period_end",
+            {"conditions": [{}]},
+            "lacks type",
+        ),
+        ("subscription_cancel", "cancellation_reason", {"options": []}, "lacks enabled"),
+        ("subscription_cancel", "cancellation_reason", {"enabled": True}, "lacks options"),
+        ("subscription_pause", "duration", {}, "lacks type"),
+        (
+            "subscription_pause",
+            "duration",
+            {"type": "interval_options", "interval_options": [{"interval_count": 1}]},
+            "lacks interval",
+        ),
+        (
+            "subscription_pause",
+            "duration",
+            {
+                "type": "interval_options",
+                "interval_options": [{"interval": "day", "interval_count": 0}],
+            },
+            "is 0; allowed: 1 or more",
+        ),
+    ],
+)
+def test_what_stripe_requires_of_a_setting_is_required(
+    feature: str, setting: str, value: Any, what: str
+) -> None:
+    assert mistakes_in(**{feature: {"enabled": True, setting: value}}) == [what]
+
+
+def test_a_name_has_at_least_one_character_and_a_return_url_may_be_plain_http() -> None:
+    def found(**keys: Any) -> list[str]:
+        written = {"features": {}, **keys}
+        return [what for _, what in mistakes(("x",), written, PORTAL_CONFIGURATION, whole=True)]
+
+    assert found(name="x", default_return_url="http://localhost:5173/") == []
+    assert found(name="") == ["must not be empty"]
+
+
+def test_a_number_without_a_limit_may_be_zero_and_not_less() -> None:
+    quantity = {"enabled": True, "minimum": -1}
+    product = {"prices": ["price_1"], "adjustable_quantity": quantity}
+    assert mistakes_in(subscription_update={"enabled": True, "products": [product]}) == [
+        "is -1; allowed: 0 or more"
+    ]

@@ -25,7 +25,7 @@ from billing.facts import (
 from billing.history import MAX_NAMES, MAX_TRANSITIONS, TAKEN_OVER, Change
 from billing.keys import CONFIGURATION, CustomerKey, DocumentKey, SubjectKey
 from billing.model import FORMAT, MAX_TEXT_BYTES, CustomerRow, DocumentRow, Link
-from billing.sync_request import Cause
+from billing.sync_request import DEMAND, Cause
 from tests.unit.stripe_objects import DAY, NOW, POLICY
 
 KEY = CustomerKey("own", "test", "cus_1")
@@ -423,5 +423,5 @@ def test_what_a_stored_row_leaves_out_is_not_set() -> None:
     assert grant.reason == ""
 
 
-def test_rows_name_a_takeover_by_the_same_text_in_every_release() -> None:
-    assert TAKEN_OVER == "portcullis.subject_taken_over"
+def test_rows_name_what_is_no_event_by_the_same_text_in_every_release() -> None:
+    assert (TAKEN_OVER, DEMAND) == ("portcullis.subject_taken_over", "portcullis.demand")
