@@ -425,3 +425,9 @@ def test_what_a_stored_row_leaves_out_is_not_set() -> None:
 
 def test_rows_name_what_is_no_event_by_the_same_text_in_every_release() -> None:
     assert (TAKEN_OVER, DEMAND) == ("portcullis.subject_taken_over", "portcullis.demand")
+
+
+def test_what_is_stored_as_text_has_no_spaces_that_are_paid_for() -> None:
+    facts = Facts(entitlements=("api", "sso"), claimed_subject="user-1")
+    item = CustomerRow(key=KEY, revision=1, facts=facts).to_item()
+    assert item["facts"] == '{"entitlements":["api","sso"],"claimed_subject":"user-1"}'
