@@ -26,7 +26,7 @@ SEEDS_PER_TASK = 50
 PROCESSES = 2
 
 #: Exploring a small world stops at this many moments, so that no world takes all the time.
-STATES = 5_000_000
+STATES = 3_300_000
 
 
 @dataclass(frozen=True, slots=True)
