@@ -213,7 +213,10 @@ ENTRY = "[[other.features.subscription_update.products]]\nprices = "
         (
             "[other.features.subscription_pause]\nenabled=true\nduration.type='interval_options'",
             5,
-            "so interval_options must not be empty",
+            (
+                "other.features.subscription_pause.duration has the type interval_options, "
+                "so interval_options must not be empty"
+            ),
         ),
         (
             f"{ENTRY}['a']\n{ENTRY.replace('prices', 'price')}['b']",

@@ -178,7 +178,8 @@ def test_the_latest_of_several_requests_is_the_cause_of_the_transition(world: Wo
 def test_a_transition_of_a_sync_on_demand_has_the_demand_as_its_cause(world: World) -> None:
     sync = sync_of(store=world.store, stripe=world.stripe, queue=world.queue, report=world.reports)
     sync(KEY, (), lambda: ENOUGH_MS, on_demand=True)
-    assert world.row.transitions[0].type == DEMAND
+    newest = world.row.transitions[0]
+    assert (newest.event, newest.type) == ("demand", DEMAND)
 
 
 def test_a_tombstone_stays_and_needs_no_fetch(world: World) -> None:
