@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 
 STAGE ?= dev
-SEEDS ?= 5000
+SEEDS ?= 10000
 
 DEV := .venv/.installed
 ENGINE := .venv-engine/.installed
@@ -43,7 +43,7 @@ smoke: $(DEV) $(ENGINE) ## run the main path over HTTP, step by step, without a 
 ##@ Check it
 test: $(ENGINE) lint types ## run all checks and tests, as CI does
 	@$(BIN)/pytest tests/unit --cov --cov-report=term
-	@$(BIN)/pytest tests/simulation tests/integration
+	@$(BIN)/pytest tests/simulation tests/mutants tests/integration
 
 lint: $(DEV) ## check the code style with ruff
 	@$(BIN)/ruff check --quiet .
@@ -62,11 +62,11 @@ unit: $(DEV) ## run the tests that need no local stack
 integration: $(DEV) $(ENGINE) ## run the tests against the template on the local stack
 	@$(BIN)/pytest tests/integration
 
-simulate: $(DEV) ## run the real code under SEEDS=5000 random schedules
+simulate: $(DEV) ## run the real code under SEEDS=10000 random schedules
 	@$(BIN)/python -m tests.simulation.explore --seeds $(SEEDS)
 
-mutants: $(DEV) ## break the worker on purpose, and check that the simulation notices each time
-	@$(BIN)/python -m tests.simulation.mutants
+mutants: $(DEV) ## make known mistakes one by one, and check that a test or the simulation notices each
+	@$(BIN)/python -m tests.mutants
 
 mutate: $(DEV) ## change the pure core in every small way, and check that the tests notice
 	@$(BIN)/python -m tests.mutation

@@ -1,6 +1,8 @@
 """Write what follows from billing/contract.py and template.yaml: `make contract`.
 
-docs/openapi.json, the example requests in events/, the README's tables of routes and parameters.
+docs/openapi.json, the example requests in events/, the README's tables of routes, parameters and
+Stripe permissions. The permissions are those of docs/stripe_permissions.json, which the smoke test
+writes.
 The tests fail when one of them is out of date.
 """
 
@@ -11,6 +13,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import yaml
 
@@ -165,6 +168,47 @@ def parameters() -> str:
     return "\n".join(rows) + "\n"
 
 
+#: What Stripe's dashboard calls the resource of a permission.
+STRIPE_RESOURCES = {
+    "billing_clock": "Test clocks",
+    "checkout_session": "Checkout Sessions",
+    "customer": "Customers",
+    "customer_portal": "Customer portal",
+    "entitlement": "Entitlements",
+    "invoice": "Invoices",
+    "payment_method": "Payment Methods",
+    "plan": "Prices",
+    "product": "Products",
+    "source": "Sources",
+    "subscription": "Subscriptions",
+    "webhook": "Webhook Endpoints",
+}
+
+
+def stripe_permissions() -> dict[str, list[str]]:
+    """Stripe's permissions that the service needs, by when it does: for a deploy, or to run."""
+    read: Json = json.loads((ROOT / "docs" / "stripe_permissions.json").read_text())
+    return {when: read[when] for when in ("run", "deploy")}
+
+
+def permissions() -> str:
+    """The README's table of a restricted key's permissions, and a link that fills them in."""
+    needed = stripe_permissions()
+    names = sorted({name for each in needed.values() for name in each})
+    rows = ["| Stripe permission | in the dashboard | needed |", "|---|---|---|"]
+    for name in names:
+        resource, _, access = name.removeprefix("rak_").rpartition("_")
+        when = " and ".join(
+            text
+            for text, held in (("to run", needed["run"]), ("to deploy", needed["deploy"]))
+            if name in held
+        )
+        rows.append(f"| `{name}` | {STRIPE_RESOURCES[resource]}: {access} | {when} |")
+    query = urlencode([("name", "Portcullis"), *(("permissions[]", name) for name in names)])
+    link = f"https://dashboard.stripe.com/apikeys/create?{query}"
+    return "\n".join([*rows, "", f"[Create a key with these permissions]({link})."]) + "\n"
+
+
 class _Loader(yaml.SafeLoader):
     """CloudFormation's short forms as plain values: `!GetAtt A.B` reads "A.B"."""
 
@@ -194,7 +238,11 @@ def files() -> Iterator[tuple[Path, str]]:
         yield ROOT / "events" / f"{route.name}.json", json.dumps(envelope(route), indent=2) + "\n"
     readme = ROOT / "README.md"
     text = readme.read_text()
-    for name, table in (("routes", routes()), ("parameters", parameters())):
+    for name, table in (
+        ("routes", routes()),
+        ("permissions", permissions()),
+        ("parameters", parameters()),
+    ):
         begins, ends = f"<!-- {name}: make contract -->\n", f"<!-- end of {name} -->"
         before, _, rest = text.partition(begins)
         text = f"{before}{begins}{table}{ends}{rest.partition(ends)[2]}"

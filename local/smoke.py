@@ -1,7 +1,12 @@
-"""The smoke test: the deploy and the main job end to end, one line for each step."""
+"""The smoke test: the deploy and the main job end to end, one line for each step.
+
+`python -m local.smoke --write-permissions` also writes `docs/stripe_permissions.json`: the
+permissions that the deployed functions' key used, from which `make contract` makes a table.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -18,13 +23,20 @@ from billing.deploy.portal_configurations import NAME
 from billing.events import EFFECTS
 from billing.settings import STRIPE_API_VERSION
 from local.deploy import TEMPLATE, DeployError
-from local.engine import EngineError
+from local.engine import ROOT, EngineError
 from local.identity import Issuer
 from local.journey import Journey, eventually
 from local.layer import CONFIGURATION_FILE, LayerError
-from local.stack import LocalStack, StackError, signing_secrets, until_asked_to_stop
+from local.stack import (
+    FUNCTIONS_API_KEY,
+    LocalStack,
+    StackError,
+    signing_secrets,
+    until_asked_to_stop,
+)
 
 TEAM = {"projects", "api_access", "priority_support"}
+PERMISSIONS = ROOT / "docs" / "stripe_permissions.json"
 
 
 class StepFailed(Exception):
@@ -40,9 +52,14 @@ def expect(holds: bool, seen: object) -> None:
 class Smoke:
     """The steps, in order. Each one continues from the state that the one before left."""
 
-    def __init__(self, stack: LocalStack) -> None:
+    def __init__(self, stack: LocalStack, *, write_permissions: bool = False) -> None:
         self.stack = stack
         self.ada = Journey(stack, "smoke_ada")
+        self.ben = Journey(stack, "smoke_ben")
+        self.write_permissions = write_permissions
+        self.failed = False
+        #: The permissions that the functions' key used, by when they are needed.
+        self.used: dict[str, set[str]] = {"deploy": set(), "run": set()}
 
     def steps(self) -> list[tuple[str, Callable[[], str | None]]]:
         """Return the name and the function of each step, which may return a measurement."""
@@ -72,7 +89,16 @@ class Smoke:
                 "cancelled at once: not entitled, whatever older webhook arrives",
                 self.cancel_now,
             ),
+            ("a first purchase gives its features, and expires the session before it", self.buy),
+            ("past due: entitled for the days of grace", self.past_due),
+            ("Stripe's permissions are those that the README lists", self.permissions),
         ]
+
+    def count_permissions(self, step: Callable[[], str | None]) -> None:
+        """Add the permissions used since the last call to those of a deploy or of the service."""
+        deploys = step in (self.made, self.again, self.portal_changed)
+        used = self.stack.control.used_permissions(FUNCTIONS_API_KEY)
+        self.used["deploy" if deploys else "run"].update(used)
 
     def made(self) -> None:
         account = self.stack.stripe.v1
@@ -268,6 +294,47 @@ class Smoke:
         expect(self.ada.features() == set(), "an older webhook restored access")
         expect(bool(created), "no customer.subscription.created was ever delivered")
 
+    def buy(self) -> None:
+        first = self.ben.buy("team_monthly")
+        second = self.ben.buy("team_monthly", quantity=2)
+        expect(first.page().status_code == httpx.codes.GONE, "the first session is open")
+        second.pay()
+        returned = self.ben.come_back(second.session)
+        expect(set(returned["entitlements"]["features"]) == TEAM, returned)
+        self.ben.customer = returned["entitlements"]["customer"]
+        (subscription,) = self.stack.stripe.v1.subscriptions.list(
+            {"customer": self.ben.customer}
+        ).data
+        self.ben.subscription = subscription.id
+
+    def past_due(self) -> None:
+        self.stack.control.payment_outcome(self.ben.customer, "fail")
+        self.stack.stripe.v1.subscriptions.update(
+            self.ben.subscription, {"billing_cycle_anchor": {"type": "now"}}
+        )
+        seen = eventually(
+            self.ben.entitlements,
+            lambda now: [each["status"] for each in now["subscriptions"]] == ["past_due"],
+        )
+        expect(set(seen["features"]) == TEAM, seen)
+
+    def permissions(self) -> str:
+        expect(not self.failed, "known only if every step before has passed")
+        found = {
+            when: [
+                name
+                for name in sorted(names)
+                if name.endswith("_write") or name[:-5] + "_write" not in names
+            ]
+            for when, names in self.used.items()
+        }
+        if self.write_permissions:
+            text = {"written by": "python -m local.smoke --write-permissions", **found}
+            PERMISSIONS.write_text(json.dumps(text, indent=2) + "\n")
+        listed = json.loads(PERMISSIONS.read_text())
+        expect(all(found[when] == listed[when] for when in found), found)
+        return ", ".join(f"{len(names)} for {when}" for when, names in found.items())
+
 
 def _ending(entitlements: dict[str, Any]) -> bool:
     return any(each["cancel_at"] for each in entitlements["subscriptions"])
@@ -278,9 +345,10 @@ def _settled(entitlements: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in entitlements.items() if key != "as_of"}
 
 
-def run(stack: LocalStack) -> tuple[int, int]:
+def run(stack: LocalStack, *, write_permissions: bool) -> tuple[int, int]:
     """Run every step, also after a failure. Returns how many passed and how many there are."""
-    steps = Smoke(stack).steps()
+    smoke = Smoke(stack, write_permissions=write_permissions)
+    steps = smoke.steps()
     passed = 0
     for name, step in steps:
         started = time.monotonic()
@@ -296,6 +364,7 @@ def run(stack: LocalStack) -> tuple[int, int]:
             KeyError,
             ValueError,
         ) as error:
+            smoke.failed = True
             print(
                 f"  FAILED {time.monotonic() - started:6.2f} s  {name}\n         {error}",
                 flush=True,
@@ -305,10 +374,11 @@ def run(stack: LocalStack) -> tuple[int, int]:
             print(f"  ok     {time.monotonic() - started:6.2f} s  {name}", flush=True)
             if measured:
                 print(f"{'':19}{measured}", flush=True)
+        smoke.count_permissions(step)
     return passed, len(steps)
 
 
-def main(template: Path = TEMPLATE) -> int:
+def main(template: Path = TEMPLATE, *, write_permissions: bool = False) -> int:
     """Start the stack, run the steps, stop the stack.
 
     Returns the exit status: 0 only if every step passed.
@@ -322,7 +392,7 @@ def main(template: Path = TEMPLATE) -> int:
                 f"  stack  {time.monotonic() - started:6.2f} s  deployed from template.yaml",
                 flush=True,
             )
-            passed, steps = run(stack)
+            passed, steps = run(stack, write_permissions=write_permissions)
     except (EngineError, LayerError, DeployError, StackError) as error:
         print(f"  {error}", file=sys.stderr)
     except KeyboardInterrupt:
@@ -332,4 +402,4 @@ def main(template: Path = TEMPLATE) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(write_permissions="--write-permissions" in sys.argv[1:]))

@@ -41,6 +41,8 @@ from local.site import Site
 from local.stripe_simulator.control import Control
 
 API_KEY = "sk_test_portcullis_local"
+#: The key of the deployed functions. The simulator can restrict it, and counts what it uses.
+FUNCTIONS_API_KEY = "rk_test_portcullis_local"
 API_KEY_SECRET = "portcullis/local/stripe-api-key"
 WEBHOOK_SECRET = "portcullis/local/stripe-webhook-secret"
 START_SECONDS = 30.0
@@ -242,7 +244,7 @@ class LocalStack:
             rf"https://(\w+)\.execute-api\.{REGION}\.amazonaws\.com",
             rf"{self.engine.endpoint}/_aws/execute-api/\1/$default",
         )
-        self._put_secret(API_KEY_SECRET, API_KEY)
+        self._put_secret(API_KEY_SECRET, FUNCTIONS_API_KEY)
         # Before the deploy, which refuses a portcullis.toml whose prices do not exist.
         self._catalog = create_catalog(self.stripe, return_url=f"{self.site.url}/")
         if not self._deployed_by_sam:
@@ -281,7 +283,11 @@ class LocalStack:
     def _start_simulator(self) -> None:
         command = [sys.executable, "-m", "local.stripe_simulator", "--port", "0"]
         process = subprocess.Popen(
-            [*command, "--api-key", API_KEY, "--until-stdin-ends"],
+            [
+                *command,
+                *("--api-key", API_KEY, "--api-key", FUNCTIONS_API_KEY),
+                "--until-stdin-ends",
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=ROOT,

@@ -24,7 +24,9 @@ from . import (  # noqa: F401 - each declares its endpoints
     events,
     features,
     invoice_endpoints,
+    invoice_payments,
     payment_methods,
+    permissions,
     portal,
     sources,
     subscriptions,
@@ -34,10 +36,11 @@ from . import (  # noqa: F401 - each declares its endpoints
 from .errors import StripeError, invalid
 from .faults import Fault, error_for
 from .parameters import Params, decode, validate
-from .rendering import check_expand, downgrade, expand, render
-from .routes import Page, Result, Route, match
+from .rendering import check_expand, expand, render
+from .routes import Page, Result, Route, SearchResult, match
 from .simulator import LIVE, TEST, Remembered, Simulator
 from .tables import Json
+from .versions import downgrade
 from .world import World
 
 _KEY = re.compile(r"[sr]k_(test|live)_\w+")
@@ -64,7 +67,7 @@ async def handle(simulator: Simulator, request: Request) -> Response:
     livemode = TEST
     try:
         simulator.run_due()
-        livemode = _authenticate(simulator, request.headers)
+        livemode, api_key = _authenticate(simulator, request.headers)
         world = simulator.worlds[livemode]
         version = _version(world, request.headers)
         headers["Stripe-Version"] = version
@@ -75,7 +78,7 @@ async def handle(simulator: Simulator, request: Request) -> Response:
         if "status" in met:
             _raise_fault(met["status"], headers)
         status, body = _call(
-            simulator, world, request, request_id, raw, version, headers, met.get("stale")
+            simulator, world, request, request_id, raw, version, headers, met.get("stale"), api_key
         )
         if "drop" in met:
             raise Dropped
@@ -97,8 +100,8 @@ def _raise_fault(fault: Fault, headers: dict[str, str]) -> None:
     raise error_for(fault.status)
 
 
-def _authenticate(simulator: Simulator, headers: Mapping[str, str]) -> bool:
-    """Return the mode of the key. Raises Stripe's 401."""
+def _authenticate(simulator: Simulator, headers: Mapping[str, str]) -> tuple[bool, str]:
+    """Return the mode of the key, and the key. Raises Stripe's 401."""
     scheme, _, credentials = headers.get("authorization", "").partition(" ")
     key = credentials.strip()
     if scheme.lower() == "basic":
@@ -116,7 +119,7 @@ def _authenticate(simulator: Simulator, headers: Mapping[str, str]) -> bool:
     if match is None or (simulator.api_keys and key not in simulator.api_keys):
         shown = key[:7] + "*" * max(0, len(key) - 11) + key[-4:]
         raise StripeError(401, f"Invalid API Key provided: {shown}")
-    return LIVE if match[1] == "live" else TEST
+    return LIVE if match[1] == "live" else TEST, key
 
 
 def _version(world: World, headers: Mapping[str, str]) -> str:
@@ -135,6 +138,7 @@ def _call(
     version: str,
     headers: dict[str, str],
     stale: Fault | None,
+    api_key: str,
 ) -> tuple[int, bytes]:
     method, path = request.method, request.url.path
     found = match(method, path)
@@ -145,6 +149,11 @@ def _call(
             "https://stripe.com/docs or we can help at https://support.stripe.com/.",
         )
     route, ids = found
+    sent = raw.get("expand")
+    wanted = permissions.needed(route, sent.values() if isinstance(sent, dict) else [])
+    if api_key in simulator.permissions:
+        permissions.check(api_key, simulator.permissions[api_key], wanted, world.account_id)
+    simulator.used.setdefault(api_key, set()).update(wanted)
     key = request.headers.get("idempotency-key") if method == "POST" else None
     if key is not None and (known := simulator.remembered.get((world.livemode, key))):
         if (known.method, known.path, known.params) != (method, path, raw):
@@ -163,7 +172,7 @@ def _call(
     caller = simulator.caller(request_id=request_id, idempotency_key=key, api_version=version)
     try:
         status, shape = 200, _execute(world, route, params, ids, caller, paths, stale)
-        body = json.dumps(downgrade(shape, version), indent=2).encode()
+        body = json.dumps(downgrade(world.tables, shape, version), indent=2).encode()
     except StripeError as error:
         status = error.status
         body = json.dumps(error.body(request_id, world.livemode), indent=2).encode()
@@ -206,6 +215,8 @@ def shape_of(world: World, result: Result, paths: list[str]) -> Json:
             "has_more": result.has_more,
             "url": result.url,
         }
+        if isinstance(result, SearchResult):
+            shape |= {"object": "search_result", "next_page": result.next_page}
     else:
         shape = render(world.tables, result)
     return expand(world.tables, shape, paths)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 
 from .errors import invalid, missing_parameter
+from .fields import completed
 from .tables import Json
 from .world import World
 
@@ -93,16 +94,17 @@ def number_of(type: str, params: Json) -> str:
 def unsaved(world: World, type: str, number: str) -> Json:
     """Return a payment method without a customer. `type` is one of `GOOD`."""
     details = {"address": None, "email": None, "name": None, "phone": None, "tax_id": None}
-    return {
-        "id": world.id("payment_method"),
-        "object": "payment_method",
-        "_outcome": "fail" if number == BAD[type] else "succeed",
-        "allow_redisplay": "unspecified",
-        "billing_details": details,
-        "created": world.now(),
-        "customer": None,
-        "livemode": world.livemode,
-        "metadata": {},
-        "type": type,
-        type: _DETAILS[type](number),
-    }
+    return completed(
+        {
+            "id": world.id("payment_method"),
+            "object": "payment_method",
+            "_outcome": "fail" if number == BAD[type] else "succeed",
+            "allow_redisplay": "unspecified",
+            "billing_details": details,
+            "created": world.now(),
+            "livemode": world.livemode,
+            "metadata": {},
+            "type": type,
+            type: _DETAILS[type](number),
+        }
+    )

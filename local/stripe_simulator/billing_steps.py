@@ -89,17 +89,7 @@ def _remind(world: World, id: str) -> None:
 
 def _end_trial(world: World, id: str) -> None:
     subscription = lifecycle.load(world, id)
-    customer = world.tables.peek("customer", subscription["customer"])
-    assert customer is not None
-    missing = subscription["trial_settings"]["end_behavior"]["missing_payment_method"]
-    if payment_methods.charge(world, customer, subscription) is None:
-        if missing == "pause":
-            lifecycle.pause(world, id, "trial_end_without_payment_method")
-            return
-        if missing == "cancel":
-            lifecycle.cancel(world, id)
-            return
-    lifecycle.end_trial_now(world, subscription, subscription["trial_end"])
+    lifecycle.end_trial(world, subscription, subscription["trial_end"])
 
 
 def _renew(world: World, id: str) -> None:

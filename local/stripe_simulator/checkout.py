@@ -9,6 +9,7 @@ import stripe.params.checkout as pc
 
 from . import customers, payment_methods, subscriptions
 from .errors import invalid
+from .fields import completed
 from .lookup import find, find_customer
 from .parameters import Params
 from .routes import Page, in_range, merge_metadata, page, route
@@ -48,58 +49,32 @@ def create_checkout_session(world: World, params: Params) -> Json:
                 "_secret": secret,
                 "_subscription_data": params.get("subscription_data", {}),
                 "adaptive_pricing": {"enabled": False},
-                "after_expiration": None,
                 "allow_promotion_codes": params.get("allow_promotion_codes"),
                 "amount_subtotal": total,
                 "amount_total": total,
-                "automatic_tax": {
-                    "enabled": False,
-                    "liability": None,
-                    "provider": None,
-                    "status": None,
-                },
+                "automatic_tax": {"enabled": False},
                 "billing_address_collection": params.get("billing_address_collection"),
                 "cancel_url": params.get("cancel_url"),
                 "client_reference_id": params.get("client_reference_id"),
-                "client_secret": None,
-                "collected_information": None,
-                "consent": None,
-                "consent_collection": None,
                 "created": world.now(),
                 "currency": lines[0]["currency"],
                 "custom_fields": [],
-                "custom_text": {
-                    "after_submit": None,
-                    "shipping_address": None,
-                    "submit": None,
-                    "terms_of_service_acceptance": None,
-                },
+                "custom_text": {},
                 "customer": customer,
                 "customer_creation": None if customer else "always",
-                "customer_details": None,
                 "customer_email": params.get("customer_email"),
                 "discounts": [],
                 "expires_at": params.get("expires_at", world.now() + DAY),
-                "invoice": None,
-                "invoice_creation": None,
                 "livemode": world.livemode,
                 "locale": params.get("locale"),
                 "metadata": merge_metadata(None, params.get("metadata")),
                 "mode": "subscription",
-                "payment_intent": None,
-                "payment_link": None,
                 "payment_method_collection": params.get("payment_method_collection", "always"),
                 "payment_method_types": ["card"],
                 "payment_status": "unpaid",
                 "phone_number_collection": {"enabled": False},
-                "recovered_from": None,
-                "setup_intent": None,
-                "shipping_address_collection": None,
-                "shipping_cost": None,
                 "shipping_options": [],
                 "status": "open",
-                "submit_type": None,
-                "subscription": None,
                 "success_url": params["success_url"],
                 "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
                 "ui_mode": "hosted_page",
@@ -116,18 +91,20 @@ def _line(world: World, wanted: Params, index: int) -> Json:
     product = world.tables.peek("product", price["product"])
     quantity = wanted.get("quantity", 1)
     amount = (price["unit_amount"] or 0) * quantity
-    return {
-        "id": world.id("item"),
-        "object": "item",
-        "amount_discount": 0,
-        "amount_subtotal": amount,
-        "amount_tax": 0,
-        "amount_total": amount,
-        "currency": price["currency"],
-        "description": (product or {}).get("name"),
-        "price": price,
-        "quantity": quantity,
-    }
+    return completed(
+        {
+            "id": world.id("item"),
+            "object": "item",
+            "amount_discount": 0,
+            "amount_subtotal": amount,
+            "amount_tax": 0,
+            "amount_total": amount,
+            "currency": price["currency"],
+            "description": (product or {}).get("name"),
+            "price": price,
+            "quantity": quantity,
+        }
+    )
 
 
 def complete(world: World, id: str, card: Params, email: str | None) -> Json:

@@ -9,6 +9,7 @@ assert control.wait_until_quiet()
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Literal, TypedDict
 
@@ -115,6 +116,18 @@ class Control:
     def settings(self, **changes: Any) -> dict[str, Any]:
         """Change fields of `world.Settings`, such as `after_retries="unpaid"`. Returns them all."""
         return self._call("POST", "/settings", changes)
+
+    # Restricted keys
+
+    def restrict_key(self, key: str, permissions: Iterable[str] | None) -> None:
+        """Give a key these permissions only (`rak_customer_read`, …). With None it has all."""
+        names = None if permissions is None else sorted(permissions)
+        self._call("POST", "/keys", {"key": key, "permissions": names})
+
+    def used_permissions(self, key: str) -> list[str]:
+        """Return the permissions that calls with this key needed since the last call of this."""
+        used: dict[str, list[str]] = self._call("POST", "/keys/used")["used"]
+        return used.get(key, [])
 
     # Faults of API calls. `count=None` lasts until `clear_faults`.
 

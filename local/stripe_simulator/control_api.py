@@ -172,6 +172,20 @@ async def _reset(simulator: Simulator, body: Json) -> Json:
     return {}
 
 
+async def _restrict(simulator: Simulator, body: Json) -> Json:
+    if body["permissions"] is None:
+        simulator.permissions.pop(body["key"], None)
+    else:
+        simulator.permissions[body["key"]] = frozenset(body["permissions"])
+    return {}
+
+
+async def _used(simulator: Simulator, body: Json) -> Json:
+    used = {key: sorted(names) for key, names in simulator.used.items()}
+    simulator.used.clear()
+    return {"used": used}
+
+
 _ACTS: dict[tuple[str, str], Act] = {
     ("GET", "/state"): _state,
     ("POST", "/clock/advance"): _advance,
@@ -193,6 +207,8 @@ _ACTS: dict[tuple[str, str], Act] = {
     ("POST", "/webhook_secret/roll"): _roll,
     ("GET", "/requests"): _requests,
     ("DELETE", "/requests"): _clear_requests,
+    ("POST", "/keys"): _restrict,
+    ("POST", "/keys/used"): _used,
     ("POST", "/reset"): _reset,
 }
 

@@ -86,8 +86,6 @@ def create_promotion_code(world: World, params: Params) -> Json:
             "promotion": {"coupon": coupon, "type": "coupon"},
             "restrictions": {
                 "first_time_transaction": False,
-                "minimum_amount": None,
-                "minimum_amount_currency": None,
             },
             "times_redeemed": 0,
         },
@@ -119,16 +117,12 @@ def add_discount(world: World, subscription: Json, wanted: Params) -> str:
         {
             "id": world.id("discount"),
             "object": "discount",
-            "checkout_session": None,
             "customer": subscription["customer"],
             "end": end,
-            "invoice": None,
-            "invoice_item": None,
             "promotion_code": promotion,
             "source": {"coupon": coupon, "type": "coupon"},
             "start": world.now(),
             "subscription": subscription["id"],
-            "subscription_item": None,
         },
         "customer.discount.created",
     )

@@ -6,9 +6,11 @@ import stripe.params as p
 
 from . import lifecycle, payment_methods, sources
 from .errors import invalid, no_such
+from .fields import completed
 from .lookup import find, find_customer
 from .parameters import Params
-from .routes import Page, in_range, merge_metadata, page, route, unset_empty
+from .routes import Page, SearchResult, in_range, merge_metadata, page, route, unset_empty
+from .search import search
 from .tables import Json
 from .world import World
 
@@ -31,35 +33,29 @@ def create_customer(world: World, params: Params) -> Json:
     clock = params.get("test_clock")
     if clock is not None:
         find(world, "test_helpers.test_clock", clock, "test clock", "test_clock")
-    customer: Json = {
-        "id": id,
-        "object": "customer",
-        "address": None,
-        "balance": params.get("balance", 0),
-        "created": world.now(),
-        "currency": None,
-        "default_source": None,
-        "delinquent": False,
-        "description": None,
-        "discount": None,
-        "email": None,
-        "invoice_prefix": params.get("invoice_prefix") or world.token(8).upper(),
-        "invoice_settings": {
-            "custom_fields": None,
-            "default_payment_method": None,
-            "footer": None,
-            "rendering_options": None,
-        },
-        "livemode": world.livemode,
-        "metadata": merge_metadata(None, params.get("metadata")),
-        "name": None,
-        "next_invoice_sequence": params.get("next_invoice_sequence", 1),
-        "phone": None,
-        "preferred_locales": params.get("preferred_locales", []),
-        "shipping": unset_empty(params.get("shipping")),
-        "tax_exempt": "none",
-        "test_clock": clock,
-    }
+    customer: Json = completed(
+        {
+            "id": id,
+            "object": "customer",
+            "address": None,
+            "balance": params.get("balance", 0),
+            "created": world.now(),
+            "currency": None,
+            "delinquent": False,
+            "discount": None,
+            "invoice_prefix": params.get("invoice_prefix") or world.token(8).upper(),
+            "invoice_settings": {},
+            "livemode": world.livemode,
+            "metadata": merge_metadata(None, params.get("metadata")),
+            "name": None,
+            "next_invoice_sequence": params.get("next_invoice_sequence", 1),
+            "phone": None,
+            "preferred_locales": params.get("preferred_locales", []),
+            "shipping": unset_empty(params.get("shipping")),
+            "tax_exempt": "none",
+            "test_clock": clock,
+        }
+    )
     with world.changing():
         _set_plain(customer, params)
         world.save(customer, "customer.created")
@@ -93,6 +89,12 @@ def _set_invoice_settings(world: World, customer: Json, params: Params) -> None:
         customer["invoice_settings"]["default_payment_method"] = own
     if "footer" in settings:
         customer["invoice_settings"]["footer"] = settings["footer"]
+
+
+@route("GET", "/v1/customers/search", p.CustomerSearchParams, "customer", listing=True)
+def search_customers(world: World, params: Params) -> SearchResult:
+    there = [each for each in world.tables.all("customer") if not each.get("deleted")]
+    return search(there, params, ("email", "name", "phone"), "/v1/customers/search")
 
 
 @route("GET", "/v1/customers/{id}", p.CustomerRetrieveParams, "customer")
@@ -176,7 +178,7 @@ def _add_tax_id(world: World, customer: str, params: Params) -> Json:
             "owner": {"customer": customer, "type": "customer"},
             "type": kind,
             "value": value,
-            "verification": {"status": "pending", "verified_address": None, "verified_name": None},
+            "verification": {"status": "pending"},
         },
         "customer.tax_id.created",
     )

@@ -5,6 +5,7 @@ https://docs.stripe.com/billing/entitlements
 
 from __future__ import annotations
 
+import stripe.params as p
 import stripe.params.entitlements as pe
 
 from .lookup import find
@@ -143,6 +144,19 @@ def list_active_entitlements(world: World, params: Params) -> Page:
     find(world, "customer", customer, "customer", "customer")
     held = world.tables.all("entitlements.active_entitlement", _customer=customer)
     return page(held, params, "/v1/entitlements/active_entitlements")
+
+
+@route(
+    "GET",
+    "/v1/customer/{customer}/entitlements",
+    p.CustomerTaxIdListParams,
+    "entitlements.active_entitlement",
+    listing=True,
+)
+def list_summary(world: World, params: Params, customer: str) -> Page:
+    """List what a summary embeds, under the URL that it has in Stripe's documentation."""
+    held = world.tables.all("entitlements.active_entitlement", _customer=customer)
+    return page(held, params, f"/v1/customer/{customer}/entitlements")
 
 
 @route(

@@ -5,7 +5,7 @@ Amounts are in the currency's smallest unit. Taxes are not simulated.
 
 from __future__ import annotations
 
-from . import payment_methods
+from . import invoice_payments, payment_methods
 from .errors import StripeError, card_declined, invalid
 from .rendering import render
 from .tables import Json
@@ -34,7 +34,6 @@ def line(
         "livemode": world.livemode,
         "metadata": {},
         "parent": {
-            "invoice_item_details": None,
             "subscription_item_details": {
                 "invoice_item": None,
                 "proration": proration,
@@ -51,6 +50,8 @@ def line(
             "unit_amount_decimal": price["unit_amount_decimal"],
         },
         "quantity": quantity,
+        "quantity_decimal": None if quantity is None else str(quantity),
+        "subscription": subscription["id"],
         "subtotal": amount,
         "taxes": [],
     }
@@ -83,29 +84,20 @@ def draft(
         "_subscription": subscription["id"],
         "account_country": "US",
         "account_name": "Simulated Inc.",
-        "account_tax_ids": None,
         "amount_due": total,
         "amount_overpaid": 0,
         "amount_paid": 0,
         "amount_remaining": total,
         "amount_shipping": 0,
-        "application": None,
         "attempt_count": 0,
         "attempted": False,
         "auto_advance": True,
-        "automatic_tax": {
-            "disabled_reason": None,
-            "enabled": False,
-            "liability": None,
-            "provider": None,
-            "status": None,
-        },
+        "automatic_tax": {"enabled": False},
         "automatically_finalizes_at": now + delay if reason == "subscription_cycle" else None,
         "billing_reason": reason,
         "collection_method": subscription["collection_method"],
         "created": now,
         "currency": subscription["currency"],
-        "custom_fields": None,
         "customer": customer["id"],
         "customer_address": customer["address"],
         "customer_email": customer["email"],
@@ -117,57 +109,30 @@ def draft(
             {"type": tax_id["type"], "value": tax_id["value"]}
             for tax_id in world.tables.all("tax_id", customer=customer["id"])
         ],
-        "default_payment_method": None,
-        "default_source": None,
         "default_tax_rates": [],
-        "description": None,
         "discounts": list(subscription["discounts"]),
-        "due_date": None,
-        "effective_at": None,
-        "ending_balance": None,
-        "footer": None,
-        "from_invoice": None,
         "hosted_invoice_url": None,
         "invoice_pdf": None,
         "issuer": {"type": "self"},
-        "last_finalization_error": None,
-        "latest_revision": None,
         "lines": lines,
         "livemode": world.livemode,
         "metadata": {},
         "next_payment_attempt": now + delay if reason == "subscription_cycle" else None,
-        "number": None,
-        "on_behalf_of": None,
         "parent": {
-            "quote_details": None,
             "subscription_details": {
                 "metadata": dict(subscription["metadata"]),
                 "subscription": subscription["id"],
             },
             "type": "subscription_details",
         },
-        "payment_settings": {
-            "default_mandate": None,
-            "payment_method_options": None,
-            "payment_method_types": None,
-        },
+        "payment_settings": {},
         "period_end": now,
         "period_start": subscription.get("_billed_from", now),
         "post_payment_credit_notes_amount": 0,
         "pre_payment_credit_notes_amount": 0,
-        "receipt_number": None,
-        "rendering": None,
-        "shipping_cost": None,
-        "shipping_details": None,
         "starting_balance": 0,
-        "statement_descriptor": None,
         "status": "draft",
-        "status_transitions": {
-            "finalized_at": None,
-            "marked_uncollectible_at": None,
-            "paid_at": None,
-            "voided_at": None,
-        },
+        "status_transitions": {},
         "subtotal": subtotal,
         "subtotal_excluding_tax": subtotal,
         "test_clock": customer["test_clock"],
@@ -216,10 +181,12 @@ def finalize(world: World, id: str) -> Json:
     invoice = world.save(invoice, "invoice.finalized")
     if invoice["amount_due"] == 0:
         return mark_paid(world, id)
+    invoice_payments.create(world, invoice)
     return invoice
 
 
-def mark_paid(world: World, id: str) -> Json:
+def mark_paid(world: World, id: str, *, by_charge: bool = False) -> Json:
+    """Mark an invoice as paid: by a charge, or out of band."""
     invoice = world.tables.draft("invoice", id)
     assert invoice is not None
     invoice["status"] = "paid"
@@ -230,6 +197,7 @@ def mark_paid(world: World, id: str) -> Json:
     invoice["status_transitions"]["paid_at"] = world.now()
     invoice = world.save(invoice, "invoice.paid")
     world.emit("invoice.payment_succeeded", render(world.tables, invoice))
+    (invoice_payments.pay if by_charge else invoice_payments.cancel)(world, invoice)
     _set_delinquent(world, invoice["customer"], False)
     return invoice
 
@@ -245,7 +213,7 @@ def attempt(world: World, id: str, subscription: Json | None) -> str:
     invoice["attempt_count"] += 1
     if outcome == payment_methods.SUCCEED:
         world.save(invoice)
-        mark_paid(world, id)
+        mark_paid(world, id, by_charge=True)
         return outcome
     retries = world.settings.payment_retries_days
     invoice["next_payment_attempt"] = None
@@ -277,6 +245,7 @@ def void(world: World, id: str) -> Json:
     invoice["status"] = "void"
     invoice["next_payment_attempt"] = None
     invoice["status_transitions"]["voided_at"] = world.now()
+    invoice_payments.cancel(world, invoice)
     return world.save(invoice, "invoice.voided")
 
 

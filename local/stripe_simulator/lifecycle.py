@@ -46,7 +46,7 @@ def cancel(world: World, id: str, details: Json | None = None, reason: str | Non
     subscription["status"] = "canceled"
     subscription["canceled_at"] = subscription["canceled_at"] or world.now()
     subscription["ended_at"] = world.now()
-    subscription["status_details"] = None
+    subscription.pop("status_details", None)
     recorded = subscription["cancellation_details"]
     recorded["reason"] = reason or recorded["reason"] or "cancellation_requested"
     recorded.update(details or {})
@@ -149,7 +149,7 @@ def resume(world: World, id: str, *, anchor: str = "now") -> Json:
 
 def _resumed(world: World, subscription: Json) -> Json:
     subscription["status"] = "active"
-    subscription["status_details"] = None
+    subscription.pop("status_details", None)
     subscription = world.save(subscription, "customer.subscription.updated")
     world.emit("customer.subscription.resumed", render(world.tables, subscription))
     return subscription
@@ -163,10 +163,23 @@ def start_period(world: World, subscription: Json, anchor: int) -> None:
         item["current_period_start"], item["current_period_end"] = start, end
 
 
-def end_trial_now(world: World, subscription: Json, moment: int) -> Json:
-    """Begin the first paid period at `moment`."""
-    subscription["status"] = "active"
+def end_trial(world: World, subscription: Json, moment: int) -> Json:
+    """Begin the first paid period at `moment`, or do what the trial's settings say without a card.
+
+    The caller may have changed `subscription` and not saved it.
+    """
+    customer = world.tables.peek("customer", subscription["customer"])
+    assert customer is not None
     subscription["trial_end"] = moment
+    missing = subscription["trial_settings"]["end_behavior"]["missing_payment_method"]
+    if payment_methods.charge(world, customer, subscription) is None:
+        if missing == "pause":
+            world.save(subscription)
+            return pause(world, subscription["id"], "trial_end_without_payment_method")
+        if missing == "cancel":
+            world.save(subscription)
+            return cancel(world, subscription["id"])
+    subscription["status"] = "active"
     start_period(world, subscription, moment)
     return cycle(world, subscription)
 

@@ -11,6 +11,7 @@ import stripe.params as p
 
 from . import bank_debits
 from .errors import StripeError, invalid, no_such
+from .fields import completed
 from .lookup import find, find_customer
 from .parameters import Params
 from .routes import Page, merge_metadata, page, route, unset_empty
@@ -90,38 +91,37 @@ def new_card(world: World, number: str, exp_month: int, exp_year: int) -> Json:
         )
     brand, outcome = CARDS[digits]
     details = {"address": None, "email": None, "name": None, "phone": None, "tax_id": None}
-    return {
-        "id": world.id("payment_method"),
-        "object": "payment_method",
-        "_outcome": outcome,
-        "allow_redisplay": "unspecified",
-        "billing_details": details,
-        "card": {
-            "brand": brand,
-            "checks": {
-                "address_line1_check": None,
-                "address_postal_code_check": None,
-                "cvc_check": "pass",
+    return completed(
+        {
+            "id": world.id("payment_method"),
+            "object": "payment_method",
+            "_outcome": outcome,
+            "allow_redisplay": "unspecified",
+            "billing_details": details,
+            "card": {
+                "brand": brand,
+                "checks": {
+                    "address_line1_check": None,
+                    "address_postal_code_check": None,
+                    "cvc_check": "pass",
+                },
+                "country": "US",
+                "display_brand": brand,
+                "exp_month": exp_month,
+                "exp_year": exp_year if exp_year > 99 else 2000 + exp_year,
+                "fingerprint": hashlib.sha256(digits.encode()).hexdigest()[:16],
+                "funding": "credit",
+                "last4": digits[-4:],
+                "networks": {"available": [brand], "preferred": None},
+                "regulated_status": "unregulated",
+                "three_d_secure_usage": {"supported": True},
             },
-            "country": "US",
-            "display_brand": brand,
-            "exp_month": exp_month,
-            "exp_year": exp_year if exp_year > 99 else 2000 + exp_year,
-            "fingerprint": hashlib.sha256(digits.encode()).hexdigest()[:16],
-            "funding": "credit",
-            "generated_from": None,
-            "last4": digits[-4:],
-            "networks": {"available": [brand], "preferred": None},
-            "regulated_status": "unregulated",
-            "three_d_secure_usage": {"supported": True},
-            "wallet": None,
-        },
-        "created": world.now(),
-        "customer": None,
-        "livemode": world.livemode,
-        "metadata": {},
-        "type": "card",
-    }
+            "created": world.now(),
+            "livemode": world.livemode,
+            "metadata": {},
+            "type": "card",
+        }
+    )
 
 
 def _find(world: World, id: str, param: str = "id") -> Json:

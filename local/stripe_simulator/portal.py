@@ -12,6 +12,7 @@ import stripe.params.billing_portal as pb
 
 from . import lifecycle
 from .errors import invalid, no_such
+from .fields import completed
 from .lookup import find, find_customer
 from .parameters import Params
 from .portal_features import features_of, no_features, set_features
@@ -34,26 +35,23 @@ def default_configuration(world: World) -> Json:
 
 
 def _configuration(world: World, params: Params, features: Json, *, is_default: bool) -> Json:
-    return {
-        "id": world.id("billing_portal.configuration"),
-        "object": "billing_portal.configuration",
-        "active": True,
-        "application": None,
-        "business_profile": {
-            "headline": None,
-            "privacy_policy_url": None,
-            "terms_of_service_url": None,
-        },
-        "created": world.now(),
-        "default_return_url": unset_empty(params.get("default_return_url")),
-        "features": features,
-        "is_default": is_default,
-        "livemode": world.livemode,
-        "login_page": {"enabled": False, "url": None},
-        "metadata": merge_metadata(None, params.get("metadata")),
-        "name": unset_empty(params.get("name")),
-        "updated": world.now(),
-    }
+    return completed(
+        {
+            "id": world.id("billing_portal.configuration"),
+            "object": "billing_portal.configuration",
+            "active": True,
+            "business_profile": {},
+            "created": world.now(),
+            "default_return_url": unset_empty(params.get("default_return_url")),
+            "features": features,
+            "is_default": is_default,
+            "livemode": world.livemode,
+            "login_page": {"enabled": False},
+            "metadata": merge_metadata(None, params.get("metadata")),
+            "name": unset_empty(params.get("name")),
+            "updated": world.now(),
+        }
+    )
 
 
 def _check_length(text: str, most: int, param: str) -> None:
@@ -183,7 +181,6 @@ def create_session(world: World, params: Params) -> Json:
             "configuration": configuration["id"],
             "created": world.now(),
             "customer": customer["id"],
-            "customer_account": None,
             "flow": flow and _flow(world, customer["id"], configuration, flow),
             "livemode": world.livemode,
             "locale": params.get("locale"),
@@ -275,7 +272,7 @@ def _confirm(
         {"coupon": each.get("coupon"), "promotion_code": each.get("promotion_code")}
         for each in details.get("discounts", [])
     ]
-    item = {"id": wanted["id"], "price": wanted.get("price"), "quantity": wanted.get("quantity")}
+    item = {"price": None, **{k: v for k, v in wanted.items() if k in ("id", "price", "quantity")}}
     return {"items": [item], "discounts": discounts or None}
 
 

@@ -160,7 +160,7 @@ def show_update(visit: Visit, subscription: Json, confirm: Json | None = None) -
     quantity = item.get("quantity")
     if target is not None:
         chosen = _price(visit.world, target["price"] or item["price"])
-        quantity = target["quantity"] or quantity
+        quantity = target.get("quantity") or quantity
     return show(
         "update.html",
         subscription=described(visit, subscription),

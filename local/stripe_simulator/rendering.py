@@ -1,6 +1,6 @@
-"""Stripe's JSON for stored objects: embedded lists, `expand`, and the shapes of older API versions.
+"""Stripe's JSON for stored objects: embedded lists and `expand`.
 
-https://docs.stripe.com/api/expanding_objects, https://docs.stripe.com/upgrades
+https://docs.stripe.com/api/expanding_objects
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ from stripe._stripe_object import StripeObject
 
 from . import library
 from .errors import invalid
+from .fields import completed
 from .tables import Json, Tables
 
 MAX_EMBEDDED = 10  # elements of an embedded list
 MAX_EXPAND_LEVELS = 4
-BASIL = "2025-03-31"  # period ends move to items, invoice.subscription to invoice.parent
-CLOVER = "2025-09-30"  # flexible billing by default, discount.coupon moves to discount.source
 
-# Lists that an object has only when `expand` requests them.
+# What an object has only when `expand` requests it.
 INCLUDABLE = {
     ("customer", "subscriptions"),
     ("customer", "tax_ids"),
     ("checkout.session", "line_items"),
+    ("invoice", "confirmation_secret"),
+    ("invoice", "payments"),
 }
 
 
@@ -60,33 +61,35 @@ def _item(tables: Tables, item: Json) -> Json:
     assert price is not None
     shape = {key: part for key, part in item.items() if not key.startswith("_")}
     shape["price"] = render(tables, price)
-    shape["plan"] = _plan(price)
+    shape["plan"] = plan(price)
     return shape
 
 
-def _plan(price: Json) -> Json:
+def plan(price: Json) -> Json:
+    """Return a recurring price in the shape that it had before there were prices."""
     recurring = price["recurring"]
-    return {
-        "id": price["id"],
-        "object": "plan",
-        "active": price["active"],
-        "amount": price["unit_amount"],
-        "amount_decimal": price["unit_amount_decimal"],
-        "billing_scheme": price["billing_scheme"],
-        "created": price["created"],
-        "currency": price["currency"],
-        "interval": recurring["interval"],
-        "interval_count": recurring["interval_count"],
-        "livemode": price["livemode"],
-        "metadata": price["metadata"],
-        "meter": recurring["meter"],
-        "nickname": price["nickname"],
-        "product": price["product"],
-        "tiers_mode": price["tiers_mode"],
-        "transform_usage": None,
-        "trial_period_days": recurring["trial_period_days"],
-        "usage_type": recurring["usage_type"],
-    }
+    return completed(
+        {
+            "id": price["id"],
+            "object": "plan",
+            "active": price["active"],
+            "amount": price["unit_amount"],
+            "amount_decimal": price["unit_amount_decimal"],
+            "billing_scheme": price["billing_scheme"],
+            "created": price["created"],
+            "currency": price["currency"],
+            "interval": recurring["interval"],
+            "interval_count": recurring["interval_count"],
+            "livemode": price["livemode"],
+            "metadata": price["metadata"],
+            "meter": recurring["meter"],
+            "nickname": price["nickname"],
+            "product": price["product"],
+            "tiers_mode": price["tiers_mode"],
+            "trial_period_days": recurring["trial_period_days"],
+            "usage_type": recurring["usage_type"],
+        }
+    )
 
 
 def check_expand(returns: str, paths: list[str], *, listing: bool) -> None:
@@ -121,6 +124,8 @@ def _can_expand_in(owner: type[StripeObject], name: str, rest: list[str]) -> boo
     annotation = library.fields(owner).get(name)
     if annotation is None:
         return False
+    if not rest and (getattr(owner, "OBJECT_NAME", ""), name) in INCLUDABLE:
+        return True
     element = library.list_element(annotation)
     if element is None:
         if not rest:
@@ -128,9 +133,7 @@ def _can_expand_in(owner: type[StripeObject], name: str, rest: list[str]) -> boo
         return _can_expand(library.object_members(annotation), rest)
     inner = library.object_members(element)
     if library.is_list_object(annotation):
-        if not rest:
-            return (getattr(owner, "OBJECT_NAME", ""), name) in INCLUDABLE
-        return rest[0] == "data" and len(rest) > 1 and _can_expand(inner, rest[1:])
+        return bool(rest) and rest[0] == "data" and len(rest) > 1 and _can_expand(inner, rest[1:])
     return _can_expand(inner, rest) if rest else library.is_expandable(element)
 
 
@@ -161,7 +164,7 @@ def _expand(tables: Tables, value: Any, segments: list[str]) -> Any:
     return expanded
 
 
-def _include(tables: Tables, owner: Json, name: str) -> Json:
+def _include(tables: Tables, owner: Json, name: str) -> Json | None:
     id = owner["id"]
     if name == "subscriptions":
         current = [
@@ -174,6 +177,15 @@ def _include(tables: Tables, owner: Json, name: str) -> Json:
     if name == "tax_ids":
         shapes = [render(tables, tax_id) for tax_id in tables.all("tax_id", customer=id)]
         return listed(shapes, f"/v1/customers/{id}/tax_ids")
+    if owner["object"] == "invoice":
+        payments = tables.all("invoice_payment", invoice=id)
+        if name == "payments":
+            shapes = [render(tables, payment) for payment in payments]
+            return listed(shapes, f"/v1/invoice_payments?invoice={id}")
+        for payment in payments:
+            secret = f"{payment['payment']['payment_intent']}_secret_{payment['_secret']}"
+            return {"client_secret": secret, "type": "payment_intent"}
+        return None
     stored = tables.peek("checkout.session", id)
     assert stored is not None
     return listed(stored["_line_items"], f"/v1/checkout/sessions/{id}/line_items")
@@ -190,6 +202,7 @@ _KIND_OF_PREFIX = {
     "ba": "bank_account",
     "src": "source",
     "in": "invoice",
+    "inpay": "invoice_payment",
     "bpc": "billing_portal.configuration",
     "di": "discount",
     "promo": "promotion_code",
@@ -200,38 +213,11 @@ _KIND_OF_PREFIX = {
 
 def _lookup(tables: Tables, id: str) -> Any:
     kind = _KIND_OF_PREFIX.get(id.split("_", 1)[0], "")
-    found = tables.peek(kind, id) or tables.peek("coupon", id) or tables.peek("product", id)
-    return render(tables, found) if found is not None else id
+    stored = tables.peek(kind, id) or tables.peek("coupon", id) or tables.peek("product", id)
+    return render(tables, stored) if stored is not None else id
 
 
-def downgrade(value: Any, version: str) -> Any:
-    """Return the same JSON in the shape of an older API version (`YYYY-MM-DD[.name]`)."""
-    date = version[:10]
-    if date >= CLOVER:
-        return value
-    if isinstance(value, list):
-        return [downgrade(element, version) for element in value]
-    if not isinstance(value, dict):
-        return value
-    older = {key: downgrade(part, version) for key, part in value.items()}
-    kind = value.get("object")
-    if kind == "discount" and "source" in older:
-        older["coupon"] = older.pop("source")["coupon"]
-    if kind == "promotion_code" and "promotion" in older:
-        older["coupon"] = older.pop("promotion")["coupon"]
-    if date >= BASIL:
-        return older
-    if kind == "subscription" and isinstance(value.get("items"), dict):
-        data = value["items"]["data"]
-        if data:
-            older["current_period_start"] = min(item["current_period_start"] for item in data)
-            older["current_period_end"] = min(item["current_period_end"] for item in data)
-            for item in older["items"]["data"]:
-                del item["current_period_start"], item["current_period_end"]
-    elif kind == "invoice" and "parent" in older:
-        parent = older.pop("parent")
-        details = (parent or {}).get("subscription_details")
-        older["subscription"] = details["subscription"] if details else None
-        older["subscription_details"] = {"metadata": details["metadata"]} if details else None
-        older["paid"] = older["status"] == "paid"
-    return older
+def found(tables: Tables, kind: str, id: str) -> Any:
+    """Return the shape of an object, or its id if it has been deleted."""
+    stored = tables.peek(kind, id)
+    return render(tables, stored) if stored is not None else id

@@ -23,6 +23,13 @@ class Page:
     has_more: bool
 
 
+@dataclass(frozen=True)
+class SearchResult(Page):
+    """One page of what a search found. `next_page` is the parameter that requests the next."""
+
+    next_page: str | None
+
+
 Result = Json | Page
 Endpoint = Callable[..., Result]
 Declared = TypeVar("Declared", bound=Endpoint)

@@ -35,6 +35,8 @@ class Simulator:
     seed: int | None = None
     api_version: str = CURRENT_VERSION
     api_keys: frozenset[str] = frozenset()  # empty: any well-formed key
+    permissions: dict[str, frozenset[str]] = field(default_factory=dict)  # of restricted keys
+    used: dict[str, set[str]] = field(default_factory=dict)  # the permissions that a key has used
     base_url: str = ""
     clock: Clock = field(default_factory=Clock)
     deliveries: Deliveries = field(default_factory=Deliveries)
@@ -102,6 +104,8 @@ class Simulator:
         self.faults.active.clear()
         self.requests.clear()
         self.remembered.clear()
+        self.permissions.clear()
+        self.used.clear()
         self.clock.offset = 0
         self.set_settings(asdict(Settings()))
         account = self.worlds[TEST].account_id

@@ -23,7 +23,7 @@ def update(world: World, subscription: Json, params: Params) -> Json:
     trial_end = params.get("trial_end")
     if trial_end == "now":
         if subscription["status"] == "trialing":
-            return lifecycle.end_trial_now(world, subscription, world.now())
+            return lifecycle.end_trial(world, subscription, world.now())
     elif trial_end is not None:
         _move_trial(world, subscription, trial_end)
     if params.get("billing_cycle_anchor", {}).get("type") == "now":

@@ -5,13 +5,14 @@ from __future__ import annotations
 from . import invoices, lifecycle, payment_methods
 from .coupons import add_discount
 from .errors import invalid
+from .fields import completed
 from .parameters import Params
-from .rendering import CLOVER
 from .routes import merge_metadata
 from .sources import owned
 from .subscription_changes import check_method, set_cancellation
 from .subscription_items import new_item
 from .tables import Json
+from .versions import CLOVER
 from .world import World
 
 
@@ -38,62 +39,39 @@ def unsaved(world: World, params: Params, customer: Json, *, named: str | None =
         mode["flexible"] = None
     first = world.tables.peek("price", items[0]["price"])
     assert first is not None
-    return {
-        "id": id,
-        "object": "subscription",
-        "application": None,
-        "application_fee_percent": None,
-        "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
-        "billing_cycle_anchor": now,
-        "billing_cycle_anchor_config": None,
-        "billing_mode": mode,
-        "billing_schedules": [],
-        "billing_thresholds": None,
-        "cancel_at": None,
-        "cancel_at_period_end": False,
-        "canceled_at": None,
-        "cancellation_details": {
-            "comment": None,
-            "feedback": None,
-            "reason": None,
-        },
-        "collection_method": params.get("collection_method", "charge_automatically"),
-        "created": now,
-        "currency": params.get("currency", first["currency"]),
-        "customer": customer["id"],
-        "days_until_due": params.get("days_until_due"),
-        "default_payment_method": method,
-        "default_source": source,
-        "default_tax_rates": [],
-        "description": params.get("description"),
-        "discounts": [],
-        "ended_at": None,
-        "invoice_settings": {"account_tax_ids": None, "issuer": {"type": "self"}},
-        "items": items,
-        "latest_invoice": None,
-        "livemode": world.livemode,
-        "metadata": merge_metadata(None, params.get("metadata")),
-        "next_pending_invoice_item_invoice": None,
-        "on_behalf_of": None,
-        "pause_collection": None,
-        "payment_settings": {
-            "payment_method_options": None,
-            "payment_method_types": None,
-            "save_default_payment_method": "off",
-        },
-        "pending_invoice_item_interval": None,
-        "pending_setup_intent": None,
-        "pending_update": None,
-        "schedule": None,
-        "start_date": now,
-        "status": "active",
-        "status_details": None,
-        "test_clock": customer["test_clock"],
-        "transfer_data": None,
-        "trial_end": None,
-        "trial_settings": {"end_behavior": {"missing_payment_method": "create_invoice"}},
-        "trial_start": None,
-    }
+    return completed(
+        {
+            "id": id,
+            "object": "subscription",
+            "automatic_tax": {"enabled": False},
+            "billing_cycle_anchor": now,
+            "billing_mode": mode,
+            "billing_schedules": [],
+            "cancel_at_period_end": False,
+            "cancellation_details": {},
+            "collection_method": params.get("collection_method", "charge_automatically"),
+            "created": now,
+            "currency": params.get("currency", first["currency"]),
+            "customer": customer["id"],
+            "days_until_due": params.get("days_until_due"),
+            "default_payment_method": method,
+            "default_source": source,
+            "default_tax_rates": [],
+            "description": params.get("description"),
+            "discounts": [],
+            "invoice_settings": {"issuer": {"type": "self"}},
+            "items": items,
+            "livemode": world.livemode,
+            "metadata": merge_metadata(None, params.get("metadata")),
+            "payment_settings": {
+                "save_default_payment_method": "off",
+            },
+            "start_date": now,
+            "status": "active",
+            "test_clock": customer["test_clock"],
+            "trial_settings": {"end_behavior": {"missing_payment_method": "create_invoice"}},
+        }
+    )
 
 
 def create(world: World, params: Params, customer: Json) -> Json:

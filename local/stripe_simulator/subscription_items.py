@@ -45,7 +45,6 @@ def new_item(world: World, subscription: str, wanted: Params, param: str) -> Jso
     item: Json = {
         "id": world.id("subscription_item"),
         "object": "subscription_item",
-        "billing_thresholds": None,
         "created": world.now(),
         "current_period_end": 0,
         "current_period_start": 0,

@@ -95,8 +95,26 @@ def list_subscriptions(world: World, params: Params) -> Page:
     if "customer" in params:
         find(world, "customer", params["customer"], "customer", "customer")
         where["customer"] = params["customer"]
+    return page(_listed(world, params, where), params, "/v1/subscriptions")
+
+
+@route(
+    "GET",
+    "/v1/customers/{customer}/subscriptions",
+    p.SubscriptionListParams,
+    "subscription",
+    listing=True,
+)
+def list_customer_subscriptions(world: World, params: Params, customer: str) -> Page:
+    """List what the customer embeds. Stripe documents no such endpoint any more, but serves it."""
+    find_customer(world, customer)
+    found = _listed(world, params, {"customer": customer})
+    return page(found, params, f"/v1/customers/{customer}/subscriptions")
+
+
+def _listed(world: World, params: Params, where: dict[str, str | None]) -> list[Json]:
     status = params.get("status")
-    found = [
+    return [
         subscription
         for subscription in world.tables.all("subscription", **where)
         if _wanted(subscription["status"], status)
@@ -106,7 +124,6 @@ def list_subscriptions(world: World, params: Params) -> Page:
         )
         and in_range(lifecycle.period_end(subscription), params.get("current_period_end"))
     ]
-    return page(found, params, "/v1/subscriptions")
 
 
 def _wanted(status: str, asked: str | None) -> bool:

@@ -17,6 +17,7 @@ Json = dict[str, Any]
 _INDEXED = (
     "_secret",
     "customer",
+    "invoice",
     "subscription",
     "product",
     "_customer",

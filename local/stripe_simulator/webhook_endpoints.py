@@ -11,6 +11,8 @@ from .routes import Page, merge_metadata, page, route, unset_empty
 from .tables import Json
 from .world import World
 
+MAX_ENDPOINTS = 16
+
 
 def _check_url(world: World, url: str) -> None:
     schemes = ("https://",) if world.livemode else ("https://", "http://")
@@ -24,6 +26,9 @@ def _check_url(world: World, url: str) -> None:
 def create_webhook_endpoint(world: World, params: Params) -> Json:
     """Create an endpoint. Only this response contains the signing secret."""
     _check_url(world, params["url"])
+    if len(world.tables.all("webhook_endpoint")) >= MAX_ENDPOINTS:
+        mode = "" if world.livemode else "test "
+        raise invalid(f"You have reached the maximum of {MAX_ENDPOINTS} {mode}webhook endpoints.")
     secret = "whsec_" + world.token(32)
     endpoint = world.save(
         {
@@ -31,7 +36,6 @@ def create_webhook_endpoint(world: World, params: Params) -> Json:
             "object": "webhook_endpoint",
             "_secrets": [{"secret": secret, "expires_at": None}],
             "api_version": params.get("api_version"),
-            "application": None,
             "created": world.now(),
             "description": unset_empty(params.get("description")),
             "enabled_events": params["enabled_events"],

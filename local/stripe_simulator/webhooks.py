@@ -19,8 +19,8 @@ from typing import Any
 
 import httpx
 
-from .rendering import downgrade
 from .tables import Json
+from .versions import downgrade
 from .world import World
 
 DEFAULT_BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -246,7 +246,8 @@ class Deliveries:
 def payload(world: World, event: Json, endpoint: Json) -> bytes:
     """Return the exact bytes for the endpoint, in the shape of its API version."""
     version = endpoint["api_version"] or world.api_version
-    shape = {**event, "api_version": version, "data": downgrade(event["data"], version)}
+    data = downgrade(world.tables, event["data"], version)
+    shape = {**event, "api_version": version, "data": data}
     return json.dumps(shape, indent=2).encode()
 
 

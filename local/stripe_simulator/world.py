@@ -16,6 +16,7 @@ from typing import Any
 
 from . import rendering
 from .clock import Clock
+from .fields import completed
 from .tables import Json, Tables
 
 _ALPHABET = string.ascii_letters + string.digits
@@ -34,6 +35,7 @@ PREFIXES = {
     "bank_account": "ba",
     "source": "src",
     "invoice": "in",
+    "invoice_payment": "inpay",
     "line_item": "il",
     "event": "evt",
     "billing_portal.session": "bps",
@@ -165,7 +167,7 @@ class World:
         shape_before = (
             rendering.render(self.tables, before) if event and before is not None else None
         )
-        value = copy.deepcopy(value)
+        value = completed(copy.deepcopy(value))
         self.tables.put(kind, id, value)
         self._touch(kind, value)
         if event is not None:

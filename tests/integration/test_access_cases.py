@@ -110,6 +110,7 @@ def synced(stripe_side: Served, store: DynamoDBStore, customer: str) -> Customer
         queue=MemoryQueue(),
         report=Reports(),
         issuers=(ISSUER,),
+        clock=time.time,
     )
     key = CustomerKey("own", "test", customer)
     sync(key, (), lambda: ATTEMPT_BUDGET_MS, on_demand=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation import cases
-from tests.simulation.design import design
 from tests.simulation.exhaustive import explore
 from tests.simulation.lifecycles import LIFECYCLES
 
@@ -23,5 +22,5 @@ WORLDS = {
 
 @pytest.mark.parametrize("name", WORLDS)
 def test_the_first_histories_of_a_small_world_break_no_promise(name: str) -> None:
-    found = explore(cases.case(name, design(strands=False)), limit=WORLDS[name])
+    found = explore(cases.case(name, cases.real), limit=WORLDS[name])
     assert found.violation is None

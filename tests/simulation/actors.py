@@ -10,7 +10,8 @@ the next stop is a crash after the effect.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+import json
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -23,6 +24,20 @@ from billing.stripe_objects import Page, StripeObject
 from billing.sync_request import SyncRequest
 
 Program = Callable[[], None]
+
+#: The name under which what is for sale is read.
+PRICES = "prices"
+
+#: What is for sale.
+PRICE: StripeObject = {
+    "id": "price_prod_basic",
+    "lookup_key": None,
+    "active": True,
+    "recurring": {"interval": "month", "interval_count": 1},
+    "currency": "usd",
+    "unit_amount": 1900,
+    "product": {"id": "prod_basic", "name": "Basic", "active": True},
+}
 
 
 class Op(NamedTuple):
@@ -75,8 +90,20 @@ class StorePort:
         io("store", "commit_and_link", row, link, released)
 
 
+class ReaderPort:
+    """customers.Reads: a read may return what the table held before the last write."""
+
+    def load(self, key: CustomerKey, *, consistent: bool = True) -> CustomerRow:
+        row: CustomerRow = io("store", "load" if consistent else "read", key)
+        return row
+
+    def load_link(self, key: SubjectKey, *, consistent: bool = True) -> Link:
+        link: Link = io("store", "load_link" if consistent else "read_link", key)
+        return link
+
+
 class StripePort:
-    """stripe_state.StripeReads and documents.DocumentReads."""
+    """stripe_state.StripeReads, documents.DocumentReads and checkout.sessions.CheckoutApi."""
 
     def retrieve_customer(self, customer: str) -> tuple[StripeObject, int]:
         response: tuple[StripeObject, int] = io("stripe", "retrieve_customer", customer, None)
@@ -112,12 +139,46 @@ class StripePort:
         return found
 
     def retrieve_portal_configuration(self, configuration: str) -> tuple[StripeObject, int]:
-        response: tuple[StripeObject, int] = io("stripe", "portal_configuration", configuration)
+        response: tuple[StripeObject, int] = io("stripe", "retrieve_document", configuration, None)
         return response
 
     def list_prices(self, names: Sequence[str]) -> tuple[list[StripeObject], int]:
-        response: tuple[list[StripeObject], int] = io("stripe", "prices", tuple(names))
+        response: tuple[list[StripeObject], int] = io("stripe", "retrieve_document", PRICES, None)
         return response
+
+    def find_price(self, name: str) -> StripeObject | None:
+        return PRICE
+
+    def create_customer(self, metadata: Mapping[str, str], key: str) -> str:
+        name: str = io("stripe", "create_customer", json.dumps(metadata), key)
+        return name
+
+    def newest_checkout_sessions(self, customer_id: str) -> Sequence[StripeObject]:
+        sessions: Sequence[StripeObject] = io("stripe", "newest_sessions", customer_id)
+        return sessions
+
+    def list_open_checkout_sessions(self, customer_id: str) -> Sequence[StripeObject]:
+        sessions: Sequence[StripeObject] = io("stripe", "open_sessions", customer_id)
+        return sessions
+
+    def retrieve_checkout_session(self, session: str) -> StripeObject | None:
+        found: StripeObject = io("stripe", "retrieve_session", session)
+        return found
+
+    def expire_checkout_session(self, session: str) -> bool:
+        expired: bool = io("stripe", "expire_session", session)
+        return expired
+
+    def create_checkout_session(self, parameters: Mapping[str, Any], key: str) -> StripeObject:
+        created: StripeObject = io("stripe", "create_session", json.dumps(parameters), key)
+        return created
+
+    def retrieve_subscription(self, subscription: str) -> StripeObject | None:
+        found: StripeObject | None = io("stripe", "retrieve_subscription", subscription, None)
+        return found
+
+    def list_all_subscriptions(self, customer_id: str) -> Sequence[StripeObject]:
+        raise NotImplementedError("no trial is configured")
 
     def _page(self, method: str, name: str, after: str | None) -> Page:
         page: Page = io("stripe", method, name, after)

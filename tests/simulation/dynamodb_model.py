@@ -8,29 +8,35 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from billing.errors import Conflict
+from billing.errors import Conflict, StoreRefused
 from billing.keys import CustomerKey, DocumentKey, SubjectKey
 from billing.model import CustomerRow, DocumentRow, Link, Row
 
 Rows = dict[CustomerKey, CustomerRow]
 Documents = dict[DocumentKey, DocumentRow]
 Links = dict[SubjectKey, Link]
+Tables = tuple[Rows, Documents, Links, Rows, Links]
 
 
 class StoreModel:
-    """link.Store and replicas.DocumentStore. Fields are immutable values: a change replaces one."""
+    """link.Store and replicas.DocumentStore. Fields are immutable values: a change replaces one.
 
-    def __init__(self) -> None:
+    A row with more than `max_subscriptions` does not fit.
+    """
+
+    def __init__(self, max_subscriptions: int | None = None) -> None:
+        self.max_subscriptions = max_subscriptions
         self.rows: Rows = {}
         self.documents: Documents = {}
         self.links: Links = {}
         self.former: Rows = {}
+        self.former_links: Links = {}
 
-    def snapshot(self) -> tuple[Rows, Documents, Links, Rows]:
-        return self.rows, self.documents, self.links, self.former
+    def snapshot(self) -> Tables:
+        return self.rows, self.documents, self.links, self.former, self.former_links
 
-    def restore(self, values: tuple[Rows, Documents, Links, Rows]) -> None:
-        self.rows, self.documents, self.links, self.former = values
+    def restore(self, values: Tables) -> None:
+        self.rows, self.documents, self.links, self.former, self.former_links = values
 
     def load(self, key: CustomerKey, *, consistent: bool = True) -> CustomerRow:
         rows = self.rows if consistent else self.former
@@ -40,9 +46,11 @@ class StoreModel:
         return self.documents.get(key) or DocumentRow(key=key)
 
     def load_link(self, key: SubjectKey, *, consistent: bool = True) -> Link:
-        return self.links.get(key) or Link(key=key)
+        links = self.links if consistent else self.former_links
+        return links.get(key) or Link(key=key)
 
     def commit(self, row: Row) -> None:
+        self._check_size(row)
         self._check_revision(row)
         self._put(row)
 
@@ -50,6 +58,8 @@ class StoreModel:
         self, row: CustomerRow, link: Link, *, released: CustomerRow | None = None
     ) -> None:
         rows: list[Row] = [row, link] if released is None else [row, link, released]
+        for each in rows:
+            self._check_size(each)
         for each in rows:
             self._check_revision(each)
         for each in rows:
@@ -69,6 +79,12 @@ class StoreModel:
         if link is not None:
             self._put(link)
         return row
+
+    def _check_size(self, row: Row) -> None:
+        if self.max_subscriptions is None or not isinstance(row, CustomerRow):
+            return
+        if len(row.facts.subscriptions) > self.max_subscriptions:
+            raise StoreRefused("too large")
 
     def _check_revision(self, row: Row) -> None:
         """`rev = :before`, or `attribute_not_exists(pk)` for a row's first revision."""
@@ -92,4 +108,6 @@ class StoreModel:
             case DocumentRow():
                 self.documents = {**self.documents, row.key: row}
             case Link():
+                if row.key in self.links:
+                    self.former_links = {**self.former_links, row.key: self.links[row.key]}
                 self.links = {**self.links, row.key: row}

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.simulation.actors import Memory
-from tests.simulation.invariants import Violated
-from tests.simulation.world import Move, Setup, World
+from tests.simulation.choices import Move, faults_of, moves_of
+from tests.simulation.invariant import Violated
+from tests.simulation.setups import Setup
+from tests.simulation.world import World
 
 #: A history with more moves than this makes no progress.
-MAX_MOVES = 400
+MAX_MOVES = 2000
 
 
 @dataclass(slots=True)
@@ -32,7 +34,7 @@ class Explored:
 
 def choices(world: World) -> list[Move]:
     """Everything that may happen now, in a fixed order: a replay finds a choice by its index."""
-    return world.moves() + world.faults()
+    return moves_of(world) + faults_of(world)
 
 
 def explore(setup: Setup, *, limit: int | None = None) -> Explored:
@@ -40,18 +42,18 @@ def explore(setup: Setup, *, limit: int | None = None) -> Explored:
     found = Explored()
     world = World(setup)
     assert isinstance(setup.start, Memory), "exploring restores moments"
-    seen = {world.fingerprint()}
+    seen = {world.moments.fingerprint()}
     path: list[int] = []
     stack: list[tuple[object, Iterator[tuple[int, Move]]]] = []
 
     def enter() -> None:
         if len(stack) > MAX_MOVES:
             raise Violated("Progress", f"not quiet after {MAX_MOVES} moves")
-        moves = world.moves()
+        moves = moves_of(world)
         if not moves:
             found.histories += 1
             world.check_quiet()
-        stack.append((world.snapshot(), enumerate(moves + world.faults())))
+        stack.append((world.moments.snapshot(), enumerate(moves + faults_of(world))))
 
     try:
         enter()
@@ -63,11 +65,11 @@ def explore(setup: Setup, *, limit: int | None = None) -> Explored:
                 if path:
                     path.pop()
                 continue
-            world.restore(moment)  # type: ignore[arg-type]
+            world.moments.restore(moment)  # type: ignore[arg-type]
             path.append(index)
             world.take(move)
             found.transitions += 1
-            fingerprint = world.fingerprint()
+            fingerprint = world.moments.fingerprint()
             if fingerprint in seen:
                 found.histories += 1
                 path.pop()
@@ -93,7 +95,7 @@ def replay(setup: Setup, moves: tuple[int, ...]) -> tuple[list[str], Violated | 
     try:
         for index in moves:
             world.take(choices(world)[index])
-        if not world.moves():
+        if not moves_of(world):
             world.check_quiet()
     except Violated as violation:
         return world.story, violation

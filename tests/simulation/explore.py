@@ -15,12 +15,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from dataclasses import dataclass, field
 
 from tests.simulation import cases, seeds
-from tests.simulation.design import design
+from tests.simulation.design import releases
 from tests.simulation.exhaustive import explore, replay
 
 REPLAY = "python -m tests.simulation.explore --replay"
 
-SEEDS = 5000
+SEEDS = 10_000
 SEEDS_PER_TASK = 50
 PROCESSES = 2
 
@@ -43,7 +43,7 @@ class Report:
 
 def explore_small_world(name: str, max_states: int) -> Report:
     """Explore a small world to its end."""
-    found = explore(cases.case(name, design(strands=False)), limit=max_states)
+    found = explore(cases.case(name, cases.real), limit=max_states)
     violations: tuple[tuple[str, str], ...] = ()
     if found.violation is not None:
         violations = ((f"{name}:{'.'.join(map(str, found.moves))}", str(found.violation)),)
@@ -54,7 +54,7 @@ def explore_small_world(name: str, max_states: int) -> Report:
 
 def run_seeds(first: int, count: int) -> Report:
     """Run the histories of `count` seeds, starting with seed `first`."""
-    code, moves = design(), 0
+    code, moves = releases(), 0
     violations: list[tuple[str, str]] = []
     histories: set[int] = set()
     for seed in range(first, first + count):
@@ -118,12 +118,12 @@ def _left(done: int, total: int, spent: float) -> str:
 def print_story(history: str) -> int:
     """Print the story of a seed or of a small world's moves; return the number of violations."""
     if history.isdigit():
-        outcome = seeds.run(int(history), design(), with_story=True)
+        outcome = seeds.run(int(history), releases(), with_story=True)
         story, violation = list(outcome.story), outcome.violation
     else:
         name, _, moves = history.partition(":")
         path = tuple(int(index) for index in moves.split("."))
-        story, violation = replay(cases.case(name, design(strands=False)), path)
+        story, violation = replay(cases.case(name, cases.real), path)
     print("\n".join(story))
     print(f"VIOLATION {violation}" if violation else "No violation.")
     return 1 if violation else 0

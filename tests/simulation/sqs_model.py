@@ -104,8 +104,8 @@ class QueueModel:
 
     def has_copy_of(self, request: SyncRequest) -> bool:
         """Whether this message was sent again after its first 404, and the copy is on the queue."""
-        copy = replace(request, not_found=True)
-        return not request.not_found and any(m.request == copy for m in self.messages.values())
+        copies = [each.request for each in self.messages.values() if each.request.not_found]
+        return bool(copies) and not request.not_found and replace(request, not_found=True) in copies
 
     def dead_letter(self, body: str, reason: str) -> None:
         self.dead = (*self.dead, (body, reason))

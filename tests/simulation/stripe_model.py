@@ -7,32 +7,22 @@ Timestamps have one-second resolution, so they do not order two changes within o
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
-from typing import Any, NamedTuple
-
-from stripe import WebhookSignature
+from functools import cached_property
+from typing import Any
 
 from billing.access import AccessPolicy
-from billing.errors import CustomerNotFound
 from billing.facts import Facts
 from billing.projection import project
 from billing.stripe_objects import Page, StripeObject
 from billing.stripe_state import fetch
-from billing.sync import MARGIN_SECONDS
-
-#: How stale a read may be, in seconds. The worker relies on this limit.
-MAX_LAG_SECONDS = MARGIN_SECONDS
 
 #: Small: a list of three has a second page.
 PAGE_SIZE = 2
 
 #: When a script begins, in epoch seconds by Stripe's clock.
 EPOCH = 1_790_000_000
-
-NOTHING_MORE: Mapping[str, Any] = {"data": [], "has_more": False}
 
 METADATA_KEY = "user_id"
 
@@ -49,14 +39,15 @@ class State:
     """The whole state of one customer at one moment.
 
     Each subscription has the whole list of its items in `items`, and that of its invoices, newest
-    first, in `_invoices`. `catalog` has the features of each product. States are compared by
-    identity, because each is a version of its own.
+    first, in `_invoices`. `catalog` has the features of each product, `prices` the prices that
+    Stripe still has. States are compared by identity, because each is a version of its own.
     """
 
     id: str
     subscriptions: tuple[StripeObject, ...] = ()
     entitlements: tuple[str, ...] = ()
     catalog: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    prices: Mapping[str, StripeObject] = field(default_factory=dict)
     profile: Mapping[str, Any] = field(default_factory=dict)
     tax_ids: tuple[StripeObject, ...] = ()
     deleted: bool = False
@@ -181,7 +172,7 @@ class _Whole:
         raise NotImplementedError("the state has no former one")
 
     def retrieve_price(self, price: str) -> StripeObject | None:
-        raise NotImplementedError("every price that was paid is a current one")
+        return self._state.prices.get(price)
 
     def _whole(self, method: str, name: str, after: str | None = None) -> Page:
         objects = self._state._list(method, name)
@@ -191,154 +182,3 @@ class _Whole:
 
 def _visible(subscription: StripeObject) -> StripeObject:
     return {name: value for name, value in subscription.items() if not name.startswith("_")}
-
-
-@dataclass(frozen=True, eq=False)
-class Change:
-    """`wait` seconds after the previous change, a customer enters `state`; `events` report it."""
-
-    wait: float
-    state: State
-    events: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class StripeEvent:
-    """An event of `customer`. `change` is the index of the change that it reports."""
-
-    id: str
-    type: str
-    change: int
-    customer: str
-
-    def body(self, created: int) -> bytes:
-        """The body of its webhook."""
-        kind = (
-            "customer"
-            if self.type in ("customer.created", "customer.updated", "customer.deleted")
-            else "subscription"
-        )
-        named = {"id": self.customer} if kind == "customer" else {"customer": self.customer}
-        payload = {
-            "id": self.id,
-            "object": "event",
-            "type": self.type,
-            "created": created,
-            "livemode": False,
-            "data": {"object": {"object": kind, **named}},
-        }
-        return json.dumps(payload).encode()
-
-
-class Seen(NamedTuple):
-    """What a read saw: the version that it returned, and the current version at that time."""
-
-    version: int
-    truth: int
-
-
-class Script:
-    """A fixed sequence of changes, and the events that they create."""
-
-    def __init__(self, changes: Iterable[Change]) -> None:
-        self.changes = tuple(changes)
-        self.events: dict[str, StripeEvent] = {}
-        self.versions: dict[str, list[int]] = {}
-        self.owners: dict[str, str] = {}
-        self.ended: dict[str, StripeObject] = {}
-        for index, change in enumerate(self.changes):
-            customer = change.state.id
-            self.versions.setdefault(customer, []).append(index)
-            for subscription in change.state.subscriptions:
-                self.owners[subscription["id"]] = customer
-                self.owners |= {i["id"]: customer for i in subscription["_invoices"]}
-                self.ended[subscription["id"]] = {
-                    "id": subscription["id"],
-                    "status": "canceled",
-                    "ended_at": EPOCH,
-                    "cancellation_details": {"reason": "cancellation_requested"},
-                }
-            for name, event_type in zip(self.events_of(index), change.events, strict=True):
-                self.events[name] = StripeEvent(name, event_type, index, customer)
-
-    def events_of(self, change: int) -> list[str]:
-        return [f"evt_{change}_{number}" for number in range(len(self.changes[change].events))]
-
-
-class StripeModel:
-    """Stripe at one moment. `happened` has the time of each change so far."""
-
-    def __init__(self, script: Script) -> None:
-        self.script = script
-        self.happened: tuple[float, ...] = ()
-
-    def snapshot(self) -> tuple[float, ...]:
-        return self.happened
-
-    def restore(self, happened: tuple[float, ...]) -> None:
-        self.happened = happened
-
-    def next_due(self, start: float) -> float | None:
-        """When the next change is due; None after the last."""
-        count = len(self.happened)
-        if count == len(self.script.changes):
-            return None
-        return (self.happened[-1] if count else start) + self.script.changes[count].wait
-
-    def versions(self, customer: str) -> list[int]:
-        """Indices of the changes of `customer` so far. The last one is the current version."""
-        count = len(self.happened)
-        return [index for index in self.script.versions.get(customer, ()) if index < count]
-
-    def state(self, customer: str) -> State | None:
-        """The current state."""
-        versions = self.versions(customer)
-        return self.script.changes[versions[-1]].state if versions else None
-
-    def lags(self, op_args: tuple[Any, ...], now: float) -> int:
-        """How many versions behind a read may be at `now`."""
-        versions = self.versions(self._owner(op_args[0]))
-        return sum(1 for index in versions if self.happened[index] > now - MAX_LAG_SECONDS)
-
-    def read(
-        self, method: str, name: str, after: str | None, now: float, lag: int
-    ) -> tuple[Any, Seen]:
-        """The response to a read, `lag` versions behind; CustomerNotFound before the first one."""
-        versions = self.versions(self._owner(name))
-        if method == "list_product_features":
-            # A product belongs to no customer. The latest change has the current catalog.
-            state = self.script.changes[len(self.happened) - 1].state
-            return state.page(method, name, after), Seen(0, 0)
-        if method == "retrieve_ended_subscription":
-            return self.script.ended[name], Seen(0, 0)
-        if lag >= len(versions):
-            raise CustomerNotFound(name)
-        seen = Seen(versions[-1 - lag], versions[-1])
-        state = self.script.changes[seen.version].state
-        if method == "retrieve_customer":
-            return (state.customer, int(now)), seen
-        if after is None or any(o["id"] == after for o in state._list(method, name)):
-            return state.page(method, name, after), seen
-        # The object at the cursor is gone, so the list ends here.
-        return NOTHING_MORE, seen
-
-    def body(self, event: StripeEvent) -> bytes:
-        return _body(event, int(self.happened[event.change]))
-
-    def _owner(self, name: str) -> str:
-        return self.script.owners.get(name, name)
-
-
-@lru_cache(maxsize=1 << 14)
-def _body(event: StripeEvent, created: int) -> bytes:
-    return event.body(created)
-
-
-@lru_cache(maxsize=1 << 14)
-def signed(body: bytes, secrets: tuple[str, ...], timestamp: int) -> str:
-    """The Stripe-Signature header, with one signature for each active secret."""
-    headers = [
-        WebhookSignature.generate_signature_header(body.decode(), secret, timestamp)
-        for secret in secrets
-    ]
-    return ",".join([headers[0], *(header.split(",", 1)[1] for header in headers[1:])])

@@ -22,9 +22,9 @@ from billing.model import CustomerRow, Link
 from billing.sync_request import Cause, SyncRequest
 from tests.simulation.dynamodb_model import StoreModel
 from tests.simulation.lifecycles import LIFECYCLES
+from tests.simulation.script import key_of
 from tests.simulation.sqs_model import VISIBILITY_TIMEOUT, QueueModel
-from tests.simulation.stripe_model import POLICY
-from tests.simulation.world import key_of
+from tests.simulation.stripe_model import POLICY, State
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -53,7 +53,7 @@ def table() -> Iterator[DynamoDBStore]:
         yield DynamoDBStore(client, TABLE)
 
 
-CUSTOMERS = [key_of(f"cus_{name}") for name in "abc"]
+CUSTOMERS = [CustomerKey("own", "test", f"cus_{name}") for name in "abc"]
 SUBJECTS = [SubjectKey("test", "https://issuer.example", f"user_{number}") for number in range(2)]
 
 
@@ -116,6 +116,7 @@ def test_every_row_of_every_lifecycle_survives_the_table(table: DynamoDBStore) -
         key = CustomerKey("own", "test", name.replace(" ", "_"))
         row = CustomerRow(key=key)
         for change in script.changes:
+            assert isinstance(change.state, State)
             row = row.advanced(
                 change.state.facts,
                 as_of=1,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulation import cases, explore, seeds
-from tests.simulation.design import design
+from tests.simulation.design import releases
 from tests.simulation.exhaustive import explore as explore_all
 from tests.simulation.exhaustive import replay
 from tests.simulation.lifecycles import LIFECYCLES
@@ -24,7 +24,7 @@ MAX_STATES = 8_000
 
 @pytest.mark.parametrize("name", [*cases.CASES, *LIFECYCLES])
 def test_no_history_of_a_small_world_breaks_a_promise(name: str) -> None:
-    found = explore_all(cases.case(name, design(strands=False)), limit=MAX_STATES)
+    found = explore_all(cases.case(name, cases.real), limit=MAX_STATES)
     assert found.violation is None, f"--replay '{name}:{'.'.join(map(str, found.moves))}'"
     assert found.complete or found.states == MAX_STATES
 
@@ -44,17 +44,17 @@ def test_each_wrong_design_is_caught_by_the_invariant_it_breaks(mutant: Mutant) 
 
 def test_a_failing_history_replays_as_a_story_that_ends_in_the_same_violation() -> None:
     mutant = next(mutant for mutant in MUTANTS if mutant.name == "blind fetch-latest")
-    found = explore_all(cases.case(mutant.where, mutant.make()))
+    found = explore_all(cases.case(mutant.where, mutant.make))
     assert found.violation is not None
-    story, violation = replay(cases.case(mutant.where, mutant.make()), found.moves)
+    story, violation = replay(cases.case(mutant.where, mutant.make), found.moves)
     assert str(violation) == str(found.violation)
     assert any("store.put" in line for line in story)
 
 
 def test_a_seed_gives_the_same_history_in_every_process() -> None:
     program = (
-        "from tests.simulation import seeds; from tests.simulation.design import design;"
-        "print(*seeds.run(7, design(), with_story=True).story, sep='\\n')"
+        "from tests.simulation import seeds; from tests.simulation.design import releases;"
+        "print(*seeds.run(7, releases(), with_story=True).story, sep='\\n')"
     )
     stories = [
         subprocess.run(
@@ -68,4 +68,4 @@ def test_a_seed_gives_the_same_history_in_every_process() -> None:
         for hash_seed in ("1", "2")
     ]
     assert stories[0] == stories[1]
-    assert stories[0].splitlines() == list(seeds.run(7, design(), with_story=True).story)
+    assert stories[0].splitlines() == list(seeds.run(7, releases(), with_story=True).story)

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from tests.simulation.design import design
+from tests.simulation.choices import faults_of, moves_of
+from tests.simulation.design import releases
 from tests.simulation.seeds import MAX_MOVES, setup_of
 from tests.simulation.world import World
 
@@ -21,18 +22,18 @@ class Portcullis(RuleBasedStateMachine):
 
     @initialize(seed=st.integers(0, 1 << 16))
     def begin(self, seed: int) -> None:
-        self.world = World(setup_of(Random(seed), design()))
+        self.world = World(setup_of(Random(seed), releases()))
 
     @rule(choice=st.integers(0, 1 << 10))
-    @precondition(lambda self: self.world.moves())
+    @precondition(lambda self: bool(moves_of(self.world)))
     def make_a_move(self, choice: int) -> None:
-        moves = self.world.moves()
+        moves = moves_of(self.world)
         self.world.take(moves[choice % len(moves)])
 
     @rule(choice=st.integers(0, 1 << 10))
-    @precondition(lambda self: self.world.faults())
+    @precondition(lambda self: bool(faults_of(self.world)))
     def inject_a_fault(self, choice: int) -> None:
-        faults = self.world.faults()
+        faults = faults_of(self.world)
         self.world.take(faults[choice % len(faults)])
 
     @rule(seconds=st.floats(0, 30))
@@ -45,11 +46,11 @@ class Portcullis(RuleBasedStateMachine):
             return
         rng = Random(0)
         for _ in range(MAX_MOVES):
-            moves = world.moves()
+            moves = moves_of(world)
             if not moves:
                 break
             world.take(rng.choice(moves))
-        assert not world.moves(), "the world does not become quiet"
+        assert not moves_of(world), "the world does not become quiet"
         world.check_quiet()
 
 

@@ -230,9 +230,9 @@ def sync_of(
     pause: Callable[[int], None] = lambda attempt: None,
     for_sale: Sequence[str] = (),
     issuers: tuple[str, ...] = ("https://issuer/",),
-    clock: Callable[[], float] = lambda: float("inf"),
+    clock: Callable[[], float] | None = None,
 ) -> Sync:
-    """The deployed sync, with fakes instead of adapters. By default no Date is ahead of `clock`."""
+    """The deployed sync, with fakes instead of adapters. By default its clock is MemoryStripe's."""
     customers = CustomerReplica(
         store=store,
         queue=queue,
@@ -243,4 +243,4 @@ def sync_of(
         report=report,
     )
     wired = replicas(customers=customers, documents=store, reads=stripe, for_sale=lambda: for_sale)
-    return Sync(replicas=wired, queue=queue, clock=clock, pause=pause)
+    return Sync(replicas=wired, queue=queue, clock=clock or (lambda: stripe.now), pause=pause)

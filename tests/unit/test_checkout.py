@@ -1059,6 +1059,23 @@ def test_on_the_way_back_the_sync_is_repeated_until_the_purchase_and_its_feature
     assert world.pauses == [1, 2]
 
 
+def test_a_customer_that_moves_to_another_subject_on_the_way_back_is_not_shown(
+    world: World,
+) -> None:
+    session = world.create()
+    world.stripe.pay(session)
+
+    def corrected(key: CustomerKey) -> None:
+        world.before_sync = lambda key: None
+        world.stripe.customers[key.id] = customer(id=key.id, metadata={"user_id": "another"})
+        world.sync(key)
+
+    world.before_sync = corrected
+    with pytest.raises(NotFound, match="no such checkout session"):
+        world.sessions().retrieve(SUBJECT, session["id"])
+    assert world.store.linked["another"] == session["customer"]
+
+
 def test_an_open_session_is_returned_without_a_sync(world: World) -> None:
     session = world.create()
     world.synced.clear()

@@ -101,7 +101,11 @@ def test_a_document_is_written_as_the_next_revision(world: World) -> None:
 
 def test_a_commit_returns_the_row_as_it_was_written(world: World) -> None:
     written = world.wired.replicas[CONFIGURATION].commit(
-        DocumentRow(key=KEY), Document(CONTENT, NOW), confirm_at=NOW + 90, cause=request().cause
+        DocumentRow(key=KEY),
+        Document(CONTENT, NOW),
+        as_of=NOW,
+        confirm_at=NOW + 90,
+        cause=request().cause,
     )
     assert written == world.store.load_document(KEY)
 

@@ -73,5 +73,11 @@ def test_every_error_that_a_client_sees_stands_in_a_table(
     assert {each for each in found if issubclass(each, base)} == set(table)
 
 
+def test_a_refusal_of_stripes_has_its_reason() -> None:
+    assert errors.StripeRefused(400, "code", "param", "InvalidRequestError").reason == (
+        "InvalidRequestError"
+    )
+
+
 def test_an_outage_may_have_no_reason() -> None:
     assert errors.QueueUnavailable().reason == ""

@@ -25,7 +25,7 @@ LIMITS: dict[str, dict[str, Any]] = {
     "history": {"MAX_TRANSITIONS": 10, "MAX_NAMES": 50},
     "ingest": {"MAX_BODY_BYTES": 4 * KIB * KIB, "MAX_QUARANTINED_BYTES": 700 * KIB},
     "keys": {"MAX_NAME_CHARACTERS": 255},
-    "link": {"MAX_CLAIMANTS": 20, "RELEASE_DELAY_SECONDS": 90},
+    "link": {"MAX_CLAIMANTS": 20},
     "model": {"FORMAT": 2, "MAX_TEXT_BYTES": 800},
     "return_urls": {"MAX_URL_CHARACTERS": 5000},
     "stripe_objects": {"MAX_QUANTITY": 999_999},
@@ -34,7 +34,6 @@ LIMITS: dict[str, dict[str, Any]] = {
     "sync": {
         "MARGIN_SECONDS": MINUTE,
         "CONFIRM_DELAY_SECONDS": 90,
-        "MAX_AHEAD_SECONDS": HOUR,
         "MAX_COVERED_AGE_SECONDS": DAY,
         "MAX_COMMIT_CALLS": 8,
         "READ_BUDGET_MS": 58_000,

@@ -11,7 +11,7 @@ from billing.errors import QueueUnavailable
 from billing.facts import Facts
 from billing.history import TAKEN_OVER
 from billing.keys import CustomerKey, SubjectKey
-from billing.link import MAX_CLAIMANTS, RELEASE_DELAY_SECONDS, Held, held
+from billing.link import MAX_CLAIMANTS, Held, held
 from billing.model import CustomerRow, Link
 from billing.subjects import why_unusable
 from billing.sync_request import CLAIM, SyncRequest
@@ -44,11 +44,9 @@ def delete(world: World, key: CustomerKey, *, at: int = NOW) -> CustomerRow:
     return world.sync(request(f"evt_{at}", up_to=at, key=key), key=key)
 
 
-def claims(world: World, *, delay: int = 0) -> list[SyncRequest]:
+def claims(world: World) -> list[SyncRequest]:
     """The syncs that were requested because a claim may succeed now."""
-    return [
-        sent for sent, after in world.queue.requests if (sent.cause.type, after) == (CLAIM, delay)
-    ]
+    return [sent for sent, after in world.queue.requests if (sent.cause.type, after) == (CLAIM, 0)]
 
 
 @pytest.mark.parametrize("subject", ["x" * 257, "[a b]", "map[a:b]"])
@@ -109,7 +107,6 @@ def test_when_the_holder_is_deleted_those_who_wait_are_synced_and_one_takes_over
     assert world.store.links == {SUBJECT: taken}
     assert (world.row.subject, world.row.deleted, world.row.revision) == (None, True, 3)
     # The tombstone holds nothing any more, and a deleted customer needs no sync.
-    assert claims(world, delay=RELEASE_DELAY_SECONDS) == []
 
 
 def test_a_tombstone_wakes_them_again_when_its_message_comes_again(world: World) -> None:
@@ -142,6 +139,26 @@ def test_a_claimant_that_holds_another_subject_is_not_woken(world: World) -> Non
     assert claims(world) == []
 
 
+@pytest.mark.parametrize("subject", ["x" * 257, "[a b]"])
+def test_a_claim_that_can_be_no_subject_requests_no_sync_of_its_own(
+    world: World, subject: str
+) -> None:
+    claim(world, KEY, "user-1")
+    claim(world, KEY, subject, at=NOW + 500)
+    claim(world, OTHER, subject, at=NOW + 500)
+    assert claims(world) == []
+
+
+def test_a_deleted_customer_is_not_woken_even_if_its_row_still_claims(world: World) -> None:
+    claim(world, KEY, "user-1")
+    claim(world, OTHER, "user-1")
+    # The first release's tombstones kept what the metadata had claimed.
+    gone = Facts(deleted=True, claimed_subject="user-1")
+    world.store.rows[OTHER] = CustomerRow(key=OTHER, revision=2, facts=gone)
+    delete(world, KEY, at=NOW + 500)
+    assert claims(world) == []
+
+
 @pytest.mark.parametrize(
     ("subject", "issuer"), [("user-1", "https://issuer/"), ("user-2", "https://unknown/")]
 )
@@ -163,39 +180,112 @@ def test_a_holder_keeps_its_subject_while_nobody_else_claims_it(world: World) ->
     assert claims(world) == []
 
 
-def test_a_changed_claim_of_a_holder_is_reported_and_not_obeyed(world: World) -> None:
+def test_a_holder_that_claims_another_subject_moves_once_its_row_says_so(world: World) -> None:
     claim(world, KEY, "user-1")
     row = claim(world, KEY, "user-2", at=NOW + 500)
     assert row.subject == "user-1"
-    assert world.store.linked == {"user-1": "cus_1"}
-    changed = {"customer": "cus_1", "held": "user-1", "claimed": "user-2"}
-    assert world.reports.all[-1] == ("SubjectChanged", changed)
+    (again,) = claims(world)
+    assert again.key == KEY
+    assert world.sync(again).subject == "user-2"
+    assert world.store.linked == {"user-1": "cus_1", "user-2": "cus_1"}
+    assert (
+        "SubjectChanged",
+        {"customer": "cus_1", "held": "user-1", "claimed": "user-2"},
+    ) in world.reports.all
+
+
+def test_a_function_of_the_release_before_does_not_move_a_customer_at_once(world: World) -> None:
+    world.issuers = ("https://new/", "https://issuer/")
+    claim(world, KEY, "user-1")
+    claim(world, OTHER, "user-1")
+    # It has been deployed before the issuer changed, and still runs.
+    world.issuers = ("https://issuer/",)
+    row = claim(world, KEY, "user-2", at=NOW + 500)
+    assert (row.subject, row.issuer) == ("user-1", "https://new/")
+    assert [request.key for request in claims(world)] == [OTHER, KEY]
+
+
+def test_a_holder_whose_wanted_subject_is_taken_meanwhile_is_remembered_with_it(
+    world: World,
+) -> None:
+    claim(world, KEY, "user-1")
+
+    def taken() -> None:
+        claim(world, OTHER, "user-2", at=NOW + 500)
+
+    world.store.before_commit = taken
+    claim(world, KEY, "user-2", at=NOW + 500)
+    (again,) = claims(world)
+    world.sync(again)
+    assert world.store.links[SubjectKey("test", "https://issuer/", "user-2")].claimants == (KEY,)
+
+
+def test_customers_that_claim_a_subject_no_more_are_forgotten_before_one_that_does(
+    world: World,
+) -> None:
+    claim(world, KEY, "user-1")
+    claim(world, OTHER, "user-1")
+    for number in range(MAX_CLAIMANTS - 1):
+        key = CustomerKey("own", "test", f"cus_x{number}")
+        claim(world, key, "user-1")
+        claim(world, key, None)
+        # Nobody is forgotten as long as there is room.
+        assert len(world.store.links[SUBJECT].claimants) == number + 2
+    claim(world, CustomerKey("own", "test", "cus_last"), "user-1")
+    assert [key.id for key in world.store.links[SUBJECT].claimants] == ["cus_2", "cus_last"]
+
+
+def test_a_holder_keeps_its_subject_while_a_living_customer_has_the_one_it_claims(
+    world: World,
+) -> None:
+    claim(world, KEY, "user-1")
+    claim(world, OTHER, "user-2")
+    row = claim(world, KEY, "user-2", at=NOW + 500)
+    assert row.subject == "user-1"
+    assert claims(world) == []
+    delete(world, OTHER, at=NOW + 600)
+    (woken,) = claims(world)
+    assert world.sync(woken).subject == "user-2"
+
+
+def test_two_customers_whose_claims_were_swapped_swap_their_subjects(world: World) -> None:
+    claim(world, KEY, "user-1")
+    claim(world, OTHER, "user-2")
+    claim(world, KEY, "user-2", at=NOW + 500)
+    claim(world, OTHER, "user-1", at=NOW + 600)
+    for _ in range(4):
+        for claimed in claims(world):
+            assert isinstance(claimed.key, CustomerKey)
+            world.sync(claimed, key=claimed.key)
+    subjects = {key.id: row.subject for key, row in world.store.rows.items()}
+    assert subjects == {"cus_1": "user-2", "cus_2": "user-1"}
+
+
+def test_a_holder_that_moves_first_wakes_those_who_wait_for_the_subject_it_leaves(
+    world: World,
+) -> None:
+    claim(world, KEY, "user-1")
+    claim(world, OTHER, "user-1")
+    claim(world, KEY, "user-2", at=NOW + 500)
+    own = [request for request in claims(world) if request.key == KEY]
+    # Whoever should have been woken after the commit was not: the function had crashed.
+    world.queue.requests.clear()
+    assert world.sync(*own).subject == "user-2"
+    (woken,) = claims(world)
+    assert woken.key == OTHER
+    assert world.sync(woken, key=OTHER).subject == "user-1"
 
 
 def test_a_holder_that_gives_its_claim_up_yields_and_then_gets_what_it_claims(world: World) -> None:
     claim(world, KEY, "user-1")
     claim(world, OTHER, "user-1")
     claim(world, KEY, "user-2", at=NOW + 500)
-    (woken,) = claims(world)
+    woken, own = claims(world)
+    assert (woken.key, own.key) == (OTHER, KEY)
     assert world.sync(woken, key=OTHER).subject == "user-1"
     assert world.row.subject is None
-    # A cached link is useless at once; the customer that lost the subject may claim another one.
-    (released,) = claims(world, delay=RELEASE_DELAY_SECONDS)
-    assert released.key == KEY
-    world.stripe.now = NOW + 600
-    assert world.sync(released).subject == "user-2"
+    assert world.sync(own).subject == "user-2"
     assert world.store.linked == {"user-1": "cus_2", "user-2": "cus_1"}
-
-
-def test_the_sync_of_the_customer_that_loses_is_requested_before_the_takeover(
-    world: World,
-) -> None:
-    claim(world, KEY, "user-1")
-    claim(world, KEY, "user-2", at=NOW + 500)
-    world.queue.error = QueueUnavailable()
-    with pytest.raises(QueueUnavailable):
-        claim(world, OTHER, "user-1", at=NOW + 500)
-    assert world.store.linked == {"user-1": "cus_1"}
 
 
 def test_a_takeover_and_a_commit_of_the_holder_do_not_both_happen(world: World) -> None:
@@ -220,8 +310,9 @@ def test_a_holder_that_yields_while_a_claim_is_refused_is_noticed(world: World) 
     # After the holder was read, before the claim is remembered: nobody is there to be woken.
     world.store.before_commit = the_holder_is_deleted
     row = claim(world, OTHER, "user-1", at=NOW + 500)
-    assert claims(world) == []
-    assert row.subject == "user-1"
+    assert row.subject is None
+    (noticed,) = claims(world)
+    assert world.sync(noticed, key=OTHER).subject == "user-1"
 
 
 def test_only_so_many_claims_are_remembered(world: World) -> None:

@@ -22,7 +22,7 @@ from billing.facts import (
     TaxId,
     without_defaults,
 )
-from billing.history import MAX_NAMES, MAX_TRANSITIONS, Change
+from billing.history import MAX_NAMES, MAX_TRANSITIONS, TAKEN_OVER, Change
 from billing.keys import CONFIGURATION, CustomerKey, DocumentKey, SubjectKey
 from billing.model import FORMAT, MAX_TEXT_BYTES, CustomerRow, DocumentRow, Link
 from billing.sync_request import Cause
@@ -409,3 +409,19 @@ def test_a_transition_keeps_a_limited_number_of_names() -> None:
     row = advanced(NEW, replace(PAYING, subscriptions=many, entitlements=keys))
     (transition,) = row.transitions
     assert len(transition.gained) == len(transition.changes) == MAX_NAMES
+
+
+def test_what_a_stored_row_leaves_out_is_not_set() -> None:
+    stored = {
+        "subscriptions": [{"id": "sub_1", "status": "active"}],
+        "grants": [{"feature": "sso", "until": END}],
+    }
+    facts = Facts.from_stored(stored)
+    (subscription,), (grant,) = facts.subscriptions, facts.grants
+    assert subscription.collection_paused is False
+    assert (subscription.items, subscription.cancel_at, subscription.debt) == ((), None, None)
+    assert grant.reason == ""
+
+
+def test_rows_name_a_takeover_by_the_same_text_in_every_release() -> None:
+    assert TAKEN_OVER == "portcullis.subject_taken_over"

@@ -30,7 +30,7 @@ def method(kind: str = "card", **details: Any) -> dict[str, Any]:
 
 def projected(**state: Any) -> Projected:
     state.setdefault("customer", customer())
-    return project(StripeState(as_of=NOW, **state), "user_id")
+    return project(StripeState(date=NOW, **state), "user_id")
 
 
 def facts(**state: Any) -> Facts:

@@ -127,3 +127,19 @@ def test_http_is_allowed_only_for_a_listed_localhost_in_stage_dev() -> None:
         checked("http://localhost:5173/x", stage="prod")
     with pytest.raises(BadRequest):
         checked("http://localhost:9999/x", stage="dev")
+
+
+@pytest.mark.parametrize(
+    ("listed", "url"),
+    [
+        ("http://127.0.0.1:5173", "http://127.0.0.1:5173/x"),
+        ("http://[::1]:5173", "http://[::1]:5173/x"),
+        ("http://localhost", "http://localhost:80/x"),
+        ("http://localhost:80", "http://localhost/x"),
+    ],
+)
+def test_each_name_of_this_machine_and_the_default_port_of_http_are_known(
+    listed: str, url: str
+) -> None:
+    here = ReturnUrls(allowed_origins=(listed,), default=DEFAULT, stage="dev")
+    assert here.checked(url, "return_url") == url

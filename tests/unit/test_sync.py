@@ -12,7 +12,6 @@ from billing.errors import (
     CustomerNotFound,
     OutOfTime,
     QueueUnavailable,
-    StripeUnavailable,
 )
 from billing.facts import Facts
 from billing.keys import CustomerKey, SubjectKey
@@ -22,7 +21,6 @@ from billing.sync import (
     ATTEMPT_BUDGET_MS,
     CONFIRM_DELAY_SECONDS,
     MARGIN_SECONDS,
-    MAX_AHEAD_SECONDS,
     MAX_ATTEMPTS,
     MAX_COMMIT_CALLS,
     MAX_COVERED_AGE_SECONDS,
@@ -54,7 +52,11 @@ class World:
     issuers: tuple[str, ...] = ("https://issuer/",)
 
     def sync(
-        self, *requests: Any, key: CustomerKey = KEY, remaining_ms: int = ENOUGH_MS
+        self,
+        *requests: Any,
+        key: CustomerKey = KEY,
+        remaining_ms: int = ENOUGH_MS,
+        clock: float | None = None,
     ) -> CustomerRow:
         sync = sync_of(
             store=self.store,
@@ -63,6 +65,7 @@ class World:
             pause=self.pauses.append,
             report=self.reports,
             issuers=self.issuers,
+            clock=None if clock is None else lambda: clock,
         )
         sync(key, requests or [request(key=key)], lambda: remaining_ms)
         return self.store.rows.get(key, CustomerRow(key=key))
@@ -122,22 +125,26 @@ def test_a_request_older_than_the_row_by_the_margin_needs_no_fetch(world: World)
     assert world.stripe.calls != []
 
 
-def test_a_date_far_ahead_of_our_clock_counts_as_stripe_being_unavailable(world: World) -> None:
-    sync = sync_of(
-        store=world.store,
-        stripe=world.stripe,
-        queue=world.queue,
-        report=world.reports,
-        clock=lambda: NOW,
-    )
-    world.stripe.now = NOW + MAX_AHEAD_SECONDS + 1
-    with pytest.raises(StripeUnavailable, match=r"^its Date .* ahead of our clock$"):
-        sync(KEY, [request()], lambda: ENOUGH_MS)
-    assert world.row.revision == 0
-    assert world.queue.confirms == []
-    world.stripe.now -= 1
-    sync(KEY, [request()], lambda: ENOUGH_MS)
-    assert world.row.revision == 1
+@pytest.mark.parametrize(("ours", "stripes"), [(0, 900), (0, -900), (900, 0), (-900, 0)])
+def test_a_row_is_dated_by_the_earlier_of_the_two_clocks(
+    world: World, ours: int, stripes: int
+) -> None:
+    world.stripe.now = NOW + stripes
+    row = world.sync(clock=NOW + ours)
+    assert row.as_of == NOW + min(ours, stripes)
+    assert row.confirm_at == row.as_of + CONFIRM_DELAY_SECONDS
+
+
+@pytest.mark.parametrize(("ours", "stripes"), [(0, 30), (0, -30), (30, 0), (-30, 0)])
+def test_a_pending_confirm_serves_a_fetch_only_if_it_is_late_enough_by_both_clocks(
+    world: World, ours: int, stripes: int
+) -> None:
+    world.sync(clock=NOW)
+    world.stripe.now = NOW + stripes
+    row = world.sync(clock=NOW + ours)
+    is_late_enough = max(ours, stripes) + MARGIN_SECONDS < CONFIRM_DELAY_SECONDS
+    assert len(world.queue.confirms) == (1 if is_late_enough else 2)
+    assert row.revision == 2
 
 
 @pytest.mark.parametrize("mode", ["test", "live"])
@@ -221,19 +228,39 @@ def test_a_pending_confirm_that_is_late_enough_is_used_by_the_next_sync_too(worl
     assert len(world.queue.confirms) == 2
 
 
-def test_a_confirm_that_a_later_sync_has_outgrown_needs_no_fetch(world: World) -> None:
+def test_an_event_that_comes_with_a_confirm_has_a_confirm_of_its_own(world: World) -> None:
+    world.sync()
+    ((confirm, _),) = world.queue.confirms
+    world.stripe.now = NOW + CONFIRM_DELAY_SECONDS
+    world.sync(confirm, request("evt_2", up_to=world.stripe.now))
+    assert len(world.queue.confirms) == 2
+
+
+def test_a_confirm_needs_no_fetch_once_the_row_relies_on_a_later_one(world: World) -> None:
     world.sync()
     ((confirm, _),) = world.queue.confirms
     world.stripe.now = NOW + CONFIRM_DELAY_SECONDS
     world.sync(request("evt_2", up_to=NOW + 50))
     world.stripe.calls.clear()
     world.sync(confirm)
-    assert world.stripe.calls != []  # a fetch within the same second may be too stale
-    world.stripe.now = NOW + CONFIRM_DELAY_SECONDS + 1
-    world.sync(request("evt_3", up_to=NOW + 80))
-    world.stripe.calls.clear()
-    world.sync(confirm)
     assert world.stripe.calls == []
+    (_, (later, _)) = world.queue.confirms
+    world.sync(later)
+    assert world.stripe.calls != []
+
+
+def test_a_row_of_a_clock_that_is_right_does_not_cover_a_confirm_of_one_that_was_behind(
+    world: World,
+) -> None:
+    world.stripe.now = NOW - 600
+    world.sync(clock=NOW)
+    ((confirm, _),) = world.queue.confirms
+    world.stripe.now = NOW + 50
+    # A claim fetches again, as soon as that: what it reads may be as stale as what was read before.
+    world.sync(SyncRequest.claim(KEY, cause="cus_2", up_to=NOW + 50), clock=NOW + 50)
+    world.stripe.calls.clear()
+    world.sync(confirm, clock=NOW + CONFIRM_DELAY_SECONDS)
+    assert world.stripe.calls != []
 
 
 def test_a_confirm_whose_sync_wrote_no_row_needs_no_fetch(world: World) -> None:
@@ -384,6 +411,7 @@ def test_the_slowest_attempt_ends_within_the_workers_timeout(
         stripe=Slow(world.stripe, STRIPE_CALL_MS, elapsed_ms),
         queue=Slow(world.queue, AWS_CALL_MS, elapsed_ms),
         report=world.reports,
+        clock=lambda: NOW,
     )
     try:
         sync(KEY, [request()], lambda: timeout_ms - sum(elapsed_ms))

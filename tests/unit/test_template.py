@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from billing.batch import MAX_DEFERRAL_SECONDS, backoff
 from billing.contract import ROUTES
 from billing.keys import SubjectKey
-from billing.link import RELEASE_DELAY_SECONDS
 from billing.settings import Settings
 from billing.subjects import MAX_SUBJECT_BYTES
 from billing.sync import ATTEMPT_BUDGET_MS, CONFIRM_DELAY_SECONDS
@@ -184,6 +184,17 @@ def test_a_message_is_hidden_for_six_times_the_workers_timeout_and_its_batching_
     assert visibility >= 6 * FUNCTIONS["SyncCustomer"]["Timeout"] + window
 
 
+def test_the_worker_gives_a_message_up_before_sqs_does() -> None:
+    receives, passed = 1, 0
+    while passed <= MAX_DEFERRAL_SECONDS:
+        passed += backoff(receives, 0.0)
+        receives += 1
+    queue = RESOURCES["EventQueue"]["Properties"]
+    assert receives < queue["RedrivePolicy"]["maxReceiveCount"]
+    assert queue["RedrivePolicy"]["deadLetterTargetArn"] == "DeadLetterQueue.Arn"
+    assert queue["MessageRetentionPeriod"] > MAX_DEFERRAL_SECONDS
+
+
 def test_an_attempt_of_a_sync_fits_into_the_workers_timeout() -> None:
     # And another read after the first: an ordinary customer needs two.
     assert 1000 * FUNCTIONS["SyncCustomer"]["Timeout"] > ATTEMPT_BUDGET_MS + STRIPE_CALL_MS
@@ -194,7 +205,7 @@ def test_a_confirm_comes_after_the_end_of_the_function_that_sent_it() -> None:
     syncs = [name for name in RIGHTS if RIGHTS[name] >= SYNCS_AT_ONCE]
     syncs.remove("StripeSetupFunction")
     assert len(syncs) == 3
-    delay = min(CONFIRM_DELAY_SECONDS, RELEASE_DELAY_SECONDS)
+    delay = CONFIRM_DELAY_SECONDS
     assert max(FUNCTIONS[name]["Timeout"] for name in syncs) < delay
 
 

@@ -134,8 +134,8 @@ def _newest(lines: list[StripeObject]) -> list[StripeObject]:
     """The lines of one invoice that bill an item last: those of the latest period, a charge before
     a credit. They are several where each tier of a price has its own line."""
 
-    def order(line: StripeObject) -> tuple[bool, int, int]:
-        return (not _is_credit(line), line["period"]["end"], line["period"]["start"])
+    def order(line: StripeObject) -> tuple[int, bool]:
+        return (line["period"]["start"], not _is_credit(line))
 
     # Stripe lists the newest first: https://docs.stripe.com/api/invoices/object#invoice_object-lines
     last = max(lines, key=order)

@@ -15,7 +15,7 @@ class Document(NamedTuple):
     """A document's content, and Stripe's Date (epoch seconds) at the first read of its fetch."""
 
     content: Mapping[str, Any]
-    as_of: int
+    date: int
 
 
 class DocumentReads(Protocol):
@@ -38,7 +38,7 @@ def portal_configuration(
 ) -> Document:
     """What a portal configuration is called and what it offers, by the name of each feature."""
     in_time()
-    configuration, as_of = reads.retrieve_portal_configuration(key.id)
+    configuration, date = reads.retrieve_portal_configuration(key.id)
     features: Mapping[str, Any] = configuration["features"]
     login_page: Mapping[str, Any] = configuration.get("login_page") or {}
     content = {
@@ -48,7 +48,7 @@ def portal_configuration(
         "login_page": login_page.get("url") or "",
         "features": {name: bool(feature["enabled"]) for name, feature in features.items()},
     }
-    return Document(content, as_of)
+    return Document(content, date)
 
 
 def catalog_of(
@@ -65,9 +65,9 @@ def catalog_of(
         return reads.list_product_features(product, after)
 
     in_time()
-    prices, as_of = reads.list_prices(for_sale())
+    prices, date = reads.list_prices(for_sale())
     features = {
         product: all_pages(partial(features_after, product))
         for product in {product_id(price): None for price in prices}
     }
-    return Document(catalog.content(prices, features), as_of)
+    return Document(catalog.content(prices, features), date)

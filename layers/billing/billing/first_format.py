@@ -17,8 +17,8 @@ def converted(item: Mapping[str, Any]) -> dict[str, Any]:
     """The `facts` and the `history` of such an item, as plain data."""
     method = item.get("payment_method")
     facts = {
-        "deleted": bool(item.get("deleted", False)),
-        "delinquent": bool(item.get("delinquent", False)),
+        "deleted": bool(item.get("deleted")),
+        "delinquent": bool(item.get("delinquent")),
         "subscriptions": [_subscription(each) for each in item.get("subscriptions", ())],
         "entitlements": list(item.get("features", {})),
         "payment_method": _plain(method) | {"type": "card"} if method else None,
@@ -27,7 +27,7 @@ def converted(item: Mapping[str, Any]) -> dict[str, Any]:
     }
     return {
         "facts": facts,
-        "history": [_plain(each) | {"at": int(each["at"])} for each in item.get("transitions", ())],
+        "history": [_plain(each) for each in item.get("transitions", ())],
     }
 
 

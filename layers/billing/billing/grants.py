@@ -37,13 +37,11 @@ def _end(text: str) -> int | None:
     if text == FOREVER:
         return END_OF_TIME
     try:
-        if len(text) <= len("2027-01-31"):
-            day = date.fromisoformat(text)
-            if day == date.max:
-                return END_OF_TIME
-            time = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
-        else:
-            time = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
         return None
+    if len(text) <= len("2027-01-31"):
+        if time.date() == date.max:
+            return END_OF_TIME
+        time += timedelta(days=1)
     return min(END_OF_TIME, int(time.replace(tzinfo=time.tzinfo or UTC).timestamp()))

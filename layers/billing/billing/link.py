@@ -2,14 +2,17 @@
 
 A customer claims a subject by its metadata. The first one holds it, until it *yields*: it was
 deleted, or its metadata does not claim the subject any more. A claim that is refused meanwhile is
-remembered with the link, and its customer is synced as soon as the holder yields.
+remembered with the link, and its customer is synced as soon as the holder yields. A holder that
+claims another subject moves to it, if that one can be had.
 
-*No claim is missed.* A claimant is remembered first and looks at the holder's row afterwards; the
-holder commits its row first and looks for claimants afterwards. One of them sees the other.
+*No claim is missed.* A claimant is remembered, commits its row, and looks at the holder's row
+afterwards; a holder commits its row and looks for claimants afterwards. One of them sees the other.
+So a holder's row has to say that it yields before the holder may leave the subject.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -21,14 +24,9 @@ from billing.reporter import Reporter
 from billing.subjects import why_unusable
 from billing.sync_request import SyncRequest
 
-#: Refused claims that are remembered with a subject. A further one replaces those of deleted
-#: customers, or else the oldest.
+#: Refused claims that are remembered with a subject. A further one replaces those of customers that
+#: claim it no more, or else the oldest.
 MAX_CLAIMANTS = 20
-
-#: When a customer that has lost its subject is synced, in seconds. It is requested before the
-#: commit, so it is due later than any function that syncs may run.
-RELEASE_DELAY_SECONDS = 90
-
 
 #: The issuer of the tokens, then the former ones that name the same subjects, the latest first.
 Issuers = tuple[str, ...]
@@ -126,27 +124,29 @@ def commit(
         store.commit(row)
         return row
     look = partial(held, mode=row.key.mode, issuers=issuers, store=store)
-    if over.issuer in issuers and over.subject not in (None, claimed):
-        # The row alone does not hold: another customer may have the subject by a later issuer.
-        holder = look(over.subject).holder
-        if holder is not None and holder.key == row.key:
-            report("SubjectChanged", customer=row.key.id, held=over.subject, claimed=claimed)
-            store.commit(row)
-            return row
-
     found = look(claimed)
-    if found.refuses(row.key) and row.key not in found.claimants:
-        _remember(row.key, found, store, report)
-        # The holder may have yielded before it could find this claim.
-        found = look(claimed)
     holder = found.holder
     if holder is not None and found.refuses(row.key):
         report("SubjectTaken", customer=row.key.id, claimed=claimed, held_by=holder.key.id)
+        if row.key not in found.claimants:
+            _remember(row.key, found, issuers, store, report)
         if row.subject == claimed:
             # It had the subject by an issuer that was not trusted when the other was linked.
             row = replace(row, subject=None, issuer=None)
         store.commit(row)
         return row
+
+    if over.subject not in (None, claimed):
+        # The row alone does not hold: another customer may have the subject by a later issuer.
+        leaves = _held_by(over, issuers, store).holder
+        if leaves is not None and leaves.key == row.key:
+            if not yields(over, issuers):
+                # First this row says so. The next sync, which `wake` requests, then moves it.
+                store.commit(row)
+                return row
+            # Whoever waits for the subject was woken after that commit, unless its function ended.
+            _request(_waiting(over, issuers, store), over, queue)
+            report("SubjectChanged", customer=row.key.id, held=over.subject, claimed=claimed)
 
     row = replace(row, subject=claimed, issuer=issuer)
     link = replace(
@@ -159,29 +159,58 @@ def commit(
         store.commit_and_link(row, link)
         return row
     row = row.taken_over(holder.key)
-    if not holder.deleted:
-        # It may claim another subject by now, which it could not have while it held this one.
-        request = SyncRequest.claim(holder.key, cause=row.key.id, up_to=row.as_of)
-        queue.send(request, RELEASE_DELAY_SECONDS)
     store.commit_and_link(row, link, released=holder.released())
     report("SubjectTakenOver", customer=row.key.id, claimed=claimed, held_by=holder.key.id)
     return row
 
 
 def wake(row: CustomerRow, *, issuers: Issuers, store: Links, queue: ClaimQueue) -> None:
-    """Request a sync of every customer that waits for the subject which `row` holds and yields.
+    """Request a sync of every customer whose claim can succeed now: of those that wait for the
+    subject which `row` holds and yields, and of the row's own customer.
 
-    Not of one that holds another subject: it cannot take this one over, and is synced when it loses
-    its own. So no two customers wake each other. Raises StoreUnavailable, QueueUnavailable.
+    Each of these syncs ends a claim, so customers do not wake each other for ever. Raises
+    StoreUnavailable, QueueUnavailable.
     """
-    if row.subject is None or row.issuer not in issuers or not yields(row, issuers):
-        return
-    found = held(row.subject, mode=row.key.mode, issuers=issuers, store=store)
-    for key in found.claimants:
-        claimant = store.load(key)
-        holds_another = claimant.subject not in (None, row.subject) and claimant.issuer in issuers
-        if not (claimant.deleted or holds_another):
-            queue.send(SyncRequest.claim(key, cause=row.key.id, up_to=row.as_of), 0)
+    woken = _waiting(row, issuers, store)
+    claimed = _living_claim(row, issuers)
+    if claimed is not None and claimed != row.subject:
+        found = held(claimed, mode=row.key.mode, issuers=issuers, store=store)
+        # Its claim can succeed, or it has to be remembered: it was free when the row was written.
+        if not found.refuses(row.key) or row.key not in found.claimants:
+            woken.append(row.key)
+    _request(woken, row, queue)
+
+
+def _waiting(row: CustomerRow, issuers: Issuers, store: Links) -> list[CustomerKey]:
+    """The customers that wait for the subject which `row` holds and yields. The row of each says
+    whether it still claims the subject."""
+    if row.subject is None or not yields(row, issuers):
+        return []
+    found = _held_by(row, issuers, store)
+    return [
+        key for key in found.claimants if _living_claim(store.load(key), issuers) == row.subject
+    ]
+
+
+def _held_by(row: CustomerRow, issuers: Issuers, store: Links) -> Held:
+    """What the table says about the subject in the row, whose issuer another release may have
+    written: this one may be the older of the two."""
+    assert row.subject is not None
+    if row.issuer is not None and row.issuer not in issuers:
+        issuers = (*issuers, row.issuer)
+    return held(row.subject, mode=row.key.mode, issuers=issuers, store=store)
+
+
+def _request(customers: Iterable[CustomerKey], row: CustomerRow, queue: ClaimQueue) -> None:
+    """Request a sync of each of these customers, because of what `row` says."""
+    for key in customers:
+        queue.send(SyncRequest.claim(key, cause=row.key.id, up_to=row.as_of), 0)
+
+
+def _living_claim(row: CustomerRow, issuers: Issuers) -> str | None:
+    """The subject that the metadata of a living customer claims, if it can be one."""
+    claimed = _claimed(row.facts, issuers)
+    return None if row.deleted or claimed is None or why_unusable(claimed) else claimed
 
 
 def _claimed(facts: Facts, issuers: Issuers) -> str | None:
@@ -207,13 +236,19 @@ def _usable_claim(row: CustomerRow, issuers: Issuers, report: Reporter) -> str |
     return claimed
 
 
-def _remember(key: CustomerKey, found: Held, store: Store, report: Reporter) -> None:
+def _remember(
+    key: CustomerKey, found: Held, issuers: Issuers, store: Store, report: Reporter
+) -> None:
     """Add `key` to those who wait. The link may be the first one under the current issuer."""
     assert found.holder is not None
     claimants = (*found.claimants, key)
     if len(claimants) > MAX_CLAIMANTS:
-        # Those who are gone first: they take nothing over.
-        claimants = tuple(each for each in claimants if not store.load(each).deleted)
+        # Those first who claim it no more. A row that is still to be written claims it again.
+        claimants = tuple(
+            each
+            for each in claimants
+            if each == key or _living_claim(store.load(each), issuers) == found.link.key.subject
+        )
     for forgotten in claimants[:-MAX_CLAIMANTS]:
         report("ClaimForgotten", customer=forgotten.id, claimed=found.link.key.subject)
     link = replace(

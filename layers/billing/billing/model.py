@@ -33,7 +33,7 @@ MAX_TEXT_BYTES = 800
 class CustomerRow:
     """The row of one customer. `revision` 0: nothing is stored yet.
 
-    as_of       Stripe's Date at the first read of the fetch that this row was made from
+    as_of       when the fetch behind this row began: by Stripe's Date or our clock, the earlier one
     confirm_at  when the last requested confirm is due, by the same clock; 0: none was requested
     subject     the subject that this customer holds; a tombstone keeps it until it is taken over
     issuer      the issuer of that subject

@@ -34,7 +34,7 @@ class Invoices(NamedTuple):
 class StripeState:
     """A customer's whole billing state as fetched: Stripe's objects, every list with all its pages.
 
-    as_of             Stripe's Date at the first read, in epoch seconds
+    date              Stripe's Date at the first read, in epoch seconds
     customer          with its default payment method, default source and test clock expanded, or
                       `deleted: true`
     subscriptions     the current ones, all their items, payment methods and sources expanded
@@ -43,7 +43,7 @@ class StripeState:
     ended             the subscriptions that the row still has and that are not current any more
     """
 
-    as_of: int
+    date: int
     customer: StripeObject
     subscriptions: Sequence[StripeObject] = ()
     invoices: Mapping[str, Invoices] = field(default_factory=dict)

@@ -42,14 +42,14 @@ class CustomerReplica:
         return stripe_state.fetch(self.stripe, over.key.id, over.facts, in_time)
 
     def commit(
-        self, over: CustomerRow, fetched: StripeState, *, confirm_at: int, cause: Cause
+        self, over: CustomerRow, fetched: StripeState, *, as_of: int, confirm_at: int, cause: Cause
     ) -> CustomerRow:
         facts, malformed = project(fetched, self.subject_metadata_key)
         if malformed:
             self.report("GrantMalformed", customer=over.key.id, metadata=list(malformed))
         row = over.advanced(
             facts,
-            as_of=fetched.as_of,
+            as_of=as_of,
             confirm_at=confirm_at,
             cause=cause,
             policy=self.policy,
@@ -99,13 +99,14 @@ class DocumentReplica:
         over: DocumentRow,
         fetched: Document,
         *,
+        as_of: int,
         confirm_at: int,
         cause: Cause,  # noqa: ARG002 (a document keeps no history)
     ) -> DocumentRow:
         row = DocumentRow(
             key=over.key,
             revision=over.revision + 1,
-            as_of=fetched.as_of,
+            as_of=as_of,
             confirm_at=confirm_at,
             content=fetched.content,
         )

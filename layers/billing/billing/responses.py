@@ -79,7 +79,7 @@ ENTITLEMENTS_SCHEMA = object_schema(
         "items": object_schema("A tax id.", type=_TEXT, status=_TEXT_OR_NULL),
     },
     delinquent={"type": "boolean", "description": "Whether Stripe calls the customer delinquent"},
-    as_of={**_TIME_OR_NULL, "description": "Stripe's time when this was read from Stripe"},
+    as_of={**_TIME_OR_NULL, "description": "When this was read from Stripe"},
     valid_until={
         **_TIME_OR_NULL,
         "description": "When the first of these entitlements ends unless Stripe says otherwise",

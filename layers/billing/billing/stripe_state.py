@@ -69,9 +69,9 @@ class _Fetch:
     def state(self, customer_id: str, before: Facts) -> StripeState:
         reads = self._reads
         self._in_time()
-        customer, as_of = reads.retrieve_customer(customer_id)
+        customer, date = reads.retrieve_customer(customer_id)
         if customer.get("deleted"):
-            return StripeState(as_of=as_of, customer=customer)
+            return StripeState(date=date, customer=customer)
 
         subscriptions: list[StripeObject] = []
         for each in self._all(reads.list_subscriptions, customer_id, customer["subscriptions"]):
@@ -83,7 +83,7 @@ class _Fetch:
         current = {each["id"] for each in subscriptions}
         gone = [each.id for each in before.subscriptions if each.id not in current]
         return StripeState(
-            as_of=as_of,
+            date=date,
             customer=customer,
             subscriptions=subscriptions,
             invoices=invoices,

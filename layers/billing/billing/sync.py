@@ -15,14 +15,22 @@ that fetch. On a conflict we start over and never acknowledge: the winner may ha
 our change.
 
 A read of Stripe may be stale by up to MARGIN_SECONDS. So every sync requests one delayed *confirm*,
-which fetches again and requests none; and a request that the row has outgrown by the margin needs
-no fetch. Both compare Stripe's clock with Stripe's clock, so ours may be wrong. Only a Date that is
-far ahead of our clock is not believed.
+which fetches again and requests none; and an event that is older than the row by the margin needs
+no fetch.
 
-A confirm is sent before the write that records it, and comes after the end of the function that
-sent it. So if the row then records no confirm as late as this one, it was never written, no fetch
-relies on this *orphan*, and it is acknowledged without one. Otherwise each retry of a sync that
-cannot write would add a confirm that is retried as well.
+A fetch is dated by two clocks, Stripe's Date and ours, and each time the one counts that makes us
+do more: the earlier one for what the row covers and for when its confirm is due, the later one for
+whether a pending confirm is late enough. So either clock may be wrong by any amount, and two of
+Stripe's servers may disagree, as long as not both clocks are wrong in the same direction at once.
+
+A claim begets no confirm either: a change that its read may miss has an event, whose confirm is
+still to come. Otherwise a claim of a row that cannot be written would come again for ever.
+
+The row records which confirm it relies on. It is sent before the write that records it, and comes
+after the end of the function that sent it. So any other confirm is acknowledged without a fetch:
+its sync never wrote its row, or a later sync has sent the one that is recorded, which comes later
+and serves the fetches before it too. Otherwise each retry of a sync that cannot write would add a
+confirm that is retried as well.
 
 Customers, portal configurations and the catalog are all written here; replicas.py says how each is
 loaded, fetched and committed.
@@ -34,9 +42,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from billing.errors import Conflict, OutOfTime, StripeUnavailable
+from billing.errors import Conflict, OutOfTime
 from billing.keys import Key
-from billing.sync_request import CLAIM, DEMAND, Cause, SyncRequest
+from billing.sync_request import DEMAND, Cause, SyncRequest
 from billing.timeouts import AWS_CALL_MS, STRIPE_CALL_MS
 
 #: How stale a read of Stripe may be, in seconds by Stripe's clock.
@@ -45,10 +53,6 @@ MARGIN_SECONDS = 60
 #: How long after a fetch its confirm is due: more than the margin, and longer than any function
 #: that sends one may run.
 CONFIRM_DELAY_SECONDS = 90
-
-#: How far Stripe's Date may be ahead of our clock. A row of a later date would cover, unseen, every
-#: event up to it.
-MAX_AHEAD_SECONDS = 3600
 
 #: In test mode no older request counts as covered: the events of a test clock have its time, which
 #: may be any.
@@ -84,10 +88,10 @@ class Row(Protocol):
 
 
 class Fetched(Protocol):
-    """A fetch. `as_of` is Stripe's Date, in epoch seconds, at the first of its reads."""
+    """A fetch. `date` is Stripe's Date, in epoch seconds, at the first of its reads."""
 
     @property
-    def as_of(self) -> int: ...
+    def date(self) -> int: ...
 
 
 class Replica(Protocol):
@@ -102,7 +106,7 @@ class Replica(Protocol):
         each read. Raises what that raises, StripeUnavailable, StripeRefused, CustomerNotFound."""
         ...
 
-    def commit(self, over: Any, fetched: Any, *, confirm_at: int, cause: Cause) -> Row:
+    def commit(self, over: Any, fetched: Any, *, as_of: int, confirm_at: int, cause: Cause) -> Row:
         """Write what was fetched as the next revision of `over`; return it as written. Raises
         Conflict where the stored revision is another, or QueueUnavailable."""
         ...
@@ -157,12 +161,12 @@ class Sync:
             row = replica.load(key)
             if row.deleted or (not on_demand and covered(row, requests)):
                 break
+            began = int(self.clock())
             fetched = replica.fetch(row, in_time)
-            if fetched.as_of > self.clock() + MAX_AHEAD_SECONDS:
-                raise StripeUnavailable("its Date is more than an hour ahead of our clock")
-            confirm_at = self._confirm(row, requests, fetched_at=fetched.as_of)
+            as_of, latest = sorted((began, fetched.date))
+            confirm_at = self._confirm(row, requests, as_of=as_of, latest=latest)
             try:
-                row = replica.commit(row, fetched, confirm_at=confirm_at, cause=cause)
+                row = replica.commit(row, fetched, as_of=as_of, confirm_at=confirm_at, cause=cause)
             except Conflict:
                 continue
             break
@@ -170,37 +174,36 @@ class Sync:
             raise Conflict(f"{MAX_ATTEMPTS} attempts lost to other writers")
         replica.settled(row)
 
-    def _confirm(self, row: Row, requests: Sequence[SyncRequest], *, fetched_at: int) -> int:
-        """Make sure that a confirm comes more than the margin after this fetch; return when.
+    def _confirm(
+        self, row: Row, requests: Sequence[SyncRequest], *, as_of: int, latest: int
+    ) -> int:
+        """Make sure that a confirm comes more than the margin after this fetch, which began at
+        `as_of` by the earlier clock and at `latest` by the later one; return when.
 
         It is sent before the commit that records it: a crash in between sends one too many, the
-        other order none at all. A pending confirm that is late enough serves this fetch too. So
-        only a fetch that is as late as the confirm's own replaces it.
+        other order none at all. A pending confirm that is late enough serves this fetch too.
         """
-        if requests and all(request.is_confirm for request in requests):
+        if requests and all(request.is_follow_up for request in requests):
             return row.confirm_at
-        if row.confirm_at > fetched_at + MARGIN_SECONDS:
+        if row.confirm_at > latest + MARGIN_SECONDS:
             return row.confirm_at
-        due = fetched_at + CONFIRM_DELAY_SECONDS
+        due = as_of + CONFIRM_DELAY_SECONDS
         confirm = SyncRequest.confirm(row.key, up_to=due - MARGIN_SECONDS)
         self.queue.send(confirm, CONFIRM_DELAY_SECONDS)
         return due
 
 
 def covered(row: Row, requests: Sequence[SyncRequest]) -> bool:
-    """Whether no request needs a fetch: the stored row was fetched more than the margin after it,
-    or it is an orphan, a confirm whose sync never wrote its row. A claim always needs one: it tells
-    of a change in the table, not at Stripe.
+    """Whether no request needs a fetch: the stored row was fetched more than the margin after an
+    event, and it relies on another confirm than this one.
 
     More than: both count whole seconds, so a change may be almost a second later than `up_to`.
     """
     oldest = row.as_of - MAX_COVERED_AGE_SECONDS if row.key.mode == "test" else 0
     return all(
-        request.cause.type != CLAIM
-        and (
-            oldest <= request.up_to < row.as_of - MARGIN_SECONDS
-            or (request.is_confirm and row.confirm_at < request.up_to + MARGIN_SECONDS)
-        )
+        row.confirm_at != request.up_to + MARGIN_SECONDS
+        if request.is_confirm
+        else oldest <= request.up_to < row.as_of - MARGIN_SECONDS
         for request in requests
     )
 

@@ -50,12 +50,18 @@ class SyncRequest:
     @classmethod
     def claim(cls, key: Key, *, cause: str, up_to: int) -> SyncRequest:
         """One more look at the subject that `key` claims: customer `cause` has changed who may have
-        it, by a commit whose fetch began at `up_to`. No row covers it: see sync.covered."""
+        it, by a commit whose fetch began at `up_to`. Where the row of `key` covers that, what
+        follows from it is still done: see sync.Replica.settled."""
         return cls(key, up_to, Cause(cause, CLAIM))
 
     @property
     def is_confirm(self) -> bool:
         return self.cause.type == CONFIRM
+
+    @property
+    def is_follow_up(self) -> bool:
+        """Whether no change at Stripe is behind it: a confirm, or a claim."""
+        return self.cause.type in (CONFIRM, CLAIM)
 
     def to_message(self) -> str:
         """`{"key": "CUS#own#test#cus_…", "up_to": 1790000000, "cause": {"id": …, "type": …}}`, and

@@ -12,13 +12,52 @@ from typing import Any
 import httpx
 import pytest
 import stripe
+from starlette.requests import Request
+from starlette.responses import Response
 
+from local.stripe_simulator import api as api_module
 from local.stripe_simulator.control import Control
+from local.stripe_simulator.library import CURRENT_VERSION
 from local.stripe_simulator.server import listen, serve
-from local.stripe_simulator.simulator import Simulator
+from local.stripe_simulator.simulator import TEST, Simulator
+from local.stripe_simulator.webhooks import Deliveries
+from local.stripe_simulator.world import World
+from tests.unit.stripe_simulator.shapes import check, unknown_urls, unserved_lists
 
 stripe.enable_telemetry = False
 KEY = "sk_test_simulator"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def found_in_responses() -> Iterator[list[str]]:
+    """Check every response and event of the newest version. Yields what is wrong with them."""
+    found: list[str] = []
+    handle, publish = api_module.handle, Deliveries.publish
+
+    async def checked_handle(simulator: Simulator, request: Request) -> Response:
+        response = await handle(simulator, request)
+        if response.headers.get("stripe-version") == CURRENT_VERSION and response.status_code < 300:
+            body = json.loads(bytes(response.body))
+            found.extend(check(body))
+            found.extend(unserved_lists(simulator.worlds[TEST], body))
+        return response
+
+    def checked_publish(self: Deliveries, world: World, event: dict[str, Any]) -> None:
+        found.extend(check(event))
+        found.extend(unknown_urls(event["data"]["object"]))
+        publish(self, world, event)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(api_module, "handle", checked_handle)
+        patch.setattr(Deliveries, "publish", checked_publish)
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def every_response_is_as_declared(found_in_responses: list[str]) -> Iterator[None]:
+    found_in_responses.clear()
+    yield
+    assert not found_in_responses, "\n".join(sorted(set(found_in_responses)))
 
 
 @pytest.fixture(scope="session")

@@ -185,22 +185,6 @@ def test_the_same_idempotency_key_replays_and_other_parameters_are_refused(api: 
         api.customers.create({"name": "Grace"}, options)
 
 
-def test_an_old_version_has_the_period_and_the_subscription_where_they_were(
-    control: Control, shop: Shop
-) -> None:
-    subscription = shop.subscription()
-    old = client_at(control.base_url, stripe_version="2025-02-24.acacia").v1
-    seen = old.subscriptions.retrieve(subscription.id, {"expand": ["latest_invoice"]}).to_dict()
-    item = subscription["items"].data[0]
-    assert seen["current_period_end"] == item.current_period_end
-    assert "current_period_end" not in seen["items"]["data"][0]
-    assert seen["latest_invoice"]["subscription"] == subscription.id
-    assert "parent" not in seen["latest_invoice"]
-    new = shop.api.invoices.retrieve(subscription.latest_invoice)
-    assert new.parent.subscription_details.subscription == subscription.id
-    assert not hasattr(subscription, "current_period_end")
-
-
 def test_a_malformed_version_is_a_400(control: Control) -> None:
     with pytest.raises(stripe.InvalidRequestError, match="Invalid Stripe API version"):
         client_at(control.base_url, stripe_version="soon").v1.customers.list()

@@ -134,8 +134,9 @@ def test_a_trial_sends_a_reminder_and_then_becomes_active(
         ("create_invoice", "past_due", "invoice.payment_failed"),
     ],
 )
+@pytest.mark.parametrize("by_hand", [False, True], ids=["at its time", "by trial_end=now"])
 def test_a_trial_without_a_card_ends_as_its_settings_say(
-    api: Any, shop: Shop, control: Control, behavior: str, status: str, event: str
+    api: Any, shop: Shop, control: Control, by_hand: bool, behavior: str, status: str, event: str
 ) -> None:
     customer = shop.customer(card=None)
     subscription = shop.subscription(
@@ -144,9 +145,27 @@ def test_a_trial_without_a_card_ends_as_its_settings_say(
         trial_settings={"end_behavior": {"missing_payment_method": behavior}},
     )
     assert shop.keys(customer.id) == ["export"]
-    control.advance(days=7, seconds=1)
-    assert api.subscriptions.retrieve(subscription.id).status == status
-    assert event in types_since(api, subscription.trial_end)
+    if by_hand:
+        update = {"trial_end": "now", "metadata": {"why": "by hand"}}
+        ended = api.subscriptions.update(subscription.id, update)
+    else:
+        control.advance(days=7, seconds=1)
+        ended = api.subscriptions.retrieve(subscription.id)
+    assert (ended.status, ended.metadata.to_dict()) == (
+        status,
+        {"why": "by hand"} if by_hand else {},
+    )
+    assert abs(ended.trial_end - control.now()) <= 2
+    assert event in types_since(api, 0 if by_hand else subscription.trial_end)
+    assert ("status_details" in ended) is (status == "paused")
+
+
+def test_a_trial_with_a_card_that_is_ended_by_hand_is_paid(api: Any, shop: Shop) -> None:
+    pause = {"end_behavior": {"missing_payment_method": "pause"}}
+    subscription = shop.subscription(trial_period_days=7, trial_settings=pause)
+    ended = api.subscriptions.update(subscription.id, {"trial_end": "now"})
+    assert ended.status == "active"
+    assert api.invoices.retrieve(ended.latest_invoice).status == "paid"
 
 
 def test_a_paused_subscription_is_resumed_in_a_new_period(

@@ -7,15 +7,14 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-import httpx
 import pytest
 import stripe
 
 from tests.integration.case_objects import CASES, DAY, Served, served
 from tests.unit.stripe_simulator.conftest import client_at
-from tests.unit.stripe_simulator.test_shapes import check
 
 NOW = int(time.time())
+UNKNOWN = "subscription.status: 'some_new_status'"
 NAMES = [case["name"] for case in CASES]
 
 
@@ -36,7 +35,7 @@ def named(name: str) -> Mapping[str, Any]:
 
 @pytest.mark.parametrize("case", CASES, ids=NAMES)
 def test_a_case_is_read_back_as_it_is_written(
-    stripe_side: Served, v1: Any, case: Mapping[str, Any]
+    stripe_side: Served, v1: Any, case: Mapping[str, Any], found_in_responses: list[str]
 ) -> None:
     customer = stripe_side.build(case, NOW)
     listed = v1.subscriptions.list({"customer": customer, "status": "all", "limit": 100})
@@ -52,6 +51,8 @@ def test_a_case_is_read_back_as_it_is_written(
         assert {each.entitlement_feature.lookup_key for each in attached} == set(keys)
     held = v1.entitlements.active_entitlements.list({"customer": customer, "limit": 100})
     assert {each.lookup_key for each in held} == set(case["entitlements"])
+    # A status that no library declares is what some cases are about.
+    found_in_responses[:] = [each for each in found_in_responses if UNKNOWN not in each]
 
 
 def compare_subscription(found: Any, given: Mapping[str, Any]) -> None:
@@ -157,29 +158,6 @@ def test_a_cases_customer_has_its_metadata_payment_method_and_clock(
     assert clocked.subscriptions.data[0].test_clock == clocked.test_clock.id
 
 
-@pytest.mark.parametrize("case", CASES, ids=NAMES)
-def test_the_objects_of_a_case_have_the_fields_that_the_library_declares(
-    stripe_side: Served, case: Mapping[str, Any]
-) -> None:
-    known = [each for each in case["subscriptions"] if each["status"] != "some_new_status"]
-    customer = stripe_side.build({**case, "subscriptions": known}, NOW)
-    headers = {"Authorization": f"Bearer {stripe_side.key}"}
-    found = []
-    with httpx.Client(base_url=stripe_side.url, headers=headers, trust_env=False) as http:
-        for path in (
-            f"/v1/customers/{customer}?expand[]=test_clock",
-            f"/v1/subscriptions?customer={customer}&expand[]=data.default_payment_method",
-            f"/v1/invoices?customer={customer}&limit=100",
-            f"/v1/entitlements/active_entitlements?customer={customer}",
-            "/v1/products/prod_team/features",
-            "/v1/prices",
-        ):
-            response = http.get(path)
-            assert response.status_code == 200, response.text
-            found += check(response.json())
-    assert found == []
-
-
 def test_a_paused_or_canceled_subscription_has_the_details_of_its_status(
     stripe_side: Served, v1: Any
 ) -> None:
@@ -189,7 +167,7 @@ def test_a_paused_or_canceled_subscription_has_the_details_of_its_status(
         stripe_side.build(case, NOW)
         found = v1.subscriptions.retrieve("sub_1")
         assert found.status == status
-        assert (found.status_details is not None) is (status == "paused")
+        assert ("status_details" in found) is (status == "paused")
         assert (found.ended_at is not None) is (status == "canceled")
 
 

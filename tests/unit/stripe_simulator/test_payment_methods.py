@@ -9,7 +9,6 @@ import pytest
 import stripe
 
 from tests.unit.stripe_simulator.conftest import Shop
-from tests.unit.stripe_simulator.test_shapes import check
 
 SYNC_EXPAND = [
     "default_source",
@@ -56,7 +55,6 @@ def test_a_bank_debit_is_created_by_its_account_or_token_and_pays(
     default = found.invoice_settings.default_payment_method
     assert (default.type, default[kind].last4) == (kind, last4)
     assert not hasattr(default, "card")
-    assert check(made.to_dict(for_json=True)) == check(default.to_dict(for_json=True)) == []
 
 
 @pytest.mark.parametrize(
@@ -95,7 +93,6 @@ def test_a_legacy_source_becomes_the_default_and_pays(api: Any, shop: Shop) -> N
         assert shop.subscription(customer).status == "active"
         found = api.customers.retrieve(customer.id, {"expand": SYNC_EXPAND})
         assert (found.default_source.id, found.default_source.object) == (added.id, kind)
-        assert check(found.default_source.to_dict(for_json=True)) == []
     card = api.customers.create({"source": "tok_visa"})
     shown = api.customers.retrieve(card.id, {"expand": SYNC_EXPAND}).default_source
     assert (shown.brand, shown.last4, shown.exp_month, shown.exp_year) == ("Visa", "4242", 12, 2034)
@@ -160,3 +157,14 @@ def test_the_portal_shows_a_method_that_is_no_card(shop: Shop, browser: httpx.Cl
     page = browser.get(shop.portal(shop.customer("pm_success_at").id).url)
     assert "Sepa debit" in page.text
     assert "•••• 3201" in page.text
+
+
+def test_an_update_of_a_payment_method_has_an_event_with_what_it_was(api: Any, shop: Shop) -> None:
+    method = api.payment_methods.attach("pm_card_visa", {"customer": shop.customer(card=None).id})
+    api.payment_methods.update(method.id, {"card": {"exp_month": 1, "exp_year": 2031}})
+    (event,) = api.events.list({"type": "payment_method.updated"}).data
+    assert event.data.object["card"]["exp_year"] == 2031
+    before = event.data.previous_attributes.to_dict()
+    assert before == {"card": {"exp_month": 12, "exp_year": 2034}}
+    api.payment_methods.update(method.id, {"card": {"exp_month": 1, "exp_year": 2031}})
+    assert len(api.events.list({"type": "payment_method.updated"}).data) == 1

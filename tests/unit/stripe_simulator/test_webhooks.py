@@ -213,3 +213,15 @@ def test_a_url_can_be_delivered_to_an_address_on_this_machine(
     assert len(receiver.received) == 1
     (delivery,) = control.deliveries("customer.created")
     assert delivery["url"] == "https://abc.example.com/hook"
+
+
+def test_an_account_has_at_most_16_endpoints(api: Any, receiver: Receiver) -> None:
+    made = [endpoint(api, receiver, "product.created") for _ in range(16)]
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        endpoint(api, receiver, "product.created")
+    assert refused.value.http_status == 400
+    assert refused.value.user_message == (
+        "You have reached the maximum of 16 test webhook endpoints."
+    )
+    api.webhook_endpoints.delete(made[0].id)
+    endpoint(api, receiver, "product.created")

@@ -5,6 +5,7 @@ Stripe's errors become ours here and nowhere else, by their class and `code`, ne
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +32,9 @@ MAX_IDEMPOTENCY_KEYS = 3
 
 # Its state would be written under a home folder, which Lambda does not have.
 stripe.enable_telemetry = False
+
+# At INFO it logs two lines a request, and the text of each error, which is Stripe's to choose.
+logging.getLogger("stripe").setLevel(logging.WARNING)
 
 _T = TypeVar("_T")
 

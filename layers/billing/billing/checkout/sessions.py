@@ -188,11 +188,11 @@ class CheckoutSessions:
         if customer is not None and _SESSION_ID.fullmatch(session_id):
             session = self.stripe.retrieve_checkout_session(session_id)
         if customer is None or session is None or session["customer"] != customer.id:
-            raise NotFound("You have no such checkout session.")
+            raise _no_such_session()
 
         row = self.buyers.row(customer)
         if row.subject != subject:
-            raise NotFound("You have no such checkout session.")
+            raise _no_such_session()
         if session["status"] == "complete":
             # Long afterwards, what was bought may have ended: then one sync is enough.
             for attempt in range(1 if row.as_of > session["expires_at"] else MAX_SYNC_ATTEMPTS):
@@ -201,6 +201,9 @@ class CheckoutSessions:
                 if attempt:
                     self.pause(attempt)
                 row = self.buyers.synced(customer)
+                if row.subject != subject and not row.deleted:
+                    # Its metadata names another subject by now: this purchase is that one's.
+                    raise _no_such_session()
         return Retrieved(session["id"], session["status"], None if row.deleted else row)
 
     def _price(self, name: str) -> StripeObject:
@@ -283,3 +286,7 @@ class CheckoutSessions:
                 access = row.access(self.policy, self.clock())
                 return subscription.id in access.subscriptions and features <= set(access.features)
         return False
+
+
+def _no_such_session() -> NotFound:
+    return NotFound("You have no such checkout session.")
