@@ -106,7 +106,7 @@ MESSAGES = (
         "            self._defer(message, backoff(message.receives, self.jitter()), deferred)\n"
         "        else:\n",
         "        except Unavailable:\n            pass\n        else:\n",
-        f"{IN_BATCH}test_a_message_stays_on_the_queue_if_it_cannot_be_dead_lettered",
+        f"{IN_BATCH}test_a_message_that_cannot_be_dead_lettered_is_deferred",
     ),
     Edit(
         "a body is tidied before it is dead-lettered",
