@@ -13,7 +13,7 @@ from tests.simulation.setups import WAIT_SECONDS, Budgets, Secrets, Setup
 from tests.simulation.world import World
 
 #: Faults occur only during this many moves. After them the world must become quiet.
-MAX_FAULTY_MOVES = 150
+MAX_FAULTY_MOVES = 80
 
 #: A history with more moves than this makes no progress: messages are retried for three days.
 MAX_MOVES = 100_000
@@ -40,7 +40,7 @@ def setup_of(rng: Random, designs: tuple[Design, ...]) -> Setup:
     roll = rng.uniform(0, 600)
     outage = rng.choice(((0.0, 0.0), (roll, roll + rng.uniform(60, 600))))
     customers = rng.choice((1, 2, 3, 5))
-    script = random_script(rng, customers=customers, changes=rng.randrange(6, 12))
+    script = random_script(rng, customers=customers, changes=rng.randrange(4, 7))
     # Either our clocks may be wrong by any amount or Stripe's Date, but not both at once. Nobody
     # buys while a deploy changes the issuer: see docs/convergence.md.
     is_date_wrong, has_deploy = rng.random() < 0.5, rng.random() < 0.5
